@@ -1,0 +1,210 @@
+"""Files named by the SHA-256 of what they hold: deltas, adapters, envelopes.
+
+An artefact is visible only when it is whole and on disk: it is written under a temporary name,
+synced, renamed, and its folder is synced. What is read is compared with its name every time; a file
+that does not match is moved aside and never returned. Several threads and processes may use one
+store. The store does not know what its artefacts mean, nor which of them are still needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+import structlog
+
+from nodes.errors import NodeError
+from protocol import Digest, digest_of
+from protocol.ids import is_digest
+
+log = structlog.get_logger()
+
+TEMPORARY = ".part-"
+CORRUPT = "corrupt"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class ArtefactError(NodeError):
+    """``missing-artefact``, ``corrupt-artefact`` or ``disk-full``."""
+
+
+class ArtefactStore:
+    """A folder of artefacts, ``ab/abcdef…`` by the first two characters of the digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+
+    def put(self, data: bytes) -> Digest:
+        """Store ``data`` durably and return its digest. Storing it again changes nothing.
+
+        Raises:
+            ArtefactError: ``disk-full``; nothing was stored.
+        """
+        digest = digest_of(data)
+        path = self._path(digest)
+        try:
+            if path.stat().st_size == len(data):
+                os.utime(path)  # as good as new: ``collect`` must not take it for an old one
+                _sync_folder(path.parent)  # another thread may have renamed it just now
+                return digest
+        except FileNotFoundError:
+            pass
+        try:
+            self._write(path, data)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise ArtefactError(
+                    "disk-full",
+                    f"There is no room for {len(data):,} bytes in {self._folder}. "
+                    "Free some space; nothing was lost, what was being done is tried again.",
+                ) from error
+            raise
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes with this digest.
+
+        Raises:
+            ArtefactError: ``missing-artefact``; ``corrupt-artefact`` when the file holds something
+                else, which has been moved aside, so that the artefact can be fetched again.
+        """
+        path = self._path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise _missing(digest) from None
+        if digest_of(data) != digest:
+            aside = self._move_aside(path)
+            raise ArtefactError(
+                "corrupt-artefact",
+                f"Artefact {digest[:12]}… does not match its name any more, the disk may be "
+                f"failing. The file was moved to {aside}; fetch the artefact again.",
+            )
+        return data
+
+    def has(self, digest: Digest) -> bool:
+        """Whether there is a file for this digest. ``get`` is what checks its content."""
+        return is_digest(digest) and self._path(digest).is_file()
+
+    def size(self, digest: Digest) -> int:
+        """Its length in bytes. Raises ``ArtefactError`` (``missing-artefact``)."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def delete(self, digest: Digest) -> None:
+        """Remove an artefact; one that is not there is no error."""
+        self._path(digest).unlink(missing_ok=True)
+
+    def digests(self) -> Iterator[Digest]:
+        """Every artefact in the store, in order of digest."""
+        for path in sorted(self._folder.glob("[0-9a-f][0-9a-f]/*")):
+            if is_digest(path.name):
+                yield Digest(path.name)
+
+    def total_bytes(self) -> int:
+        """The sum of the lengths of all artefacts, in bytes."""
+        return sum(self.size(digest) for digest in self.digests())
+
+    def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
+        """Delete every artefact that is not in ``keep``; returns how many, and their bytes.
+
+        Artefacts stored within the last ``min_age_s`` seconds stay: another thread or process may
+        have put one and not yet named it in the ledger.
+        """
+        count = freed = 0
+        newest = time.time() - min_age_s
+        for digest in list(self.digests()):
+            if digest in keep:
+                continue
+            try:
+                found = self._path(digest).stat()
+            except FileNotFoundError:
+                continue
+            if found.st_mtime <= newest:
+                self.delete(digest)
+                count, freed = count + 1, freed + found.st_size
+        return count, freed
+
+    def _path(self, digest: Digest) -> Path:
+        if not is_digest(digest):
+            raise ArtefactError("missing-artefact", f"{digest[:80]!r} is not a digest.")
+        return self._folder / digest[:2] / digest
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write under a temporary name, then rename; each step on disk before the next."""
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            _sync_folder(self._folder)
+        descriptor, temporary = self._temporary()
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+                temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def _temporary(self) -> tuple[int, Path]:
+        """A new file, locked for as long as it is being written: what is not locked is a leftover.
+
+        Between creation and lock another process may take it for one; then another is made.
+        """
+        while True:
+            temporary = self._folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            if _lock(descriptor) and os.fstat(descriptor).st_nlink == 1:
+                return descriptor, temporary
+            os.close(descriptor)
+
+    def _remove_leftovers(self) -> None:
+        for path in self._folder.glob(f"{TEMPORARY}*"):
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                if _lock(descriptor):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+    def _move_aside(self, path: Path) -> Path:
+        aside = self._folder / CORRUPT / f"{path.name}.{secrets.token_hex(4)}"
+        aside.parent.mkdir(exist_ok=True)
+        path.replace(aside)
+        log.error("artefact-corrupt", digest=path.name, moved_to=str(aside))
+        return aside
+
+
+def _missing(digest: Digest) -> ArtefactError:
+    return ArtefactError("missing-artefact", f"Artefact {digest[:12]}… is not in the store.")
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file if nobody else has; the kernel frees it when its last descriptor closes."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename or a new entry in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,313 @@
+"""The child's role: take a task, install the chain it brings, answer with an update or abstain.
+
+A device trains on its text, each round from the chain. An interior node offers what its own
+children's rounds added since the parent last counted it (δ = s - b, DESIGN section 4). Both
+answer through the same door, so tiers never wait for each other.
+
+Nothing a parent says is believed before its signature, its bindings and the whole chain verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from nodes.chain import Fetch, Missing, verify_chain, verify_release, verify_snapshot
+from nodes.config import NodeConfig
+from nodes.engine import Engine
+from nodes.errors import NodeError
+from nodes.node import Node, Vector
+from nodes.state import ZERO
+from nodes.texts import read_all
+from protocol import (
+    LIMITS,
+    Abstention,
+    Certificate,
+    Code,
+    Digest,
+    Envelope,
+    PublicKey,
+    Refused,
+    Release,
+    Task,
+    Update,
+    VerdictKind,
+    digest_of,
+    encode_delta,
+    open_envelope,
+    seal,
+)
+
+log = structlog.get_logger()
+
+Blobs = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A delta ready to send: (d,) float32, and what stands behind it.
+
+    ``started`` is the parent's version it started from. An interior node also names the copy s of
+    its adapter that the delta leads to, and its own version at that time.
+    """
+
+    delta: Vector
+    started: int
+    samples: int
+    contributors: int
+    copy: Digest = ZERO
+    version: int = 0
+
+
+class Child:
+    """Answers the tasks of one parent."""
+
+    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
+        self._node, self._config, self._engine = node, config, engine
+
+    def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
+        """Answer a task; returns the kind of answer and its parts.
+
+        Raises ``Refused`` when what the parent sent does not verify.
+        """
+        task = self._verified_task(blobs)
+        if missing := self._follow(task, blobs):
+            return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
+        try:
+            offer = self._train(task) if self._node.home.is_device else self._gathered(task)
+        except NodeError as error:
+            log.warning("abstained", code=error.code, sentence=error.sentence, round=task.round)
+            return self._abstain(task, error.code, retry=error.code == "not-enough-change")
+        return self._send(task, offer)
+
+    # -- what comes from the parent
+
+    @property
+    def _parent(self) -> Certificate:
+        parent = self._node.home.parent
+        if parent is None:
+            raise NodeError("no-parent", "A root has no parent to answer.")
+        return parent
+
+    def _verified_task(self, blobs: Blobs) -> Task:
+        home, parent = self._node.home, self._parent
+        sealed = Envelope.decode(blobs.get("task", b""), LIMITS)
+        task = open_envelope(sealed, Task, PublicKey.from_raw(parent.public_key))
+        network = home.network
+        bindings: tuple[tuple[object, object, Code, str], ...] = (
+            (task.network, network.network, Code.WRONG_NETWORK, "network"),
+            (task.parent, parent.node, Code.WRONG_PARENT, "parent"),
+            (task.child, home.node, Code.WRONG_NODE, "child"),
+            (task.scope, parent.scope, Code.WRONG_SCOPE, "scope"),
+            (task.base, network.base, Code.WRONG_BASE, "base"),
+            (task.tokenizer, network.tokenizer, Code.WRONG_TOKENIZER, "tokenizer"),
+            (task.basis, network.basis, Code.WRONG_BASIS, "basis"),
+            (task.layout, network.layout, Code.WRONG_LAYOUT, "layout"),
+            (task.mask_rank, home.certificate.mask_rank, Code.WRONG_MASK, "rank"),
+        )
+        for got, expected, code, name in bindings:
+            if got != expected:
+                raise Refused(code, f"The task names {name} {got}, expected {expected}.")
+        if self._node.clock.now_ms() > task.deadline_ms + LIMITS.clock_skew_s * 1000:
+            raise Refused(Code.EXPIRED, f"The deadline of round {task.round} has passed.")
+        return task
+
+    def _follow(self, task: Task, blobs: Blobs) -> tuple[Digest, ...]:
+        """Bring the chain above to the task's snapshot; returns what is missing for that."""
+        node = self._node
+        state = node.state
+        if task.snapshot == state.snapshot:
+            return ()
+        if "snapshot" not in blobs:
+            return (task.snapshot,)
+        snapshot, digest = verify_snapshot(
+            blobs["snapshot"],
+            node.home.network,
+            self._parent,
+            at_least=state.snapshot_sequence,
+            now_ms=node.clock.now_ms(),
+        )
+        if digest != task.snapshot:
+            raise Refused(Code.WRONG_DIGEST, "The snapshot is not the one that the task names.")
+        received = _by_digest(blobs)
+        held = {link.release: link.envelope for link in state.ancestors}
+
+        def fetch(wanted: Digest) -> bytes | None:
+            if wanted in received:
+                return received[wanted]
+            artefact = held.get(wanted, wanted)
+            return node.artefacts.get(artefact) if node.artefacts.has(artefact) else None
+
+        chain = verify_chain(
+            snapshot,
+            digest,
+            blobs["snapshot"],
+            network=node.home.network,
+            owners=node.home.path[:-1],
+            held=[(link.scope, link.version) for link in state.ancestors],
+            size=node.size,
+            fetch=fetch,
+        )
+        if isinstance(chain, Missing):
+            return chain.digests
+        if missing := self._read_receipts(chain.links[-1].release, chain.links[-1].digest, fetch):
+            return (missing,)
+        node.install(chain)
+        return ()
+
+    def _read_receipts(self, latest: Release, digest: Digest, fetch: Fetch) -> Digest | None:
+        """Learn from the parent's releases what became of the updates this node sent.
+
+        Walks back from the newest release to the last one seen, so that no verdict is skipped;
+        an update that was counted must not be offered again. Returns a release that is missing.
+        """
+        node = self._node
+        with node.lock:
+            sent, seen = dict(node.state.sent), node.state.seen_parent_release
+        if not sent:
+            return None
+        counted: list[Digest] = []
+        settled: list[Digest] = []
+        release, at = latest, digest
+        while at != seen:
+            for verdict in release.verdicts:
+                if verdict.node == node.home.node and verdict.update in sent:
+                    taken = verdict.verdict == VerdictKind.ACCEPTED
+                    (counted if taken else settled).append(verdict.update)
+                    log.info("verdict", update=verdict.update, verdict=verdict.verdict)
+            if release.previous == ZERO:
+                break
+            at = release.previous
+            if at == seen:
+                break
+            envelope = fetch(at)
+            if envelope is None:
+                return at
+            release, _ = verify_release(envelope, self._parent, node.home.network)
+        entries = [("offer-counted", {"update": update}) for update in reversed(counted)]
+        node.record_all([*entries, ("receipts-read", {"upto": digest, "settled": settled})])
+        return None
+
+    # -- what goes to the parent
+
+    def _train(self, task: Task) -> Offer:
+        """Train from the chain; once for each round, also when asked again after a crash."""
+        node, trained = self._node, self._node.state.trained
+        if trained and trained.round == task.round:
+            return Offer(node.vector(trained.delta), trained.started, trained.samples, 1)
+        texts = read_all(self._config.data.train)
+        if not texts:
+            raise NodeError("no-data", "This device has no text to train on.")
+        training = self._config.training
+        learned = self._engine.train(
+            node.ancestors_total(), texts, training, seed=training.seed + task.round
+        )
+        samples = min(len(texts), training.steps * training.batch_size)
+        body = {
+            "round": task.round,
+            "delta": node.keep(learned.delta),
+            "started": task.version,
+            "samples": samples,
+        }
+        measured = {
+            "first_loss": learned.losses[0],
+            "last_loss": learned.losses[-1],
+            "tokens": learned.tokens,
+            "seconds": learned.seconds,
+        }
+        node.record("trained", body | {"measured": measured})
+        log.info("trained", round=task.round, samples=samples, **measured)
+        return Offer(learned.delta, task.version, samples, 1)
+
+    def _gathered(self, task: Task) -> Offer:
+        """δ = s - b, if enough has changed since the baseline."""
+        node, promotion = self._node, self._config.promotion
+        with node.lock:
+            state = node.state
+            copy, version = state.adapter, state.version
+            delta = node.vector(copy) - node.vector(state.baseline)
+            contributors = state.contributors()
+            waited_ms = node.clock.now_ms() - state.baseline_ms
+        f = self._config.rounds.policy().tolerates(len(node.active_members()))
+        size, whole = np.linalg.norm(delta), np.linalg.norm(node.effective())
+        ripe = contributors >= max(1, 2 * f + 1) and size >= promotion.least_change * whole
+        overdue = waited_ms >= promotion.after_s * 1000 and size > 0
+        if contributors == 0 or not (ripe or overdue):
+            raise NodeError(
+                "not-enough-change",
+                f"Since the baseline {contributors} children contributed and the adapter moved by "
+                f"{size:.3g} of {whole:.3g}; it is not yet time to promote.",
+            )
+        return Offer(delta, task.version, 0, contributors, copy, version)
+
+    def _send(self, task: Task, offer: Offer) -> tuple[str, dict[str, bytes]]:
+        node, home = self._node, self._node.home
+        held = home.layout.indices_at(task.mask_rank)
+        payload = encode_delta(offer.delta[held], task.payload_format)
+        now = node.clock.now_ms()
+        update = Update(
+            network=task.network,
+            node=home.node,
+            parent=task.parent,
+            scope=task.scope,
+            round=task.round,
+            task=task.task,
+            attempt=task.attempt,
+            nonce=task.nonce,
+            base=task.base,
+            basis=task.basis,
+            tokenizer=task.tokenizer,
+            layout=task.layout,
+            mask_rank=task.mask_rank,
+            version=offer.started,
+            payload=digest_of(payload),
+            length=len(payload),
+            payload_format=task.payload_format,
+            samples=offer.samples,
+            contributors=offer.contributors,
+            issued_ms=now,
+            expires_ms=now + LIMITS.update_lifetime_s * 1000,
+            key_epoch=home.certificate.key_epoch,
+        )
+        sealed = seal(update, home.key)
+        body = {"round": task.round, "update": sealed.digest, "length": len(payload)}
+        if offer.copy != ZERO:
+            # Durable before it leaves: a verdict on it must find the copy it speaks of.
+            body |= {"copy": offer.copy, "version": offer.version}
+            node.record("update-sent", body)
+        log.info("update-sent", **body, samples=offer.samples)
+        return "update", {"envelope": sealed.encode(), "payload": payload}
+
+    def _abstain(
+        self, task: Task, reason: str, *, retry: bool, missing: tuple[Digest, ...] = ()
+    ) -> tuple[str, dict[str, bytes]]:
+        home = self._node.home
+        abstention = Abstention(
+            network=task.network,
+            node=home.node,
+            parent=task.parent,
+            scope=task.scope,
+            round=task.round,
+            task=task.task,
+            attempt=task.attempt,
+            nonce=task.nonce,
+            reason=reason,
+            retry=retry,
+            missing=missing,
+            issued_ms=self._node.clock.now_ms(),
+        )
+        return "abstention", {"envelope": seal(abstention, home.key).encode()}
+
+
+def _by_digest(blobs: Blobs) -> dict[Digest, bytes]:
+    """Index what was received by what it really is, not by what it is called."""
+    found: dict[Digest, bytes] = {}
+    for name, data in blobs.items():
+        if name.startswith("release/"):
+            found[Envelope.decode(data, LIMITS).digest] = data
+        elif name.startswith("adapter/"):
+            found[digest_of(data)] = data
+    return found

@@ -1,0 +1,1 @@
+"""The ``banyan`` command: one file a group of subcommands; ``output`` is how they all speak."""

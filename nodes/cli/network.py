@@ -1,0 +1,59 @@
+"""``banyan network``: make a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nodes.cli.output import AsJson, console, one_sentence, print_json
+
+app = typer.Typer(help="Make a network.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Make a network."""
+
+
+@app.command("init")
+def init(
+    folder: Annotated[Path, typer.Argument(help="The root node's new state folder.")],
+    base: Annotated[Path, typer.Option(help="The base: a folder with safetensors and tokenizer.")],
+    name: Annotated[str, typer.Option(help="A name for people.")] = "banyan",
+    rank: Annotated[int, typer.Option(min=1, help="R, the rank of every adapter.")] = 16,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Layers an adapter covers, by the end of their name.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the fixed matrices A.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Make a network: its statement, its coordinates, and the root node that signs for it.
+
+    Example: banyan network init runs/root --base models/smollm2 --name clinics
+    """
+    from nodes.clock import SystemClock
+    from nodes.configure import write_config
+    from nodes.coordinates import coordinates_of
+    from nodes.enrolment import init_network
+
+    with one_sentence():
+        coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)
+        home = init_network(folder, name, coordinates, SystemClock())
+        config = write_config(home, base=base.resolve())
+        made = {
+            "network": home.network.network,
+            "root": home.node,
+            "base": home.network.base,
+            "parameters": home.layout.size,
+            "config": str(config),
+        }
+        if json:
+            print_json(made)
+            return
+        console.print(f"Network [bold]{name}[/] {home.network.network[:12]}…")
+        console.print(f"  base       {home.network.base[:12]}…")
+        console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
+        console.print(f"  root node  {folder}")
+        console.print(f"Name its probes in {config}, then: banyan node run --config {config}")

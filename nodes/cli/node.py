@@ -1,0 +1,196 @@
+"""``banyan node``: enrol, run and look at nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from nodes.cli.output import AsJson, console, one_sentence, print_json
+
+app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
+
+ScopeArgument = Annotated[str, typer.Option(help="The scope, such as /en/healthcare.")]
+DeviceOption = Annotated[
+    bool, typer.Option("--device", help="A device below the scope, not the scope's own node.")
+]
+
+
+@app.command("request")
+def request(
+    folder: Annotated[Path, typer.Argument(help="The new node's state folder.")],
+    scope: ScopeArgument,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    device: DeviceOption = False,
+) -> None:
+    """Make a new node's keys and the request that its parent's operator signs.
+
+    Example: banyan node request runs/clinic --scope /en/healthcare/cardiology --device
+    """
+    from nodes.enrolment import make_request
+    from protocol import Role, Scope
+
+    with one_sentence():
+        role = Role.DEVICE if device else Role.INTERIOR
+        make_request(folder, name or folder.name, Scope.parse(scope), role)
+        console.print(f"Give {folder / 'request.json'} to the operator of the parent.")
+
+
+@app.command("enrol")
+def enrol(
+    parent: Annotated[Path, typer.Argument(help="The parent's state folder.")],
+    request_file: Annotated[
+        Path | None, typer.Option("--request", help="A request made on another machine.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
+    new: Annotated[
+        Path | None, typer.Option(help="Or: a new node's folder on this machine.")
+    ] = None,
+    scope: Annotated[str, typer.Option(help="With --new: the scope.")] = "",
+    name: Annotated[str, typer.Option(help="With --new: a name for people.")] = "",
+    device: DeviceOption = False,
+    address: Annotated[
+        str, typer.Option(help="Where the child reaches the parent; default: from its node.toml.")
+    ] = "",
+) -> None:
+    """Sign a new member's certificate, from its request or for a new folder here.
+
+    Examples:
+      banyan node enrol runs/cardiology --new runs/clinic --scope /en/healthcare/cardiology --device
+      banyan node enrol runs/cardiology --request request.json --out clinic.bundle
+    """
+    from nodes.clock import SystemClock
+    from nodes.config import load_config
+    from nodes.configure import parent_address, write_config
+    from nodes.enrolment import enrol as sign
+    from nodes.enrolment import join, make_request
+    from nodes.errors import NodeError
+    from nodes.home import open_home, write_file
+    from nodes.node import Node
+    from protocol import Role, Scope
+
+    with one_sentence():
+        clock = SystemClock()
+        home = open_home(parent, clock.now_ms())
+        config = load_config(parent / "node.toml")
+        at = address or parent_address(home, config)
+        node = Node(home, clock)
+        try:
+            if new is not None and request_file is None:
+                role = Role.DEVICE if device else Role.INTERIOR
+                asked = make_request(new, name or new.name, Scope.parse(scope), role)
+                child, _ = join(new, sign(node, asked, at), clock)
+                written = write_config(child, base=config.model.base, uplink=at)
+                console.print(f"Enrolled {child.certificate.name} at {home.scope}: {written}")
+            elif request_file is not None and out is not None and new is None:
+                write_file(out, sign(node, request_file.read_bytes(), at))
+                console.print(f"Give {out} to the new node: banyan node join FOLDER {out}")
+            else:
+                raise NodeError(
+                    "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+                )
+        finally:
+            node.close()
+
+
+@app.command("join")
+def join_(
+    folder: Annotated[Path, typer.Argument(help="The folder in which the request was made.")],
+    bundle: Annotated[Path, typer.Argument(help="The bundle from the parent's operator.")],
+    base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
+) -> None:
+    """Become a member with the bundle that the parent's operator signed.
+
+    Example: banyan node join runs/clinic clinic.bundle --base models/smollm2
+    """
+    from nodes.clock import SystemClock
+    from nodes.configure import write_config
+    from nodes.enrolment import join
+
+    with one_sentence():
+        home, address = join(folder, bundle.read_bytes(), SystemClock())
+        config = write_config(home, base=base.resolve(), uplink=address)
+        console.print(f"Joined as {home.certificate.name}: {config}")
+
+
+@app.command("run")
+def run(
+    config: Annotated[Path, typer.Option(help="The node's configuration.")] = Path("node.toml"),
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when the process that started this ends.")
+    ] = False,
+) -> None:
+    """Run a node until SIGTERM or Ctrl-C. After a crash it goes on from its ledger.
+
+    Example: banyan node run --config runs/clinic/node.toml
+    """
+    from nodes.daemon import run as run_daemon
+
+    with one_sentence():
+        run_daemon(config, with_parent=with_parent)
+
+
+@app.command("status")
+def status(
+    folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
+    json: AsJson = False,
+) -> None:
+    """What the node's ledger says: version, rounds, what was accepted and refused, losses.
+
+    Example: banyan node status runs/demo/nodes/en-healthcare --json
+    """
+    from nodes.clock import SystemClock
+    from nodes.home import open_home
+    from nodes.status import StatusReader
+
+    with one_sentence():
+        home = open_home(folder, SystemClock().now_ms())
+        found = StatusReader(folder).read()
+        if json:
+            print_json(found.to_json())
+            return
+        table = Table(show_header=False, box=None)
+        rows: list[tuple[str, object]] = [
+            ("node", f"{home.certificate.name} ({home.certificate.role})"),
+            ("scope", found.scope),
+            ("version", found.version),
+            ("round", f"{found.round}{' (open)' if found.round_open else ''}"),
+            ("members", ", ".join(sorted(found.members.values())) or "none"),
+            ("tolerates", f"{found.tolerates} malicious"),
+            ("accepted", f"{found.accepted} ({found.late} late)"),
+            ("outvoted", sum(found.outvoted.values())),
+            ("refused", _counts(found.refused)),
+            ("at the door", _counts(found.door)),
+            ("releases", _counts(found.releases)),
+            ("probe loss", _change(found.first_loss, found.loss)),
+            ("trained", f"{found.trained_rounds} rounds, {found.trained_tokens:,} tokens"),
+        ]
+        for label, value in rows:
+            table.add_row(f"[dim]{label}[/]", str(value))
+        console.print(table)
+
+
+@app.command("verify")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
+) -> None:
+    """Check the whole ledger: every event against the one before it.
+
+    Example: banyan node verify runs/demo/nodes/en
+    """
+    from nodes.ledger import Ledger
+
+    with one_sentence(), Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
+        console.print(f"{ledger.verify()} events, the chain of digests holds.")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    if before is None or after is None:
+        return "not measured yet"
+    return f"{before:.3f} → {after:.3f} nats per token"

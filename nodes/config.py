@@ -1,0 +1,165 @@
+"""``node.toml``: what the person who runs a node decides. Read once, checked whole, then constant.
+
+Every mistake in the file is reported with its place and what was expected; nothing starts on a
+half-right configuration. Paths are relative to the folder of the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nodes.errors import NodeError
+from nodes.rounds import RoundPolicy
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Uplink(_Section):
+    """How to reach the parent."""
+
+    address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
+    poll_s: Seconds = 0.5
+
+
+class Downlink(_Section):
+    """Where children reach this node."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class Rounds(_Section):
+    """How this node collects updates from its children."""
+
+    f: int = Field(default=0, ge=0)
+    rule: str = "trimmed_mean"
+    steps: tuple[float, ...] = (1.0, 0.5, 0.25)
+    deadline_s: Seconds = 600
+    grace: float = Field(default=0.5, ge=0)
+    retry_s: Seconds = 30
+    resend_s: Seconds = 120
+    pause_s: Seconds = 1
+    poll_s: Seconds = 0.2
+    max_releases: int | None = Field(default=None, ge=1)
+    payload_format: str = Field(default="int8", pattern="^(int8|float32)$")
+
+    @model_validator(mode="after")
+    def _steps_shrink(self) -> Self:
+        if not self.steps or any(not 0 < s <= 1 for s in self.steps):
+            raise ValueError("steps must be numbers in (0, 1], at least one")
+        if list(self.steps) != sorted(self.steps, reverse=True):
+            raise ValueError("steps must get smaller: they are tried in order until one passes")
+        return self
+
+    def policy(self) -> RoundPolicy:
+        """The same, as the round machine reads it."""
+        return RoundPolicy(
+            f=self.f,
+            deadline_ms=round(self.deadline_s * 1000),
+            grace=self.grace,
+            retry_ms=round(self.retry_s * 1000),
+            resend_ms=round(self.resend_s * 1000),
+            pause_ms=round(self.pause_s * 1000),
+        )
+
+
+class Promotion(_Section):
+    """When an interior node offers what it has gathered to its parent (DESIGN section 4)."""
+
+    least_change: float = Field(default=0.05, ge=0)
+    after_s: Seconds = 24 * 3600
+
+
+class Model(_Section):
+    """Where the base lies and how much of the machine it may use."""
+
+    base: Path
+    dtype: str = Field(default="auto", pattern="^(auto|bfloat16|float32)$")
+    threads: int = Field(default=1, ge=1)
+    lease: Path | None = None
+    lease_slots: int = Field(default=2, ge=1)
+    keep_loaded: bool = False
+
+
+class Data(_Section):
+    """Text: what a device trains on, what an interior node measures candidates with."""
+
+    train: tuple[Path, ...] = ()
+    probes: dict[str, Path] = {}
+
+
+class Training(_Section):
+    """How a device trains in one round."""
+
+    steps: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
+    max_tokens: int = Field(default=128, ge=8)
+    seed: int = 0
+
+
+class NodeConfig(_Section):
+    """The whole file."""
+
+    state: Path = Path()
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    uplink: Uplink | None = None
+    downlink: Downlink | None = None
+    rounds: Rounds = Rounds()
+    promotion: Promotion = Promotion()
+    model: Model
+    data: Data = Data()
+    training: Training = Training()
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read ``node.toml``.
+
+    Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise NodeError(
+            "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
+    try:
+        config = NodeConfig.model_validate(raw)
+    except ValidationError as error:
+        places = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()
+        )
+        raise NodeError("bad-config", f"{path} has mistakes: {places}.") from None
+    return _resolve(config, path.parent.resolve())
+
+
+def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
+    """Make every path absolute, from the folder of the file."""
+    model, data = config.model, config.data
+    return config.model_copy(
+        update={
+            "state": folder / config.state,
+            "model": model.model_copy(
+                update={
+                    "base": folder / model.base,
+                    "lease": folder / model.lease if model.lease else None,
+                }
+            ),
+            "data": data.model_copy(
+                update={
+                    "train": tuple(folder / p for p in data.train),
+                    "probes": {source: folder / p for source, p in data.probes.items()},
+                }
+            ),
+        }
+    )

@@ -1,0 +1,177 @@
+"""One node as one process: its links, its roles, and a clean end.
+
+Threads: Flower's server for the children, the parent's rounds, the uplink. SIGTERM or SIGINT sets
+one event that all of them watch. Nothing needs to be saved at the end: the ledger already holds it,
+so ``kill -9`` ends a node just as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from nodes.clock import Clock, SystemClock
+from nodes.config import NodeConfig, load_config
+from nodes.engine import Engine
+from nodes.errors import NodeError
+from nodes.flower.environment import prepare_environment
+from nodes.home import Home, open_home, write_file
+from nodes.logs import configure
+from nodes.memory import trim
+from nodes.node import Node
+
+if TYPE_CHECKING:
+    from nodes.child import Child
+
+log = structlog.get_logger()
+
+ENDPOINT_FILE = "endpoint.json"
+
+MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
+
+
+def run(
+    config_file: Path, *, with_parent: bool = False, make_child: MakeChild | None = None
+) -> None:
+    """Run the node of a ``node.toml`` until SIGTERM or SIGINT.
+
+    Args:
+        with_parent: stop also when the process that started this one is gone.
+        make_child: what answers the parent's tasks, if not ``nodes.child.Child``.
+
+    Raises ``NodeError`` and ``ProtocolError`` for what cannot start.
+    """
+    config, clock = load_config(config_file), SystemClock()
+    home = open_home(config.state, clock.now_ms())
+    configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
+    prepare_environment(home.folder / "flower")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if with_parent:
+        threading.Thread(target=_stop_with, args=(os.getppid(), stop), daemon=True).start()
+    Daemon(home, config, clock, stop, make_child).run()
+
+
+def _stop_with(parent: int, stop: threading.Event) -> None:
+    """Set ``stop`` when the process that started this one is gone."""
+    while not stop.wait(1):
+        if os.getppid() != parent:
+            stop.set()
+
+
+class Daemon:
+    """The links and roles of one node."""
+
+    def __init__(
+        self,
+        home: Home,
+        config: NodeConfig,
+        clock: Clock,
+        stop: threading.Event,
+        make_child: MakeChild | None = None,
+    ) -> None:
+        self._make_child = make_child
+        self._home, self._config, self._stop = home, config, stop
+        if config.uplink is None and home.parent is not None:
+            raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
+        self._node = Node(home, clock)
+        self._engine = Engine(home, config.model, stop)
+        self._failures: list[BaseException] = []
+
+    def run(self) -> None:
+        """Run both roles until stopped; re-raises what ended a role."""
+        log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
+        threads = [
+            threading.Thread(target=self._guarded, args=(role,), name=name)
+            for name, role in (("uplink", self._uplink), ("downlink", self._downlink))
+        ]
+        for thread in threads:
+            thread.start()
+        while not self._stop.wait(30):
+            trim()
+        for thread in threads:
+            thread.join()
+        self._node.close()
+        log.info("stopped")
+        if self._failures:
+            raise self._failures[0]
+
+    def _guarded(self, role: Callable[[], None]) -> None:
+        try:
+            role()
+        except NodeError as error:
+            if error.code != "stopped":
+                self._fail(error)
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("failed", why=str(error), exc_info=error)
+        self._failures.append(error)
+        self._stop.set()
+
+    def _uplink(self) -> None:
+        if self._config.uplink is None:
+            self._node.start_root()
+            return
+        from nodes.child import Child
+        from nodes.flower.apps import make_client_app
+        from nodes.flower.internals import Uplink, empty_context
+
+        uplink = Uplink(
+            address=self._config.uplink.address,
+            ca_pem=self._home.parent_ca,
+            transport_key_pem=self._home.transport_pem,
+            node_id_file=self._home.folder / "flower" / "node-id",
+            poll_s=self._config.uplink.poll_s,
+        )
+        child = (self._make_child or Child)(self._node, self._config, self._engine)
+        uplink.run(make_client_app(child), empty_context(), self._stop)
+
+    def _downlink(self) -> None:
+        if self._config.downlink is None or self._home.is_device:
+            return
+        from nodes.flower.apps import serve
+        from nodes.flower.internals import Downlink
+        from nodes.flower.tls import TlsFiles
+        from nodes.members import MemberLinks
+        from nodes.parent import Parent
+
+        parent = Parent(self._node, self._config, self._engine)
+        members = MemberLinks(self._node)
+        downlink = Downlink(
+            host=self._config.downlink.host,
+            port=self._config.downlink.port,
+            tls=TlsFiles.in_folder(self._home.folder / "tls"),
+            on_refused=members.refused_at_the_door,
+        )
+        members.attach(downlink)
+        downlink.start()
+        try:
+            write_file(
+                self._home.folder / ENDPOINT_FILE,
+                json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
+            )
+            log.info("listening", address=downlink.address)
+            serve(
+                downlink.grid(),
+                parent,
+                members.flower_ids,
+                poll_s=self._config.rounds.poll_s,
+                stop=self._stop,
+                abandon=downlink.abandon,
+            )
+            self._stop.wait()
+        finally:
+            members.flush()
+            downlink.stop()
+            self._node.record("traffic", asdict(downlink.traffic))

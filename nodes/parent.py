@@ -1,0 +1,264 @@
+"""The parent's role: open rounds, admit answers, settle what was collected.
+
+It drives the round state machine and carries out what that decides: signed tasks go out, answers
+pass admission, what was accepted is on disk before it counts, and a closed round is settled. How
+messages travel is the driver's business (``nodes.flower.apps``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import structlog
+
+from nodes.config import NodeConfig
+from nodes.engine import Engine
+from nodes.ledger import Claim
+from nodes.node import Node
+from nodes.rounds import (
+    Abstained,
+    Action,
+    AnswerRefused,
+    Ask,
+    CloseRound,
+    Event,
+    MembersChanged,
+    OpenRound,
+    Outcome,
+    RoundDone,
+    RoundMachine,
+    Seat,
+    Supersede,
+    Tick,
+    UpdateReceived,
+)
+from nodes.settlement import Settlement
+from nodes.state import ZERO, Seated
+from nodes.tasks import Request, TaskDesk
+from protocol import (
+    LIMITS,
+    Abstention,
+    Admission,
+    Admitted,
+    Code,
+    Digest,
+    NodeId,
+    PayloadFormat,
+    Refused,
+    Task,
+    Verdict,
+    VerdictKind,
+)
+
+log = structlog.get_logger()
+
+MAX_REFUSALS = 256
+"""Refused updates that one release names."""
+
+
+class Parent:
+    """Runs the rounds of one scope."""
+
+    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
+        self._node, self._config = node, config
+        self._settlement = Settlement(node, config, engine)
+        self._desk = TaskDesk(node, PayloadFormat(config.rounds.payload_format))
+        self._admission = Admission(
+            network=node.home.network,
+            parent=node.home.node,
+            scope=node.home.scope,
+            layout_size=node.home.layout.size_at,
+            members=node.member,
+            revoked=lambda child: child in node.state.revoked,
+            tasks=self._desk,
+            claims=node.ledger,
+            limits=LIMITS,
+        )
+        self._admitted: dict[Digest, Admitted] = {}
+        self._refusals: list[Verdict] = []
+        state = node.state
+        self._machine = RoundMachine(
+            policy=config.rounds.policy(),
+            members=node.active_members(),
+            next_round=state.next_round,
+            counted=dict(state.counted),
+        )
+        if state.open_round:
+            self._machine.resume(
+                state.open_round.round,
+                state.open_round.deadline_ms,
+                {child: seat.update for child, seat in state.open_round.seated.items()},
+                node.clock.now_ms(),
+            )
+            log.info("round-resumed", round=state.open_round.round)
+
+    @property
+    def finished(self) -> bool:
+        """Whether this parent has made as many releases by rounds as it was asked to."""
+        limit = self._config.rounds.max_releases
+        return limit is not None and len(self._node.state.round_releases) >= limit
+
+    # -- what the driver calls
+
+    def step(self) -> list[Request]:
+        """Let time pass; returns the tasks to send now."""
+        now = self._node.clock.now_ms()
+        self._node.catch_up()
+        members = self._node.active_members()
+        if members != self._machine.members:
+            return self._handle(MembersChanged(members, now))
+        if self._node.state.latest is None or (self.finished and self._machine.open is None):
+            return []
+        return self._handle(Tick(now))
+
+    def receive(
+        self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
+    ) -> list[Request]:
+        """Take the answer that ``sender`` gave to ``task``; returns the tasks to send now."""
+        now, asked = self._node.clock.now_ms(), self._desk.issued(task)
+        try:
+            match kind:
+                case "abstention":
+                    return self._handle(self._abstained(sender, blobs, now))
+                case "update":
+                    return self._handle(self._update(sender, blobs, now))
+                case _:
+                    raise Refused(
+                        Code.UNKNOWN_TYPE, f"A child answers update or abstention, not {kind}."
+                    )
+        except Refused as refused:
+            self._refuse(sender, refused, asked)
+            return self._handle(AnswerRefused(sender, asked.round, now)) if asked else []
+
+    # -- answers
+
+    def _update(self, sender: NodeId, blobs: Mapping[str, bytes], now: int) -> UpdateReceived:
+        admitted = self._admission.admit(
+            blobs.get("envelope", b""),
+            blobs.get("payload", b""),
+            sender=sender,
+            version=self._node.state.version,
+            age=self._node.state.age_of,
+            now_ms=now,
+        )
+        update = admitted.update
+        self._desk.answered(update.node, update.task)
+        # On disk before it may be seated: what the ledger calls accepted must be there.
+        self._node.artefacts.put(blobs["payload"])
+        self._admitted[admitted.digest] = admitted
+        return UpdateReceived(update.node, admitted.digest, update.round, update.version, now)
+
+    def _abstained(self, sender: NodeId, blobs: Mapping[str, bytes], now: int) -> Abstained:
+        abstention: Abstention = self._admission.admit_abstention(
+            blobs.get("envelope", b""), sender=sender, now_ms=now
+        )
+        child, number = abstention.node, abstention.round
+        retry = self._machine.policy.retry_ms if abstention.retry else None
+        if abstention.missing:
+            retry = 0 if self._desk.wanted(child, number, abstention.missing) else None
+        else:
+            self._desk.answered(child, abstention.task)
+        if retry is None:
+            body = {"child": child, "round": number, "reason": abstention.reason}
+            self._node.record("abstained", body)
+            log.info("abstained", **body)
+        return Abstained(child, number, retry, now)
+
+    def _refuse(
+        self, child: NodeId, refused: Refused, asked: Task | None, update: Digest = ZERO
+    ) -> None:
+        """Record a refusal; with its claim when the message had got as far as claiming."""
+        code = refused.code.value
+        body = {
+            "child": child,
+            "code": code,
+            "sentence": refused.sentence,
+            "round": asked.round if asked else 0,
+            "update": update,
+        }
+        claim = None
+        if refused.claims and asked:
+            claim = Claim(child, asked.round, asked.task, "refused", code)
+        self._node.record("update-refused", body, claim)
+        if len(self._refusals) < MAX_REFUSALS:  # all are in the ledger; a release names so many
+            self._refusals.append(
+                Verdict(
+                    node=child, update=update, verdict=VerdictKind.REFUSED, code=code, share=0.0
+                )
+            )
+        log.warning("update-refused", child=child[:12], code=code, why=refused.sentence)
+
+    # -- what the machine decides
+
+    def _handle(self, event: Event) -> list[Request]:
+        return self._carry_out(self._machine.handle(event))
+
+    def _carry_out(self, actions: list[Action]) -> list[Request]:
+        requests: list[Request] = []
+        for action in actions:
+            match action:
+                case OpenRound():
+                    self._open(action)
+                case Ask():
+                    requests.append(self._desk.issue(action))
+                case Seat():
+                    self._seat(action)
+                case Supersede(child=child, update=update, reason=reason):
+                    self._admitted.pop(update, None)
+                    why = "Another update of this child counts in this round."
+                    self._refuse(child, Refused(Code(reason), why), None, update)
+                case CloseRound():
+                    requests += self._handle(self._close(action))
+        return requests
+
+    def _open(self, opened: OpenRound) -> None:
+        policy, members = self._machine.policy, len(opened.members)
+        body = {
+            "round": opened.round,
+            "deadline_ms": opened.deadline_ms,
+            "members": members,
+            "quorum": policy.quorum(members),
+            "tolerates": policy.tolerates(members),
+        }
+        self._node.record("round-opened", body)
+        self._desk.round_opened(opened.round)
+        log.info("round-opened", **body)
+
+    def _seat(self, seat: Seat) -> None:
+        admitted = self._admitted.pop(seat.update)
+        update = admitted.update
+        body = {
+            "child": seat.child,
+            "round": seat.round,
+            "late": seat.late,
+            "staleness": admitted.staleness,
+            "length": update.length,
+            "seat": asdict(
+                Seated(
+                    seat.update,
+                    update.payload,
+                    update.payload_format.value,
+                    update.mask_rank,
+                    admitted.scale,
+                    update.samples,
+                )
+            ),
+        }
+        claim = Claim(update.node, update.round, update.task, "accepted", "")
+        self._node.record("update-accepted", body, claim)
+        log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
+
+    def _close(self, close: CloseRound) -> RoundDone:
+        node = self._node
+        if close.outcome is Outcome.VOID:
+            self._settlement.close(close.round, "void", updates=len(close.updates))
+            return RoundDone({}, node.clock.now_ms())
+        opened = node.state.open_round
+        seats = opened.seated if opened else {}
+        f = self._machine.policy.tolerates(len(self._machine.members))
+        counted = self._settlement.settle(close.round, seats, f, self._refusals)
+        if counted:
+            self._refusals.clear()
+        versions = {child: node.state.counted[child] for child in counted}
+        return RoundDone(versions, node.clock.now_ms())

@@ -1,0 +1,366 @@
+"""The round state machine of a parent: events in, actions out, no input or output of its own.
+
+A round is one collection of updates. The machine decides whom to ask, when to ask again, when the
+round is over and with which updates; it never sees a tensor, a socket, a clock or a file. The
+daemon, the Flower apps and the simulator drive this same object, so a whole network can be
+replayed from a list of events.
+
+It guarantees: every child has at most one update in a round; an update is in at most one round;
+a round ends at quorum (and a grace period for the rest), when everybody has answered, or at its
+deadline, whichever comes first; a round with fewer than ``2f + 1`` updates is void.
+
+Times are integers in milliseconds on whatever clock the driver uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protocol import Digest, NodeId
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPolicy:
+    """What a parent decides about its rounds, once, before it knows who answers.
+
+    ``f`` is the number of malicious children to tolerate; DESIGN section 4 asks for N >= 3f + 1.
+    ``grace`` is how long to wait for the rest after quorum, as a share of the time quorum took.
+    ``retry_ms`` is the wait before a child that said "not yet" is asked again, ``resend_ms`` the
+    wait before a child that said nothing is asked again, ``refused_ms`` the wait before a child
+    whose answer was refused is asked again (at most ``max_refusals`` times), ``pause_ms`` the wait
+    between rounds.
+    """
+
+    f: int = 0
+    deadline_ms: int = 600_000
+    grace: float = 0.5
+    retry_ms: int = 30_000
+    resend_ms: int = 120_000
+    refused_ms: int = 1_000
+    max_refusals: int = 4
+    pause_ms: int = 1_000
+
+    def quorum(self, members: int) -> int:
+        """The number of updates after which a round need not wait: N - f, at least one."""
+        return max(1, members - self.tolerates(members))
+
+    def needed(self, members: int) -> int:
+        """The fewest updates that can be aggregated: 2f + 1."""
+        return 2 * self.tolerates(members) + 1
+
+    def tolerates(self, members: int) -> int:
+        """The number of malicious children this parent withstands: ``f`` if N >= 3f+1, else 0."""
+        return self.f if members >= 3 * self.f + 1 else 0
+
+
+class Outcome(StrEnum):
+    """How a collection ended: with updates to aggregate, or without."""
+
+    AGGREGATE = "aggregate"
+    VOID = "void"
+
+
+# Events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class UpdateReceived:
+    """An update that passed admission. ``started`` is the parent version it started from."""
+
+    child: NodeId
+    update: Digest
+    round: int
+    started: int
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class AnswerRefused:
+    """An answer in this child's name was refused at admission.
+
+    It is asked again, a few times: whoever stole its transport key must not be able to silence it
+    by answering rubbish in its place.
+    """
+
+    child: NodeId
+    round: int
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class Abstained:
+    """A child has nothing to send. ``retry_in_ms``: ask again in this round after that time, or
+    None when asking again in this round is of no use."""
+
+    child: NodeId
+    round: int
+    retry_in_ms: int | None
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class MembersChanged:
+    """The enrolled children, as they are from now on."""
+
+    members: tuple[NodeId, ...]
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """The driver has dealt with a closed round. ``counted`` maps children to the version that
+    counted them (empty when nothing was released)."""
+
+    counted: Mapping[NodeId, int]
+    now_ms: int
+
+
+Event = Tick | UpdateReceived | AnswerRefused | Abstained | MembersChanged | RoundDone
+
+
+# Actions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """Record durably that a round is open."""
+
+    round: int
+    deadline_ms: int
+    members: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Send a task to a child."""
+
+    child: NodeId
+    round: int
+    attempt: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Take this update into the round that is open (``late`` when it answered an earlier one)."""
+
+    child: NodeId
+    update: Digest
+    round: int
+    late: bool
+
+
+@dataclass(frozen=True)
+class Supersede:
+    """Refuse this update: ``reason`` is ``superseded`` or ``already-answered``."""
+
+    child: NodeId
+    update: Digest
+    reason: str
+
+
+@dataclass(frozen=True)
+class CloseRound:
+    """The collection is over. Nothing more happens until ``RoundDone`` comes back."""
+
+    round: int
+    outcome: Outcome
+    updates: Mapping[NodeId, Digest]
+
+
+Action = OpenRound | Ask | Seat | Supersede | CloseRound
+
+
+# The machine -------------------------------------------------------------------------------
+
+
+@dataclass
+class _Chair:
+    """What a round knows of one child."""
+
+    attempt: int = 0
+    ask_at_ms: int | None = 0
+    update: Digest | None = None
+    answers: int | None = None  # the round that the update in this chair answered
+    silent: bool = False  # abstained for good, or refused too often
+    refusals: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return self.update is not None or self.silent
+
+
+@dataclass
+class _OpenRound:
+    number: int
+    opened_ms: int
+    deadline_ms: int
+    chairs: dict[NodeId, _Chair]
+    quorum_ms: int | None = None
+
+
+@dataclass
+class RoundMachine:
+    """Rounds at one parent. Feed it events in the order they happen; do what it says in order."""
+
+    policy: RoundPolicy
+    members: tuple[NodeId, ...] = ()
+    next_round: int = 1
+    counted: dict[NodeId, int] = field(default_factory=dict)
+    open: _OpenRound | None = None
+    closing: bool = False
+    paused_until_ms: int = 0
+    _late: dict[NodeId, tuple[Digest, int]] = field(default_factory=dict)
+
+    def resume(
+        self, number: int, deadline_ms: int, seated: Mapping[NodeId, Digest], now_ms: int
+    ) -> None:
+        """Go on with a round that was open when the process ended: ``seated`` keep their seats."""
+        chairs = {child: _Chair() for child in self.members}
+        for child, update in seated.items():
+            chairs[child] = _Chair(ask_at_ms=None, update=update, answers=number)
+        self.open = _OpenRound(number, now_ms, deadline_ms, chairs)
+        self.next_round = number + 1
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take one event and return what is to be done now, in order."""
+        actions: list[Action] = []
+        match event:
+            case Tick():
+                pass
+            case MembersChanged(members=members):
+                self._set_members(members)
+            case UpdateReceived():
+                actions += self._receive(event)
+            case AnswerRefused(child=child, round=number):
+                chair = self._chair(child, number)
+                if chair and chair.answers != number:
+                    chair.refusals += 1
+                    again = chair.refusals < self.policy.max_refusals
+                    chair.ask_at_ms = event.now_ms + self.policy.refused_ms if again else None
+                    chair.silent = not again and chair.update is None
+            case Abstained():
+                self._abstain(event)
+            case RoundDone(counted=counted, now_ms=now_ms):
+                self.counted.update(counted)
+                self.open, self.closing = None, False
+                self.paused_until_ms = now_ms + self.policy.pause_ms
+        return actions + self._advance(event.now_ms)
+
+    # -- events
+
+    def _set_members(self, members: Iterable[NodeId]) -> None:
+        self.members = tuple(sorted(members))
+        if self.open:
+            for child in self.members:
+                self.open.chairs.setdefault(child, _Chair())
+            for child in [c for c in self.open.chairs if c not in self.members]:
+                del self.open.chairs[child]
+        self._late = {c: held for c, held in self._late.items() if c in self.members}
+
+    def _receive(self, event: UpdateReceived) -> list[Action]:
+        child, update = event.child, event.update
+        # What a child sends contains all it learned since its baseline. An update that started
+        # before the release that last counted this child would count that part twice.
+        if event.started < self.counted.get(child, 0):
+            return [Supersede(child, update, "superseded")]
+        if self.open is None or self.closing:
+            if child in self._late:
+                return [Supersede(child, update, "already-answered")]
+            self._late[child] = (update, event.round)
+            return []
+        chair = self.open.chairs.get(child)
+        if chair is None:
+            return [Supersede(child, update, "superseded")]
+        fresh = event.round == self.open.number
+        if chair.update is None:
+            return [self._seat(chair, child, update, event.round, event.now_ms)]
+        if fresh and chair.answers != self.open.number:
+            replaced = Supersede(child, chair.update, "superseded")
+            return [replaced, self._seat(chair, child, update, event.round, event.now_ms)]
+        return [Supersede(child, update, "already-answered")]
+
+    def _seat(self, chair: _Chair, child: NodeId, update: Digest, answers: int, now: int) -> Seat:
+        assert self.open is not None  # noqa: S101  only called on an open round
+        late = answers != self.open.number
+        chair.update, chair.answers = update, answers
+        if not late:
+            chair.ask_at_ms = None
+        seated = sum(c.update is not None for c in self.open.chairs.values())
+        if self.open.quorum_ms is None and seated >= self.policy.quorum(len(self.open.chairs)):
+            self.open.quorum_ms = now
+        return Seat(child, update, self.open.number, late)
+
+    def _abstain(self, event: Abstained) -> None:
+        if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
+            return
+        if event.retry_in_ms is not None:
+            chair.ask_at_ms = event.now_ms + event.retry_in_ms
+        else:
+            # A late update in this chair stays; its child only has nothing newer.
+            chair.silent, chair.ask_at_ms = chair.update is None, None
+
+    def _chair(self, child: NodeId, number: int) -> _Chair | None:
+        if self.open is None or self.closing or self.open.number != number:
+            return None
+        return self.open.chairs.get(child)
+
+    # -- time
+
+    def _advance(self, now_ms: int) -> list[Action]:
+        if self.closing:
+            return []
+        actions: list[Action] = []
+        if self.open is None:
+            if not self.members or now_ms < self.paused_until_ms:
+                return []
+            actions += self._open(now_ms)
+        current = self.open
+        assert current is not None  # noqa: S101  opened just above
+        if self._is_over(current, now_ms):
+            return [*actions, self._close(current)]
+        for child, chair in current.chairs.items():
+            if chair.ask_at_ms is not None and chair.ask_at_ms <= now_ms:
+                chair.attempt += 1
+                chair.ask_at_ms = now_ms + self.policy.resend_ms
+                actions.append(Ask(child, current.number, chair.attempt, current.deadline_ms))
+        return actions
+
+    def _open(self, now_ms: int) -> list[Action]:
+        number, deadline = self.next_round, now_ms + self.policy.deadline_ms
+        self.next_round += 1
+        self.open = _OpenRound(number, now_ms, deadline, {c: _Chair() for c in self.members})
+        actions: list[Action] = [OpenRound(number, deadline, self.members)]
+        late, self._late = self._late, {}
+        for child, (update, answers) in late.items():
+            actions.append(self._seat(self.open.chairs[child], child, update, answers, now_ms))
+        return actions
+
+    def _is_over(self, current: _OpenRound, now_ms: int) -> bool:
+        if now_ms >= current.deadline_ms:
+            return True
+        # A late update keeps its seat, but its child may still send a fresh one until the grace
+        # period ends; only chairs that nobody waits for any more are settled.
+        if all(c.settled and c.ask_at_ms is None for c in current.chairs.values()):
+            return True
+        if current.quorum_ms is None:
+            return False
+        waited = current.quorum_ms - current.opened_ms
+        return now_ms >= current.quorum_ms + math.ceil(self.policy.grace * waited)
+
+    def _close(self, current: _OpenRound) -> CloseRound:
+        self.closing = True
+        updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
+        enough = len(updates) >= self.policy.needed(len(current.chairs))
+        outcome = Outcome.AGGREGATE if enough else Outcome.VOID
+        return CloseRound(current.number, outcome, updates)

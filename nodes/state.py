@@ -1,0 +1,181 @@
+"""What a node holds, as a fold over its ledger: ``apply`` takes an event and nothing else.
+
+After a crash a node reads its ledger from the start and is exactly where its last durable step
+left it. Vectors are named by the digest of their artefact; the empty digest is the zero vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol import Digest, NodeId
+
+ZERO = Digest("")
+
+
+@dataclass(frozen=True)
+class HeldRelease:
+    """One release of a chain as this node holds it: its statement, its envelope, its adapter."""
+
+    scope: str
+    version: int
+    release: Digest
+    envelope: Digest
+    adapter: Digest
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An update this node sent: the copy ``s`` of its adapter, and its version at that time."""
+
+    copy: Digest
+    version: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a device learned for one round, kept until the next in case it is asked again."""
+
+    round: int
+    delta: Digest
+    started: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Seated:
+    """An accepted update that waits in the open round."""
+
+    update: Digest
+    payload: Digest
+    payload_format: str
+    mask_rank: int
+    scale: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """The round that was open at the last durable step."""
+
+    round: int
+    deadline_ms: int
+    seated: dict[NodeId, Seated] = field(default_factory=dict)
+
+
+@dataclass
+class NodeState:
+    """Everything that must survive a crash."""
+
+    # The node's own adapter a, its baseline b, its releases.
+    version: int = 0
+    adapter: Digest = ZERO
+    baseline: Digest = ZERO
+    releases: dict[Digest, HeldRelease] = field(default_factory=dict)
+    latest: HeldRelease | None = None
+    sequence: int = 0
+    # The chain above, as installed.
+    snapshot: Digest | None = None
+    snapshot_envelope: Digest | None = None
+    snapshot_sequence: int = 0
+    ancestors: tuple[HeldRelease, ...] = ()
+    # Upwards: what was sent and not yet counted; who contributed since the baseline.
+    sent: dict[Digest, Sent] = field(default_factory=dict)
+    contributions: list[tuple[int, NodeId]] = field(default_factory=list)
+    baseline_ms: int = 0
+    trained: Trained | None = None
+    seen_parent_release: Digest | None = None
+    # Downwards: rounds.
+    next_round: int = 1
+    open_round: OpenRound | None = None
+    counted: dict[NodeId, int] = field(default_factory=dict)
+    members: dict[NodeId, Digest] = field(default_factory=dict)
+    revoked: set[NodeId] = field(default_factory=set)
+    round_releases: list[int] = field(default_factory=list)  # versions made by rounds
+
+    def contributors(self) -> int:
+        """Distinct children whose updates were released since the baseline."""
+        return len({child for _, child in self.contributions})
+
+    def age_of(self, started: int) -> int:
+        """How many releases made by rounds came after version ``started``.
+
+        A re-base release changes no effective model, so it makes no update staler.
+        """
+        return sum(version > started for version in self.round_releases)
+
+    def apply(self, kind: str, body: Mapping[str, Any], at_ms: int) -> None:
+        """Take one event of the ledger. Kinds that only inform change nothing."""
+        if handler := getattr(self, "_on_" + kind.replace("-", "_"), None):
+            handler(body, at_ms)
+
+    # -- membership
+
+    def _on_member_enrolled(self, body: Mapping[str, Any], _: int) -> None:
+        self.members[body["child"]] = body["certificate"]
+        self.revoked.discard(body["child"])
+
+    def _on_member_revoked(self, body: Mapping[str, Any], _: int) -> None:
+        self.revoked.add(body["child"])
+        self.sequence += 1
+
+    # -- the chain above and the node's own adapter
+
+    def _on_chain_installed(self, body: Mapping[str, Any], at_ms: int) -> None:
+        self.snapshot, self.snapshot_envelope = body["snapshot"], body["envelope"]
+        self.snapshot_sequence = body["sequence"]
+        self.ancestors = tuple(HeldRelease(**entry) for entry in body["chain"])
+        self.seen_parent_release = self.ancestors[-1].release
+        if "adapter" in body:  # displaced by the re-base, all three alike
+            self.adapter, self.baseline = body["adapter"], body["baseline"]
+            self.sent = {
+                update: Sent(body["copies"].get(update, sent.copy), sent.version)
+                for update, sent in self.sent.items()
+            }
+        self.baseline_ms = self.baseline_ms or at_ms
+
+    def _on_released(self, body: Mapping[str, Any], at_ms: int) -> None:
+        held = HeldRelease(**body["held"])
+        self.version, self.adapter, self.latest = held.version, held.adapter, held
+        self.releases[held.release] = held
+        self.sequence += 1
+        self.baseline_ms = self.baseline_ms or at_ms
+        if body["kind"] == "round":
+            self.round_releases.append(held.version)
+            for child in body["accepted"]:
+                self.counted[child] = held.version
+                self.contributions.append((held.version, child))
+            self.open_round = None
+
+    # -- upwards
+
+    def _on_trained(self, body: Mapping[str, Any], _: int) -> None:
+        self.trained = Trained(body["round"], body["delta"], body["started"], body["samples"])
+
+    def _on_update_sent(self, body: Mapping[str, Any], _: int) -> None:
+        self.sent[body["update"]] = Sent(body["copy"], body["version"])
+
+    def _on_offer_counted(self, body: Mapping[str, Any], at_ms: int) -> None:
+        sent = self.sent.pop(body["update"])
+        self.baseline, self.baseline_ms = sent.copy, at_ms
+        self.contributions = [c for c in self.contributions if c[0] > sent.version]
+
+    def _on_receipts_read(self, body: Mapping[str, Any], _: int) -> None:
+        self.seen_parent_release = body["upto"]
+        for update in body["settled"]:
+            self.sent.pop(update, None)
+
+    # -- rounds
+
+    def _on_round_opened(self, body: Mapping[str, Any], _: int) -> None:
+        self.open_round = OpenRound(body["round"], body["deadline_ms"])
+        self.next_round = body["round"] + 1
+
+    def _on_update_accepted(self, body: Mapping[str, Any], _: int) -> None:
+        if self.open_round and self.open_round.round == body["round"]:
+            self.open_round.seated[body["child"]] = Seated(**body["seat"])
+
+    def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
+        self.open_round = None

@@ -1,0 +1,117 @@
+"""What a node's ledger says about it, for a person: the source of ``banyan node status``.
+
+Reads the ledger only; the node may be running or not. The demo's live tree and its report use the
+same figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nodes.errors import NodeError
+from nodes.ledger import Ledger
+
+
+@dataclass
+class Status:
+    """Counts since the node was made; the loss is the last that its gate measured."""
+
+    node: str = ""
+    scope: str = ""
+    version: int = 0
+    round: int = 0
+    round_open: bool = False
+    tolerates: int = 0
+    members: dict[str, str] = field(default_factory=dict)
+    releases: Counter[str] = field(default_factory=Counter)
+    accepted: int = 0
+    late: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
+    outvoted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    refused_by_child: dict[str, Counter[str]] = field(default_factory=dict)
+    door: Counter[str] = field(default_factory=Counter)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    gates_passed: int = 0
+    gates_refused: int = 0
+    first_loss: float | None = None
+    loss: float | None = None
+    trained_rounds: int = 0
+    trained_tokens: int = 0
+    trained_seconds: float = 0.0
+    last_event_ms: int = 0
+    upto: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    def take(self, kind: str, body: Mapping[str, Any], at_ms: int) -> None:
+        """Count one event."""
+        self.last_event_ms = at_ms
+        match kind:
+            case "node-created":
+                self.node, self.scope = body["node"], body["scope"]
+            case "member-enrolled":
+                self.members[body["child"]] = body["name"]
+            case "round-opened":
+                self.round, self.round_open = body["round"], True
+                self.tolerates = body["tolerates"]
+            case "round-closed":
+                self.round_open = False
+            case "update-accepted":
+                self.accepted += 1
+                self.late += body["late"]
+            case "update-refused":
+                self.refused[body["code"]] += 1
+                self.refused_by_child.setdefault(body["child"], Counter())[body["code"]] += 1
+            case "door-refused":
+                self.door[body["code"]] += body["count"]
+            case "gate":
+                passed = body["accepted"]
+                self.gates_passed += passed
+                self.gates_refused += not passed
+                if self.first_loss is None:
+                    self.first_loss = body["before"]
+                self.loss = body["after"] if passed else body["before"]
+            case "released":
+                self.version = body["held"]["version"]
+                self.releases[body["kind"]] += 1
+                if body["kind"] == "round":
+                    self.round_open = False
+                for verdict in body["verdicts"]:
+                    self.counted[verdict["node"]] += verdict["verdict"] == "accepted"
+                    self.outvoted[verdict["node"]] += verdict["verdict"] == "outvoted"
+            case "traffic":
+                self.bytes_in += body["bytes_in"]
+                self.bytes_out += body["bytes_out"]
+            case "trained":
+                self.trained_rounds += 1
+                self.trained_tokens += body["measured"]["tokens"]
+                self.trained_seconds += body["measured"]["seconds"]
+
+
+class StatusReader:
+    """Follows one ledger; ``read`` takes in what is new since the last call."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "ledger.sqlite"
+        self.status = Status()
+
+    def read(self) -> Status:
+        """The status as of now.
+
+        Raises ``NodeError`` ``no-node`` when there is no ledger yet.
+        """
+        if not self._path.exists():
+            raise NodeError("no-node", f"There is no node in {self._path.parent}.")
+        with Ledger.open_read_only(self._path) as ledger:
+            for event in ledger.events(after=self.status.upto):
+                self.status.take(event.kind, event.body, event.at_ms)
+                self.status.upto = event.seq
+        return self.status

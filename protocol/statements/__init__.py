@@ -1,0 +1,34 @@
+"""The statements that peers sign: frozen values whose every field has been checked."""
+
+from protocol.statements.base import Statement
+from protocol.statements.network import Certificate, Network, Role
+from protocol.statements.releases import (
+    ChainEntry,
+    ProbeLoss,
+    Release,
+    ReleaseKind,
+    Snapshot,
+    Verdict,
+    VerdictKind,
+    chain_digest,
+)
+from protocol.statements.rounds import Abstention, PayloadFormat, Task, Update
+
+__all__ = [
+    "Abstention",
+    "Certificate",
+    "ChainEntry",
+    "Network",
+    "PayloadFormat",
+    "ProbeLoss",
+    "Release",
+    "ReleaseKind",
+    "Role",
+    "Snapshot",
+    "Statement",
+    "Task",
+    "Update",
+    "Verdict",
+    "VerdictKind",
+    "chain_digest",
+]

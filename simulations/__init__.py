@@ -1,0 +1,1 @@
+"""Experiments: data sets, the demo, benches. They drive what ``nodes`` provides."""

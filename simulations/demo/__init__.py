@@ -1,0 +1,1 @@
+"""``banyan demo``: a whole network on one machine, with a real attacker, in one command."""

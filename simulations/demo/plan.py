@@ -1,0 +1,174 @@
+"""The demo's network on paper: which nodes there are, with which text, and with which settings.
+
+Two plans of the same shape: the full one on SmolLM2 and the quick one on a tiny model. Nothing here
+starts a process or touches a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol import Role, Scope
+
+UNSEEN = "integument"
+"""The organ system that no device trains on."""
+
+Corpus = Mapping[str, Mapping[str, list[str]]]
+"""For each source (an organ system, or ``es-circulatory``) its parts train, probes and held."""
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node: where it stands, what it trains on, what it measures candidates with."""
+
+    name: str
+    scope: Scope
+    role: Role
+    train: tuple[str, ...] = ()
+    probes: Mapping[str, list[str]] = field(default_factory=dict)
+    malicious: bool = False
+
+    @property
+    def parent_scope(self) -> Scope | None:
+        """The scope of the node's parent; None at the root."""
+        return self.scope if self.role is Role.DEVICE else self.scope.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between the full demo and the quick one."""
+
+    rank: int
+    targets: tuple[str, ...]
+    releases: int
+    probes: int
+    held: int
+    training: Mapping[str, Any]
+    rounds: Mapping[str, Any]
+    limit_s: float
+
+
+FULL = Settings(
+    rank=16,
+    targets=("q_proj", "v_proj"),
+    releases=3,
+    probes=32,
+    held=64,
+    training={"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "max_tokens": 96},
+    rounds={"deadline_s": 300, "resend_s": 150, "grace": 0.25},
+    limit_s=1500,
+)
+QUICK = Settings(
+    rank=8,
+    targets=("q_proj", "v_proj"),
+    releases=3,
+    probes=16,
+    held=48,
+    training={"steps": 20, "batch_size": 8, "learning_rate": 1e-2, "max_tokens": 96},
+    rounds={"deadline_s": 60, "resend_s": 20, "grace": 0.5},
+    limit_s=300,
+)
+
+ENGLISH = {"cardiology": "cardiovascular", "neurology": "nervous", "respiratory": "respiratory"}
+"""The English sub-domains and the organ system of each."""
+SPANISH = "es-circulatory"
+
+
+def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[NodePlan]:
+    """All nodes, parents before children.
+
+    Without ``attack`` the fourth device of cardiology is still enrolled, so that f and the number
+    of children are the same, but it is honest and has no text: it abstains.
+    """
+    take = _Dealer(corpus, settings.probes)
+    en, es = Scope.parse("/en"), Scope.parse("/es")
+    health, salud = en.child("healthcare"), es.child("healthcare")
+    systems = tuple(ENGLISH.values())
+    nodes = [
+        _interior(Scope(), take.probes({"en": systems, "es": (SPANISH,)})),
+        _interior(en, take.probes({system: (system,) for system in systems})),
+        _interior(es, take.probes({SPANISH: (SPANISH,)})),
+        _interior(health, take.probes({name: (ENGLISH[name],) for name in ENGLISH})),
+        _interior(salud, take.probes({SPANISH: (SPANISH,)})),
+    ]
+    for name, system in ENGLISH.items():
+        scope = health.child(name)
+        nodes.append(_interior(scope, take.probes({system: (system,)})))
+        devices = 3 if name == "cardiology" else 2
+        texts = take.train(system, devices + (name == "cardiology"))
+        nodes += [_device(scope, i + 1, texts[i]) for i in range(devices)]
+        if name == "cardiology":
+            fourth = texts[devices] if attack else ()
+            nodes.append(_device(scope, devices + 1, fourth, malicious=attack))
+    scope = salud.child("cardiology")
+    nodes.append(_interior(scope, take.probes({SPANISH: (SPANISH,)})))
+    nodes += [_device(scope, i + 1, texts) for i, texts in enumerate(take.train(SPANISH, 2))]
+    return nodes
+
+
+def held_out(corpus: Corpus, scope: Scope, count: int) -> list[str]:
+    """The held-out text by which a scope is judged: ``count`` documents of each of its sources."""
+    sources = [SPANISH] if scope.is_within(Scope.parse("/es")) else list(ENGLISH.values())
+    if scope.tier == 3 and scope.is_within(Scope.parse("/en")):
+        sources = [ENGLISH[str(scope).rpartition("/")[2]]]
+    if scope == Scope():
+        sources = [*ENGLISH.values(), SPANISH]
+    return [text for source in sources for text in corpus[source]["held"][:count]]
+
+
+def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> dict[str, Any]:
+    """The sections of a node's configuration, beyond its links and its files."""
+    if plan.role is Role.DEVICE:
+        return {"training": dict(settings.training)}
+    rounds: dict[str, Any] = {"poll_s": 0.1, "pause_s": 0.2, "retry_s": 2.0, **settings.rounds}
+    if plan.scope.tier == 3:
+        rounds["max_releases"] = settings.releases
+    else:
+        rounds["grace"] = 0.0
+    if attack_expected and str(plan.scope) == "/en/healthcare/cardiology":
+        rounds["f"] = 1
+    return {"rounds": rounds}
+
+
+@dataclass
+class _Dealer:
+    """Deals disjoint text: every node gets its own."""
+
+    corpus: Corpus
+    count: int
+    dealt: dict[str, int] = field(default_factory=dict)
+
+    def probes(self, sources: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+        """For each named source ``count`` probes, shared evenly between its organ systems."""
+        return {
+            name: [text for system in systems for text in self._next(system, len(systems))]
+            for name, systems in sources.items()
+        }
+
+    def _next(self, system: str, shares: int) -> list[str]:
+        start, wanted = self.dealt.get(system, 0), self.count // shares
+        texts = self.corpus[system]["probes"][start : start + wanted]
+        if len(texts) < wanted:
+            raise ValueError(f"{system} has too few probes for the plan")
+        self.dealt[system] = start + wanted
+        return texts
+
+    def train(self, system: str, devices: int) -> list[tuple[str, ...]]:
+        """The training text of a system, dealt in turn to so many devices."""
+        texts = self.corpus[system]["train"]
+        return [tuple(texts[i::devices]) for i in range(devices)]
+
+
+def _interior(scope: Scope, probes: Mapping[str, list[str]]) -> NodePlan:
+    name = str(scope).strip("/").replace("/", "-") or "root"
+    role = Role.ROOT if scope == Scope() else Role.INTERIOR
+    return NodePlan(name, scope, role, probes=probes)
+
+
+def _device(
+    scope: Scope, number: int, texts: tuple[str, ...], *, malicious: bool = False
+) -> NodePlan:
+    name = f"{str(scope).strip('/').replace('/', '-')}-device-{number}"
+    return NodePlan(name, scope, Role.DEVICE, train=texts, malicious=malicious)

@@ -1,0 +1,205 @@
+"""The demo's result: measured once more from what lies on disk, as a table and as JSON.
+
+Loss before and after is measured on held-out text that no node ever saw, from each scope's state
+folder. Counts come from the ledgers, bytes from the links.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nodes.asking import held_theta
+from nodes.clock import SystemClock
+from nodes.home import open_home
+from nodes.status import Status, StatusReader
+from protocol import Role, Scope
+from simulations.demo.network import Placed
+from simulations.demo.plan import UNSEEN, Corpus, held_out
+
+HEALTH = Scope.parse("/en/healthcare")
+
+
+def measure(
+    base: Path, placed: Sequence[Placed], corpus: Corpus, count: int
+) -> list[dict[str, Any]]:
+    """Held-out loss of every scope with the base and with its effective model.
+
+    Nats per token, the mean over documents; for ``/en/healthcare`` also on the unseen system.
+    """
+    import torch
+
+    from nodes.model.basis import from_bytes
+    from nodes.model.effective import EffectiveModel
+
+    torch.set_num_threads(2)
+    scopes = [p for p in placed if p.plan.role is not Role.DEVICE]
+    root = open_home(scopes[0].folder, SystemClock().now_ms())
+    model = EffectiveModel(base, root.layout, from_bytes(root.basis_file.read_bytes(), root.layout))
+    rows = []
+    base_losses: dict[str, float] = {}
+
+    def of_base(texts: list[str]) -> list[float]:
+        """Each text's loss with the base; measured once."""
+        if missing := [t for t in texts if t not in base_losses]:
+            model.set_theta(np.zeros(root.layout.size, np.float32))
+            base_losses.update(zip(missing, model.sequence_losses(missing)[0], strict=True))
+        return [base_losses[t] for t in texts]
+
+    for place in scopes:
+        theta, version = held_theta(open_home(place.folder, SystemClock().now_ms()))
+        sets = [(str(place.plan.scope), held_out(corpus, place.plan.scope, count))]
+        if place.plan.scope == HEALTH:
+            sets.append((f"{HEALTH}, unseen {UNSEEN}", corpus[UNSEEN]["held"][:count]))
+        for name, texts in sets:
+            before = float(np.mean(of_base(texts)))
+            model.set_theta(theta)
+            after = float(model.sequence_losses(texts)[0].mean())
+            rows.append(
+                {
+                    "scope": str(place.plan.scope),
+                    "text": name,
+                    "documents": len(texts),
+                    "version": version,
+                    "before": before,
+                    "after": after,
+                    "gain": before - after,
+                }
+            )
+    return rows
+
+
+def hostile_summary(placed: Sequence[Placed], statuses: Mapping[Scope, Status]) -> dict[str, Any]:
+    """What became of everything that the malicious device and the intruder sent."""
+    malicious = {
+        open_home(p.folder, SystemClock().now_ms()).node for p in placed if p.plan.malicious
+    }
+    refused: Counter[str] = Counter()
+    outvoted = counted = 0
+    door: Counter[str] = Counter()
+    for status in statuses.values():
+        for child in malicious:
+            refused.update(status.refused_by_child.get(child, {}))
+            outvoted += status.outvoted[child]
+            counted += status.counted[child]
+        door.update(status.door)
+    return {
+        "refused": dict(refused),
+        "outvoted": outvoted,
+        "counted": counted,
+        "at_the_door": dict(door),
+    }
+
+
+def compose(
+    *,
+    placed: Sequence[Placed],
+    losses: list[dict[str, Any]],
+    seconds: Mapping[str, float],
+    peak_bytes: int,
+    folder: Path,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything the demo reports; ``docs/demo-report.schema.json`` describes it."""
+    readers = {p.plan.name: StatusReader(p.folder).read() for p in placed}
+    statuses = {
+        p.plan.scope: readers[p.plan.name] for p in placed if p.plan.role is not Role.DEVICE
+    }
+    nodes = []
+    for place in placed:
+        status = readers[place.plan.name]
+        nodes.append(
+            {
+                "name": place.plan.name,
+                "scope": str(place.plan.scope),
+                "role": place.plan.role.value,
+                "malicious": place.plan.malicious,
+                "version": status.version,
+                "releases": dict(status.releases),
+                "accepted": status.accepted,
+                "late": status.late,
+                "outvoted": sum(status.outvoted.values()),
+                "refused": dict(status.refused),
+                "at_the_door": dict(status.door),
+                "bytes_in": status.bytes_in,
+                "bytes_out": status.bytes_out,
+                "trained_tokens": status.trained_tokens,
+                "trained_seconds": round(status.trained_seconds, 2),
+                "log": str(place.folder.relative_to(folder) / "logs" / "node.jsonl"),
+            }
+        )
+    return {
+        "format": 1,
+        "options": dict(options),
+        "losses": losses,
+        "nodes": nodes,
+        "hostile": hostile_summary(placed, statuses),
+        "bytes_on_the_wire": sum(s.bytes_in + s.bytes_out for s in statuses.values()),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "peak_memory_bytes": peak_bytes,
+    }
+
+
+def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> None:
+    """The same for a person."""
+    table = Table(title="Held-out loss, nats per token", title_justify="left", box=None)
+    for column in ("text", "documents", "version", "base", "now", "gain"):
+        table.add_column(column, justify="left" if column == "text" else "right")
+    for row in report["losses"]:
+        table.add_row(
+            row["text"],
+            str(row["documents"]),
+            str(row["version"]),
+            f"{row['before']:.3f}",
+            f"{row['after']:.3f}",
+            f"[bold]{row['gain']:.3f}[/]",
+        )
+    console.print(table)
+    updates = Table(title="\nUpdates", title_justify="left", box=None)
+    for column in ("scope", "accepted", "late", "outvoted", "refused"):
+        updates.add_column(column, justify="left" if column in {"scope", "refused"} else "right")
+    for node in report["nodes"]:
+        if node["role"] == "device":
+            continue
+        reasons = Counter(node["refused"])
+        reasons.update({f"{code} (door)": n for code, n in node["at_the_door"].items()})
+        updates.add_row(
+            node["scope"],
+            str(node["accepted"]),
+            str(node["late"]),
+            str(node["outvoted"]),
+            ", ".join(f"{code} {count}" for code, count in sorted(reasons.items())) or "–",
+        )
+    console.print(updates)
+    hostile = report["hostile"]
+    if report["options"]["attack"]:
+        all_reasons = hostile["refused"] | hostile["at_the_door"]
+        all_reasons["outvoted"] = hostile["outvoted"]
+        said = ", ".join(f"{code} {count}" for code, count in sorted(all_reasons.items()) if count)
+        console.print(
+            f"\nFrom the malicious device and the intruder: {said}; "
+            f"[bold]{hostile['counted']} counted[/].",
+            highlight=False,
+        )
+    seconds = report["seconds"]
+    console.print(
+        f"\n{report['bytes_on_the_wire'] / 1e6:.1f} MB on the wire · "
+        f"{seconds['total']:.0f} s (prepare {seconds['prepare']:.0f}, "
+        f"network {seconds['network']:.0f}, measure {seconds['measure']:.0f}) · "
+        f"peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB",
+        highlight=False,
+    )
+    console.print(f"Report {folder / 'report.json'} · logs {folder / 'nodes'}/*/logs/node.jsonl")
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """``report.json``."""
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "report.json").write_text(text + "\n", "utf-8")

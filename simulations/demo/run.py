@@ -1,0 +1,140 @@
+"""Running the demo: prepare, start every node, watch the ledgers, stop everything, report."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nodes.errors import NodeError
+from nodes.memory import MemorySampler
+from nodes.status import StatusReader
+from protocol import Role, Scope
+from simulations.datasets.corpus import demo_corpus
+from simulations.datasets.smollm2 import smollm2_base
+from simulations.datasets.tiny import tiny_base
+from simulations.demo.live import Progress
+from simulations.demo.network import Placed, build_network
+from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
+from simulations.demo.processes import Processes
+from simulations.demo.report import compose, measure, print_report, write_report
+
+WATCH_S = 0.5
+
+
+def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> dict[str, Any]:
+    """Run the whole demo below ``folder`` and return its report.
+
+    Raises ``NodeError``: ``node-died``, ``demo-timeout``; every process is ended before that.
+    """
+    started = time.monotonic()
+    settings = QUICK if quick else FULL
+    _clear(folder)
+    corpus = demo_corpus(seed=0)
+    console.print("Preparing the base and the network …")
+    base = (tiny_base if quick else smollm2_base)(folder.parent / "base")
+    plans = plan_nodes(corpus, settings, attack=attack)
+    placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
+    prepared = time.monotonic()
+    with _terminable(), Processes() as processes:
+        sampler = MemorySampler(lambda: processes.pids)
+        with sampler:
+            _start(processes, placed, folder, attack=attack)
+            _watch(processes, placed, settings, console)
+        processes.stop()
+    finished = time.monotonic()
+    console.print("Measuring on held-out text …")
+    losses = measure(base, placed, corpus, settings.held)
+    ended = time.monotonic()
+    report = compose(
+        placed=placed,
+        losses=losses,
+        seconds={
+            "prepare": prepared - started,
+            "network": finished - prepared,
+            "measure": ended - finished,
+            "total": ended - started,
+        },
+        peak_bytes=sampler.peak,
+        folder=folder,
+        options={"quick": quick, "attack": attack},
+    )
+    write_report(folder, report)
+    print_report(console, report, folder)
+    return report
+
+
+def _clear(folder: Path) -> None:
+    """Make room: a demo's folder is replaced, anything else is left alone."""
+    if folder.exists():
+        ours = (folder / "nodes").is_dir() or not any(folder.iterdir())
+        if not ours:
+            raise NodeError("not-a-demo", f"{folder} holds something else; choose another --out.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _start(processes: Processes, placed: list[Placed], folder: Path, *, attack: bool) -> None:
+    for place in placed:
+        config, log = str(place.folder / "node.toml"), place.folder / "logs" / "console.log"
+        if place.plan.malicious:
+            processes.start(place.plan.name, "simulations.demo.hostile", [config], log)
+        else:
+            arguments = ["node", "run", "--with-parent", "--config", config]
+            processes.start(place.plan.name, "nodes.cli", arguments, log)
+    if attack:
+        bad = next(p for p in placed if p.plan.malicious)
+        parent = next(
+            p for p in placed if p.plan.scope == bad.plan.scope and p.plan.role is not Role.DEVICE
+        )
+        intruder = folder / "intruder"
+        arguments = [parent.address, str(bad.folder), str(intruder / "haul.json")]
+        processes.start(
+            "intruder", "simulations.demo.intruder", arguments, intruder / "console.log"
+        )
+
+
+def _watch(
+    processes: Processes, placed: list[Placed], settings: Settings, console: Console
+) -> None:
+    """Until every sub-domain has its releases and every tier above at least one."""
+    readers = {
+        p.plan.scope: StatusReader(p.folder) for p in placed if p.plan.role is not Role.DEVICE
+    }
+    goal = {s: settings.releases if s.tier == 3 else 1 for s in readers}
+    deadline = time.monotonic() + settings.limit_s
+    with Progress(console, goal) as progress:
+        while True:
+            processes.check()
+            statuses = {scope: reader.read() for scope, reader in readers.items()}
+            progress.update(statuses)
+            if all(statuses[s].releases["round"] >= goal[s] for s in goal):
+                return
+            if time.monotonic() > deadline:
+                late = ", ".join(str(s) for s in goal if statuses[s].releases["round"] < goal[s])
+                raise NodeError(
+                    "demo-timeout",
+                    f"After {settings.limit_s:.0f} s these have too few releases: {late}. "
+                    "Their logs say why.",
+                )
+            time.sleep(WATCH_S)
+
+
+class _terminable:  # noqa: N801  reads as the statement it is
+    """Within it SIGTERM ends the demo as Ctrl-C does, so that nothing is left running."""
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+
+def cardiology_gain(report: dict[str, Any]) -> float:
+    """The gain on held-out cardiology, nats per token."""
+    scope = str(Scope.parse("/en/healthcare/cardiology"))
+    return float(next(row["gain"] for row in report["losses"] if row["text"] == scope))
