@@ -24,7 +24,7 @@ from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
 from nodes.home import Home, open_home, write_file
-from nodes.logs import configure
+from nodes.logs import adopt, configure
 from nodes.memory import trim
 from nodes.node import Node
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+FLOWERS_LOGGERS = ("flwr", "uvicorn", "uvicorn.error")
 ENDPOINT_FILE = "endpoint.json"
 
 MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
@@ -127,6 +128,8 @@ class Daemon:
         from nodes.flower.apps import make_client_app
         from nodes.flower.internals import Uplink, empty_context
 
+        adopt(*FLOWERS_LOGGERS)
+
         uplink = Uplink(
             address=self._config.uplink.address,
             ca_pem=self._home.parent_ca,
@@ -146,6 +149,7 @@ class Daemon:
         from nodes.members import MemberLinks
         from nodes.parent import Parent
 
+        adopt(*FLOWERS_LOGGERS)
         parent = Parent(self._node, self._config, self._engine)
         members = MemberLinks(self._node)
         downlink = Downlink(

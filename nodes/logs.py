@@ -19,7 +19,7 @@ FILE_BYTES = 8 * 1024 * 1024
 FILES_KEPT = 3
 """Rotated files that are kept beside the current one."""
 
-_TALKATIVE = ("httpx", "httpcore", "urllib3", "filelock", "asyncio", "uvicorn.access")
+_TALKATIVE = ("httpx", "httpcore", "urllib3", "filelock", "asyncio", "uvicorn", "alembic", "flwr")
 """Libraries that log every request or lock: from them only warnings, unless all is wanted."""
 
 _installed: list[logging.Handler] = []

@@ -272,7 +272,8 @@ class RoundMachine:
         child, update = event.child, event.update
         # What a child sends contains all it learned since its baseline. An update that started
         # before the release that last counted this child would count that part twice.
-        if event.started < self.counted.get(child, 0):
+        counted_since = event.started < self.counted.get(child, 0)
+        if counted_since or child not in self.members:
             return [Supersede(child, update, "superseded")]
         if self.open is None or self.closing:
             if child in self._late:

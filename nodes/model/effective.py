@@ -1,8 +1,8 @@
 """The effective model: base + Θ, where Θ is the sum of every adapter in a chain.
 
 Every target layer computes ``W·x + B·(A·x)`` with W and A fixed, in the base's type, and B taken
-from Θ. Setting another Θ copies a few hundred thousand numbers; the base is loaded once. Documents are packed one
-after the other, without padding, and do not see each other.
+from Θ. Setting another Θ copies a few hundred thousand numbers; the base is loaded once. Documents
+are packed one after the other, without padding, and do not see each other.
 """
 
 from __future__ import annotations

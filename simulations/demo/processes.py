@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
@@ -14,17 +15,20 @@ from nodes.errors import NodeError
 
 GRACE_S = 15.0
 """Seconds between SIGTERM and SIGKILL."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "TOKENIZERS_PARALLELISM": "false"}
 
 
-@dataclass
 class Processes:
     """A set of processes that ends with its ``with`` block, also when that is interrupted.
 
-    Each process is also told to end with the one that started it, for the case that this one is
-    killed without a chance to tidy up.
+    They are forked from a server that has imported what they all need (``preload``). When this
+    process is killed without a chance to tidy up, that server ends, and the nodes with it.
     """
 
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["simulations.demo.preload"])
+        self.running: dict[str, BaseProcess] = {}
 
     def __enter__(self) -> Processes:
         return self
@@ -37,44 +41,49 @@ class Processes:
     @property
     def pids(self) -> list[int]:
         """The ids of what runs now."""
-        return [p.pid for p in self.running.values() if p.poll() is None]
+        return [p.pid for p in self.running.values() if p.pid is not None and p.is_alive()]
 
-    def start(self, name: str, module: str, arguments: list[str], log: Path) -> None:
-        """Start ``python -m module`` with its output in ``log``."""
+    def start(self, name: str, target: Callable[..., None], *arguments: object, log: Path) -> None:
+        """Start a process that calls ``target`` with its output in ``log``."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "MALLOC_ARENA_MAX": "2",
-            "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONUNBUFFERED": "1",
-        }
-        with log.open("ab") as output:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then ends them all
+        before = {key: os.environ.get(key) for key in ENVIRONMENT}
+        os.environ.update(ENVIRONMENT)  # the server takes them over when it starts
+        try:
+            process = self._context.Process(
+                target=_run, args=(log, target, arguments), name=name, daemon=False
             )
+            process.start()
+        finally:
+            for key, value in before.items():
+                os.environ.pop(key) if value is None else os.environ.update({key: value})
+        self.running[name] = process
 
     def check(self) -> None:
         """Raises ``NodeError`` ``node-died`` when a process ended by itself with an error."""
         for name, process in self.running.items():
-            if process.poll() not in (None, 0):
+            if process.exitcode not in (None, 0):
                 raise NodeError(
-                    "node-died", f"{name} ended with status {process.returncode}; see its log."
+                    "node-died", f"{name} ended with status {process.exitcode}; see its log."
                 )
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to those that do not go, and wait for every one."""
         for process in self.running.values():
-            if process.poll() is None:
+            if process.is_alive():
                 process.terminate()
         deadline = time.monotonic() + GRACE_S
         for process in self.running.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
                 process.kill()
-                process.wait()
+                process.join()
+
+
+def _run(log: Path, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """In the new process: its own session, its own output, then ``target``."""
+    os.setsid()  # Ctrl-C reaches the demo alone, which then ends them all
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+    os.close(output)
+    target(*arguments)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nodes.daemon import run
 from nodes.errors import NodeError
 from nodes.memory import MemorySampler
 from nodes.status import StatusReader
@@ -17,6 +18,8 @@ from protocol import Role, Scope
 from simulations.datasets.corpus import demo_corpus
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
+from simulations.demo.hostile import run_hostile
+from simulations.demo.intruder import intrude
 from simulations.demo.live import Progress
 from simulations.demo.network import Placed, build_network
 from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
@@ -80,22 +83,28 @@ def _clear(folder: Path) -> None:
 
 def _start(processes: Processes, placed: list[Placed], folder: Path, *, attack: bool) -> None:
     for place in placed:
-        config, log = str(place.folder / "node.toml"), place.folder / "logs" / "console.log"
-        if place.plan.malicious:
-            processes.start(place.plan.name, "simulations.demo.hostile", [config], log)
-        else:
-            arguments = ["node", "run", "--with-parent", "--config", config]
-            processes.start(place.plan.name, "nodes.cli", arguments, log)
+        run = run_hostile if place.plan.malicious else run_node
+        log = place.folder / "logs" / "console.log"
+        processes.start(place.plan.name, run, place.folder / "node.toml", log=log)
     if attack:
         bad = next(p for p in placed if p.plan.malicious)
         parent = next(
             p for p in placed if p.plan.scope == bad.plan.scope and p.plan.role is not Role.DEVICE
         )
-        intruder = folder / "intruder"
-        arguments = [parent.address, str(bad.folder), str(intruder / "haul.json")]
+        out = folder / "intruder"
         processes.start(
-            "intruder", "simulations.demo.intruder", arguments, intruder / "console.log"
+            "intruder",
+            intrude,
+            parent.address,
+            bad.folder,
+            out / "haul.json",
+            log=out / "console.log",
         )
+
+
+def run_node(config: Path) -> None:
+    """One honest node, as ``banyan node run`` runs it."""
+    run(config, with_parent=True)
 
 
 def _watch(

@@ -1,0 +1,1 @@
+"""Real text and real models for experiments, read where their packages are installed."""

@@ -1,0 +1,14 @@
+"""What every node of the demo imports, imported once.
+
+The demo forks its nodes from one process that has these modules: loading torch, transformers and
+flwr anew for nineteen processes would cost two minutes of two cores. Nothing is computed here; no
+thread may exist before the fork.
+"""
+
+from flwr.superlink.cli.flower_superlink import SuperLinkLifespan  # noqa: F401
+from flwr.superlink.main import create_app  # noqa: F401
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+from transformers.models.llama import LlamaForCausalLM  # noqa: F401
+
+import simulations.demo.hostile
+import simulations.demo.intruder  # noqa: F401
