@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 
 from nodes.model.base import load_base
 from nodes.model.layout import Layout
+from nodes.model.losses import token_losses
 
 PACK_TOKENS = 512
 """Tokens that are measured in one pass."""
@@ -114,8 +115,7 @@ class EffectiveModel:
             use_cache=False,
             logits_to_keep=predicts,
         ).logits[0]
-        losses = F.cross_entropy(logits.float(), ids[0, predicts + 1], reduction="none")
-        return losses, owner[predicts]
+        return token_losses(logits, ids[0, predicts + 1]), owner[predicts]
 
     @torch.inference_mode()
     def sequence_losses(

@@ -56,7 +56,7 @@ FULL = Settings(
     releases=3,
     probes=20,
     held=64,
-    training={"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "max_tokens": 96},
+    training={"steps": 8, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
     rounds={"deadline_s": 300, "resend_s": 150, "grace": 0.25},
     limit_s=1500,
 )
