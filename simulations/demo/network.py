@@ -81,6 +81,8 @@ def _configure(
         "lease_slots": 2,
         "keep_loaded": plan.role is Role.DEVICE,
     }
+    if uplink:
+        values["uplink"] = {"poll_s": settings.poll_s}
     port = int(address.rpartition(":")[2]) if address else 0
     write_config(home, base=base, uplink=uplink, port=port, settings=values)
 

@@ -47,6 +47,7 @@ class Settings:
     held: int
     training: Mapping[str, Any]
     rounds: Mapping[str, Any]
+    poll_s: float
     limit_s: float
 
 
@@ -57,7 +58,8 @@ FULL = Settings(
     probes=20,
     held=64,
     training={"steps": 8, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
-    rounds={"deadline_s": 300, "resend_s": 150, "grace": 0.25},
+    rounds={"deadline_s": 240, "resend_s": 240, "grace": 0.25, "retry_s": 5, "poll_s": 0.5},
+    poll_s=1.0,
     limit_s=1500,
 )
 QUICK = Settings(
@@ -67,7 +69,8 @@ QUICK = Settings(
     probes=16,
     held=48,
     training={"steps": 20, "batch_size": 8, "learning_rate": 2e-2, "max_tokens": 96},
-    rounds={"deadline_s": 60, "resend_s": 45, "grace": 0.5},
+    rounds={"deadline_s": 60, "resend_s": 45, "grace": 0.5, "retry_s": 2, "poll_s": 0.2},
+    poll_s=0.5,
     limit_s=300,
 )
 
@@ -122,7 +125,7 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
     """The sections of a node's configuration, beyond its links and its files."""
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}
-    rounds: dict[str, Any] = {"poll_s": 0.1, "pause_s": 0.2, "retry_s": 2.0, **settings.rounds}
+    rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}
     if plan.scope.tier == 3:
         rounds["max_releases"] = settings.releases
     else:

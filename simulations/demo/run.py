@@ -26,7 +26,7 @@ from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
 from simulations.demo.processes import Processes
 from simulations.demo.report import compose, measure, print_report, write_report
 
-WATCH_S = 0.5
+WATCH_S = 1.0
 
 
 def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
     placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
     prepared = time.monotonic()
     with _terminable(), Processes() as processes:
-        sampler = MemorySampler(lambda: processes.pids)
+        sampler = MemorySampler(lambda: processes.pids, every_s=5)
         with sampler:
             _start(processes, placed, folder, attack=attack)
             _watch(processes, placed, settings, console)

@@ -1,0 +1,111 @@
+"""A parent and its devices on disk, with real keys, ledgers and a real tiny base."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nodes.child import Child
+from nodes.clock import SystemClock
+from nodes.config import NodeConfig, load_config
+from nodes.configure import write_config
+from nodes.coordinates import coordinates_of
+from nodes.engine import Engine
+from nodes.enrolment import enrol, init_network, join, make_request
+from nodes.home import Home, open_home
+from nodes.node import Node
+from nodes.parent import Parent
+from nodes.tasks import Request
+from nodes.texts import write_texts
+from protocol import NodeId, Role, Scope
+from tests.nodes.conftest import TEXTS
+
+ROUNDS: dict[str, Any] = {"deadline_s": 60, "pause_s": 0, "poll_s": 0.05, "retry_s": 0, "grace": 0}
+TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 0.02, "max_tokens": 32}
+
+
+@dataclass
+class Peer:
+    """One node, open."""
+
+    home: Home
+    node: Node
+    config: NodeConfig
+    engine: Engine
+
+    @property
+    def id(self) -> NodeId:
+        return self.home.node
+
+    def parent(self) -> Parent:
+        return Parent(self.node, self.config, self.engine)
+
+    def child(self) -> Child:
+        return Child(self.node, self.config, self.engine)
+
+    def kinds(self, kind: str) -> list[Mapping[str, Any]]:
+        """The bodies of the ledger's events of one kind."""
+        return [event.body for event in self.node.ledger.events([kind])]
+
+    def close(self) -> None:
+        self.node.close()
+
+
+def peer(folder: Path) -> Peer:
+    """Open what is on disk."""
+    clock = SystemClock()
+    home = open_home(folder, clock.now_ms())
+    config = load_config(folder / "node.toml")
+    return Peer(home, Node(home, clock), config, Engine(home, config.model, threading.Event()))
+
+
+def make_root(folder: Path, base: Path, rounds: Mapping[str, Any] = ROUNDS, port: int = 0) -> Path:
+    """A root with probes."""
+    home = init_network(folder, "test", coordinates_of(base, rank=4), SystemClock())
+    write_texts(folder / "probes.jsonl", TEXTS)
+    settings = {"rounds": dict(rounds), "data": {"probes": {"all": "probes.jsonl"}}}
+    write_config(home, base=base, port=port, settings=settings)
+    return folder
+
+
+def add_child(
+    parent: Path,
+    folder: Path,
+    base: Path,
+    *,
+    scope: str = "/",
+    role: Role = Role.DEVICE,
+    address: str = "127.0.0.1:1",
+    rank: int | None = None,
+    texts: list[str] | None = None,
+) -> Path:
+    """Enrol a child at the node in ``parent``."""
+    clock = SystemClock()
+    above = Node(open_home(parent, clock.now_ms()), clock)
+    try:
+        request = make_request(folder, folder.name, Scope.parse(scope), role)
+        home, _ = join(folder, enrol(above, request, address, rank=rank), clock)
+    finally:
+        above.close()
+    settings: dict[str, Any] = {}
+    if role is Role.DEVICE:
+        write_texts(folder / "train.jsonl", TEXTS if texts is None else texts)
+        settings = {"data": {"train": ["train.jsonl"]}, "training": dict(TRAINING)}
+    else:
+        write_texts(folder / "probes.jsonl", TEXTS)
+        settings = {"data": {"probes": {"all": "probes.jsonl"}}, "rounds": dict(ROUNDS)}
+    write_config(home, base=base, uplink=address, settings=settings)
+    return folder
+
+
+def by_child(requests: list[Request]) -> dict[NodeId, Request]:
+    return {request.child: request for request in requests}
+
+
+def answer(parent: Parent, child: Peer, request: Request) -> list[Request]:
+    """Let a child answer a task, without a network between."""
+    kind, blobs = child.child().answer(request.blobs)
+    return parent.receive(child.id, request.task, kind, blobs)
