@@ -126,7 +126,7 @@ class Daemon:
             return
         from nodes.child import Child
         from nodes.flower.apps import make_client_app
-        from nodes.flower.internals import Uplink, empty_context
+        from nodes.flower.uplink import Uplink, empty_context
 
         adopt(*FLOWERS_LOGGERS)
 
@@ -134,7 +134,6 @@ class Daemon:
             address=self._config.uplink.address,
             ca_pem=self._home.parent_ca,
             transport_key_pem=self._home.transport_pem,
-            node_id_file=self._home.folder / "flower" / "node-id",
             poll_s=self._config.uplink.poll_s,
         )
         child = (self._make_child or Child)(self._node, self._config, self._engine)
@@ -144,7 +143,7 @@ class Daemon:
         if self._config.downlink is None or self._home.is_device:
             return
         from nodes.flower.apps import serve
-        from nodes.flower.internals import Downlink
+        from nodes.flower.downlink import Downlink
         from nodes.flower.tls import TlsFiles
         from nodes.members import MemberLinks
         from nodes.parent import Parent

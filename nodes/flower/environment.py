@@ -1,17 +1,44 @@
-"""Switches that must be set before flwr is imported: no telemetry, no look-ups, its own folder."""
+"""What has to be set in a process before Flower is imported in it, and what Flower must not do.
+
+A node reports to nobody, looks for no updates, installs nothing, and keeps Flower's files in its
+own folder. Flower reads these switches when it is imported, so this module imports none of it.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
+SWITCHES = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+}
 
-def prepare_environment(folder: Path) -> None:
-    """Keep flwr quiet and to itself; ``folder`` becomes its home."""
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ.update(
-        FLWR_HOME=str(folder),
-        FLWR_TELEMETRY_ENABLED="0",
-        FLWR_DISABLE_UPDATE_CHECK="1",
-        FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION="1",
-    )
+MALLOC_ARENAS = 2
+"""Heaps that glibc keeps for threads. Flower's server uses many threads, each of which would
+otherwise hold megabytes of what passed through it."""
+
+_M_ARENA_MAX = -8  # the number that mallopt(3) gives to M_ARENA_MAX
+
+
+def prepare_environment(flwr_home: Path) -> None:
+    """Set Flower's switches for this process and those it starts. Call it before importing flwr.
+
+    Args:
+        flwr_home: where Flower may keep files of its own; made when it is needed, by Flower.
+    """
+    os.environ.update(SWITCHES, FLWR_HOME=str(flwr_home))
+    os.environ.setdefault("MALLOC_ARENA_MAX", str(MALLOC_ARENAS))  # for processes started later
+    limit_arenas()
+
+
+def limit_arenas() -> None:
+    """Let glibc keep at most ``MALLOC_ARENAS`` heaps here. Elsewhere than glibc: nothing."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt.argtypes, mallopt.restype = [ctypes.c_int, ctypes.c_int], ctypes.c_int
+    mallopt(_M_ARENA_MAX, MALLOC_ARENAS)

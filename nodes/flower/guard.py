@@ -1,168 +1,288 @@
-"""The door of a parent: an ASGI guard in front of Flower's app.
+"""The door of a parent: what every request passes before Flower sees anything of it.
 
-Flower authenticates a connection's key and little else: its control routes answer anyone, a signed
-header can be used again for minutes, and a node may answer for another. The guard lets through only
-the fleet routes that a child needs, from keys that are enrolled, each signed header once, bodies of
-bounded size, and replies only in the sender's own name. It knows no flwr; what it must ask of
-Flower comes in as functions.
+It keeps these rules, cheap ones first, and reports each refusal with a stable code:
+
+- only the routes of Flower's fleet API that a child needs exist, each by its exact path; every
+  other path, encoded, dotted, doubled or absolute, is 404 (``path-not-exposed``);
+- the request is signed with an admitted key, before any of its body is read
+  (``unknown-transport-key``, ``bad-transport-signature``);
+- a signed header counts once (``replayed-request``): Flower's own signature covers a timestamp
+  only and would be good for minutes;
+- a body is no larger than its route needs, all objects of one answer together no larger than a
+  message may be (``too-large``), and it arrives in time (``too-slow``);
+- what the body claims is what the key's owner may claim; that needs Flower's messages and is asked
+  of ``inspect`` (``wrong-sender``, ``unexpected-answer``, ``not-yours``, ``malformed``).
+
+It knows nothing of what messages mean; that is for the envelopes inside.
 """
 
 from __future__ import annotations
 
+import asyncio
+import binascii
+import datetime
+import heapq
+import json
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nodes.flower.errors import Refusal
+from nodes.flower.keys import canonical_pem, flower_node_id, load_transport_public
+from nodes.flower.traffic import Meter, head_bytes
+from protocol import LIMITS
+
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX = "/v1/fleet/"
+PUSH_OBJECT = PREFIX + "push-object"
+PUSH_MESSAGES = PREFIX + "push-messages"
 ROUTES = frozenset(
-    PREFIX + name
-    for name in (
-        "activate-node",
-        "deactivate-node",
-        "send-node-heartbeat",
-        "pull-messages",
-        "push-messages",
-        "get-run",
-        "push-object",
-        "pull-object",
-        "confirm-message-received",
-    )
+    {
+        PREFIX + "activate-node",
+        PREFIX + "deactivate-node",
+        PREFIX + "send-node-heartbeat",
+        PREFIX + "pull-messages",
+        PREFIX + "pull-object",
+        PREFIX + "confirm-message-received",
+        PUSH_MESSAGES,
+        PUSH_OBJECT,
+    }
 )
-MAX_BODY = 8 * 1024 * 1024
-"""Bytes of one request: Flower sends objects in pieces of 5 MiB."""
-REMEMBER_S = 600.0
-"""Seconds for which a signed header is remembered; Flower would accept it for less."""
-MAX_REMEMBERED = 200_000
+
+KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = b"flwr-public-key", b"flwr-signature", b"flwr-timestamp"
 
 
-@dataclass
-class Traffic:
-    """Bytes of bodies that came in and went out."""
+@dataclass(frozen=True)
+class DoorLimits:
+    """Bytes, seconds (``_s``) and counts that the door allows."""
 
-    bytes_in: int = 0
-    bytes_out: int = 0
+    request_bytes: int = 64 * 1024
+    object_bytes: int = 6 * 1024 * 1024  # Flower cuts arrays into pieces of 5 MiB
+    message_bytes: int = LIMITS.payload_bytes + 1024 * 1024
+    objects: int = 64  # in one message
+    body_s: float = 60.0
+    # Flower's own window: a signature is good this long, and may be this far in the future.
+    signature_age_s: float = 305.0
+    signature_ahead_s: float = 5.0
+    remembered: int = 4096  # timestamps of one key
 
 
-class Closed(Exception):
-    """The door stays closed: an HTTP status, a stable code, and what it was about."""
+class Timestamps:
+    """Which of a key's timestamps were used. Bounded: below the oldest one kept, all count as used.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(code)
-        self.status, self.code, self.detail = status, code, detail
-
-
-@dataclass
-class Checks:
-    """What the guard asks of Flower.
-
-    ``authenticate`` returns the node id of the key that signed the headers, or raises ``Closed``;
-    ``senders`` lists the node ids in whose names a body of pushed messages speaks.
+    What is remembered is the time and not the signature, since anyone can turn one valid ECDSA
+    signature into another.
     """
 
-    authenticate: Callable[[MutableMapping[str, str]], int]
-    senders: Callable[[bytes], Iterable[int]]
-    signature_header: str
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._heap: list[datetime.datetime] = []
+        self._used: set[datetime.datetime] = set()
+        self._floor: datetime.datetime | None = None
+
+    def use(self, moment: datetime.datetime) -> bool:
+        """Whether this moment was not used before; from now on it was."""
+        if moment in self._used or (self._floor is not None and moment <= self._floor):
+            return False
+        self._used.add(moment)
+        heapq.heappush(self._heap, moment)
+        if len(self._heap) > self._bound:
+            self._floor = heapq.heappop(self._heap)
+            self._used.discard(self._floor)
+        return True
+
+
+@dataclass
+class Member:
+    """Who holds an admitted key, and what it may still send."""
+
+    node: int
+    key: ec.EllipticCurvePublicKey
+    timestamps: Timestamps
+    objects_left: int = field(default=0)
 
 
 class Guard:
-    """Wraps the app. ``on_refused(code, detail)`` hears of everything that is not let in."""
+    """An ASGI app in front of Flower's.
+
+    Args:
+        app: Flower's.
+        inspect: looks into the body of a request of this node; raises ``Refusal``.
+        on_refused: told of every refusal, on the server's thread: a code and a short detail.
+        meter: counts the traffic, refused requests included.
+    """
 
     def __init__(
-        self, app: App, checks: Checks, on_refused: Callable[[str, str], None], traffic: Traffic
+        self,
+        app: App,
+        inspect: Callable[[str, bytes, int], None],
+        on_refused: Callable[[str, str], None],
+        meter: Meter,
+        limits: DoorLimits,
     ) -> None:
-        self._app, self._checks = app, checks
-        self._on_refused, self._traffic = on_refused, traffic
-        self._seen: dict[str, float] = {}
+        self._app, self._inspect, self._on_refused = app, inspect, on_refused
+        self._meter, self._limits = meter, limits
         self._lock = threading.Lock()
+        self._members: dict[bytes, Member] = {}
+
+    def admit(self, public_pem: bytes) -> int:
+        """Let the holder of this key in; returns its Flower node id."""
+        pem, node = canonical_pem(public_pem), flower_node_id(public_pem)
+        with self._lock:
+            if pem not in self._members:
+                timestamps = Timestamps(self._limits.remembered)
+                self._members[pem] = Member(node, load_transport_public(pem), timestamps)
+        return node
+
+    def remove(self, node: int) -> None:
+        """Let this node in no more."""
+        with self._lock:
+            self._members = {pem: m for pem, m in self._members.items() if m.node != node}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI connection."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+        """Answer one request."""
+        if scope["type"] != "http":
             return
+        head: list[tuple[bytes, bytes]] = scope["headers"]
+        line = len(scope["raw_path"]) + len(scope["method"]) + len(" HTTP/1.1\r\n")
+        self._meter.add(bytes_in=head_bytes(head, line))
+
+        async def counted(event: Event) -> None:
+            if event["type"] == "http.response.start":
+                first_line = len("HTTP/1.1 200 OK\r\n")
+                self._meter.add(bytes_out=head_bytes(event.get("headers", ()), first_line))
+            else:
+                self._meter.add(bytes_out=len(event.get("body", b"")))
+            await send(event)
+
         try:
-            body = await self._admit(scope, receive)
-        except Closed as closed:
-            self._on_refused(closed.code, closed.detail)
-            await _answer(send, closed.status)
+            path = _path(scope)
+            member = self._authenticate(dict(head))
+            body = await self._read(path, dict(head), member, receive)
+            self._inspect(path, body, member.node)
+            if path == PUSH_MESSAGES:
+                member.objects_left = self._limits.message_bytes
+        except Refusal as refusal:
+            self._report(refusal, scope)
+            await _say_no(refusal, counted)
             return
-        self._traffic.bytes_in += len(body)
-        await self._app(scope, _replay(body, receive), self._counting(send))
+        await self._app(scope, _Replay(body, receive), counted)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
-        path = _exact_path(scope)
-        if scope["type"] != "http" or scope["method"] != "POST" or path not in ROUTES:
-            raise Closed(404, "path-not-exposed", path[:80])
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        node = self._checks.authenticate(headers)
-        self._once(headers[self._checks.signature_header])
-        body = await _read(receive)
-        if path == PREFIX + "push-messages" and any(s != node for s in self._checks.senders(body)):
-            raise Closed(403, "wrong-sender", f"node {node} answered for another")
-        return body
+    def _authenticate(self, head: dict[bytes, bytes]) -> Member:
+        """The member who signed this request."""
+        try:
+            pem = b64decode(head.get(KEY_HEADER, b""), validate=True)
+        except binascii.Error:
+            pem = b""
+        member = self._members.get(pem)
+        if member is None:
+            raise Refusal(401, "unknown-transport-key", "No member of this node has this key.")
+        stamp = head.get(TIME_HEADER, b"")
+        try:
+            signature = b64decode(head.get(SIGNATURE_HEADER, b""), validate=True)
+            member.key.verify(signature, stamp, ec.ECDSA(hashes.SHA256()))
+            moment = datetime.datetime.fromisoformat(stamp.decode("ascii"))
+            age = (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
+        except (InvalidSignature, ValueError, TypeError):
+            raise Refusal(
+                401, "bad-transport-signature", "The signature does not verify."
+            ) from None
+        if not -self._limits.signature_ahead_s < age < self._limits.signature_age_s:
+            raise Refusal(
+                401,
+                "bad-transport-signature",
+                "The signature was made at another time: set the clocks of both nodes.",
+            )
+        if not member.timestamps.use(moment):
+            raise Refusal(401, "replayed-request", "This signed request was seen before.")
+        return member
 
-    def _once(self, signature: str) -> None:
-        """Each request is signed anew; a signature that comes twice was copied."""
-        now = time.monotonic()
-        with self._lock:
-            if signature in self._seen:
-                raise Closed(401, "replayed-request", "a signed header came a second time")
-            if len(self._seen) >= MAX_REMEMBERED:
-                self._seen = {s: t for s, t in self._seen.items() if now - t < REMEMBER_S}
-            self._seen[signature] = now
+    async def _read(
+        self, path: str, head: dict[bytes, bytes], member: Member, receive: Receive
+    ) -> bytes:
+        """The body, as far as it may be as large as it is."""
+        allowed = self._limits.request_bytes
+        if path == PUSH_OBJECT:
+            allowed = min(self._limits.object_bytes, member.objects_left + allowed)
+        too_large = Refusal(413, "too-large", "The request is larger than its route allows.")
+        declared = head.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > allowed:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                while True:
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
+                        raise Refusal(400, "malformed", "The connection ended within a request.")
+                    body += event.get("body", b"")
+                    self._meter.add(bytes_in=len(event.get("body", b"")))
+                    if len(body) > allowed:
+                        raise too_large
+                    if not event.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise Refusal(408, "too-slow", "The request took too long to arrive.") from None
+        if path == PUSH_OBJECT:
+            member.objects_left = max(0, member.objects_left - len(body))
+        return bytes(body)
 
-    def _counting(self, send: Send) -> Send:
-        async def counted(message: MutableMapping[str, Any]) -> None:
-            self._traffic.bytes_out += len(message.get("body", b""))
-            await send(message)
-
-        return counted
-
-
-def _exact_path(scope: Scope) -> str:
-    """The path as it was sent, before anything decoded or shortened it."""
-    raw: bytes = scope.get("raw_path") or scope.get("path", "").encode()
-    path = raw.partition(b"?")[0].decode("latin-1")
-    return path if path == scope.get("path") else f"{path} (not plain)"
-
-
-async def _read(receive: Receive) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Closed(400, "disconnected", "the body ended early")
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            raise Closed(413, "too-large", f"a body of over {MAX_BODY} bytes")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the app the body that was read, then whatever comes after."""
-    given = False
-
-    async def replayed() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed
+    def _report(self, refusal: Refusal, scope: Scope) -> None:
+        host = (scope.get("client") or ("unknown",))[0]
+        self._on_refused(refusal.code, f"{refusal.sentence} From {host}, {_kind(scope)}.")
 
 
-async def _answer(send: Send, status: int) -> None:
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+def _path(scope: Scope) -> str:
+    """The request's path if it is one of the routes, byte for byte."""
+    path = bytes(scope["raw_path"]).decode("latin-1")
+    if scope["method"] != "POST" or path not in ROUTES or scope["query_string"]:
+        raise Refusal(404, "path-not-exposed", "This path is not open to other machines.")
+    return path
+
+
+def _kind(scope: Scope) -> str:
+    """The route, or what sort of path it is: an intruder must not choose what is recorded."""
+    path = bytes(scope["raw_path"]).decode("latin-1")
+    if path in ROUTES:
+        return path
+    for part in ("/v1/control", "/v1/runtime", "/v1/fleet"):
+        if path.startswith(part):
+            return f"{part}/…"
+    return "another path"
+
+
+async def _say_no(refusal: Refusal, send: Send) -> None:
+    body = json.dumps({"code": refusal.code, "detail": refusal.sentence}).encode()
+    head = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        # The rest of a body that was not read is not worth waiting for.
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Replay:
+    """Gives a body that was read already, then whatever the connection still says."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Event:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._receive()

@@ -1,65 +1,99 @@
-"""Banyan's parts inside Flower's messages: a kind, and named blobs as one packed uint8 array.
+"""How Banyan's bytes travel in a Flower message: one packed array and a list of what is in it.
 
-Flower sends every array as an object of its own, so many small arrays cost seconds and one packed
-array does not. Strict on what it accepts; what the blobs mean is not known here.
+Flower sends every array as an object of its own, one request each; so all blobs of a message are
+laid end to end in a single uint8 array. What is read here was written by a peer: anything that is
+not exactly this form is refused, and no array is decoded by a library.
 """
 
 from __future__ import annotations
 
-import json
+import io
+import re
 from collections.abc import Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from protocol import LIMITS, Code, Refused
+from protocol import Code, Refused
 
-MAX_BLOBS = 128
-_RECORD, _ARRAY = "banyan", "blobs"
+MAX_BLOBS = 64
+_HEAD, _BODY, _PACKED = "banyan", "blobs", "packed"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._/-]{0,127}")
+_STYPE, _DTYPE = "numpy.ndarray", "uint8"
 
 
 def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
-    """Put named blobs into a message's content."""
-    data = np.frombuffer(b"".join(blobs.values()), np.uint8)
-    index = json.dumps([[name, len(blob)] for name, blob in blobs.items()])
-    return RecordDict(
+    """A message's content: what kind it is, and named blobs in the order given.
+
+    Raises ``ValueError`` for a kind, a name or a number of blobs that ``unpack`` would refuse.
+    """
+    if not _NAME.fullmatch(kind) or not all(_NAME.fullmatch(name) for name in blobs):
+        raise ValueError(f"A kind and names are {_NAME.pattern}, got {kind!r} {list(blobs)}.")
+    if len(blobs) > MAX_BLOBS:
+        raise ValueError(f"A message holds at most {MAX_BLOBS} blobs, got {len(blobs)}.")
+    size = sum(map(len, blobs.values()))
+    data = b"".join((_npy_head(size), *blobs.values()))
+    head = ConfigRecord(
         {
-            _RECORD: ConfigRecord({"kind": kind, "index": index}),
-            _ARRAY: ArrayRecord({_ARRAY: Array(data)}),
+            "kind": kind,
+            # Flower refuses an empty list, so names and lengths are joined into text.
+            "names": " ".join(blobs),
+            "lengths": " ".join(str(len(blob)) for blob in blobs.values()),
         }
     )
+    packed = Array(dtype=_DTYPE, shape=(size,), stype=_STYPE, data=data)
+    return RecordDict({_HEAD: head, _BODY: ArrayRecord({_PACKED: packed})})
 
 
 def unpack(content: RecordDict) -> tuple[str, dict[str, bytes]]:
-    """Take kind and blobs out of a message's content.
+    """The kind and the blobs of a message.
 
-    Raises ``Refused`` ``malformed`` for anything that ``pack`` would not have made, ``too-large``.
+    Raises ``Refused`` ``malformed`` for whatever ``pack`` would not have written.
     """
-    try:
-        record, arrays = content[_RECORD], content[_ARRAY]
-        if not isinstance(record, ConfigRecord) or not isinstance(arrays, ArrayRecord):
-            raise TypeError("other records")
-        kind, index = record["kind"], json.loads(str(record["index"]))
-        array = arrays[_ARRAY]
-        if array.dtype != "uint8" or len(array.shape) != 1 or len(arrays) != 1:
-            raise TypeError("other arrays")
-        data = array.numpy().tobytes()
-        sizes = {str(name): int(size) for name, size in index}
-        if (
-            not isinstance(kind, str)
-            or len(sizes) != len(index)
-            or min(sizes.values(), default=0) < 0
-        ):
-            raise ValueError("index")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Refused(Code.MALFORMED, "The message does not hold what a peer sends.") from None
-    if len(sizes) > MAX_BLOBS or len(data) > LIMITS.payload_bytes:
-        raise Refused(Code.TOO_LARGE, f"The message holds {len(sizes)} parts, {len(data)} bytes.")
-    if sum(sizes.values()) != len(data):
-        raise Refused(Code.MALFORMED, "The message's parts do not add up to its length.")
-    blobs: dict[str, bytes] = {}
-    at = 0
-    for name, size in sizes.items():
-        blobs[name] = data[at : at + size]
-        at += size
+    head, body = content.get(_HEAD), content.get(_BODY)
+    if set(content) != {_HEAD, _BODY} or not isinstance(head, ConfigRecord):
+        raise _malformed("its records")
+    if not isinstance(body, ArrayRecord) or set(body) != {_PACKED}:
+        raise _malformed("its arrays")
+    kind, names, lengths = _read_head(head)
+    array, size = body[_PACKED], sum(lengths)
+    if array.dtype != _DTYPE or array.stype != _STYPE or tuple(array.shape) != (size,):
+        raise _malformed("its array")
+    prefix = _npy_head(size)
+    if len(array.data) != len(prefix) + size or not array.data.startswith(prefix):
+        raise _malformed("its array's bytes")
+    blobs, at = {}, len(prefix)
+    for name, length in zip(names, lengths, strict=True):
+        blobs[name] = bytes(array.data[at : at + length])
+        at += length
     return kind, blobs
+
+
+def _read_head(head: ConfigRecord) -> tuple[str, list[str], list[int]]:
+    fields = [head.get(field) for field in ("kind", "names", "lengths")]
+    if len(head) != len(fields) or not all(isinstance(field, str) for field in fields):
+        raise _malformed("its head")
+    kind, names, lengths = (str(field) for field in fields)
+    listed, numbers = names.split(" ") if names else [], lengths.split(" ") if lengths else []
+    if (
+        not _NAME.fullmatch(kind)
+        or len(listed) > MAX_BLOBS
+        or len(listed) != len(numbers)
+        or len(set(listed)) != len(listed)
+        or not all(_NAME.fullmatch(name) for name in listed)
+        or not all(re.fullmatch(r"0|[1-9][0-9]{0,11}", number) for number in numbers)
+    ):
+        raise _malformed("its head")
+    return kind, listed, [int(number) for number in numbers]
+
+
+def _npy_head(size: int) -> bytes:
+    """What ``numpy.save`` writes before the bytes of a uint8 array of this length."""
+    buffer = io.BytesIO()
+    form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
+    np.lib.format.write_array_header_1_0(buffer, form)
+    return buffer.getvalue()
+
+
+def _malformed(what: str) -> Refused:
+    return Refused(Code.MALFORMED, f"This is not a Banyan message: {what} are not as they must be.")

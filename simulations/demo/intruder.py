@@ -71,7 +71,7 @@ def connect_with_own_key(address: str, authority: bytes) -> str:
     """Try to join with a transport key that nobody enrolled; returns what happened."""
     client = FleetClient(address, authority, generate_transport_key())
     try:
-        client.activate()
+        client.connect()
     except Exception as error:
         return type(error).__name__
     finally:
@@ -125,7 +125,7 @@ def use_stolen_key(address: str, victim: Home, haul: Haul) -> None:
         return
     client = FleetClient(address, victim.parent_ca, victim.transport_pem)
     try:
-        client.activate(int((victim.folder / "flower" / "node-id").read_text("ascii")))
+        client.connect()
         while not (haul.replayed and haul.forged) and time.monotonic() < deadline:
             message = client.pull()
             if message is None:

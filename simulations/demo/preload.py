@@ -5,8 +5,6 @@ flwr anew for nineteen processes would cost two minutes of two cores. Nothing is
 thread may exist before the fork.
 """
 
-from flwr.superlink.cli.flower_superlink import SuperLinkLifespan  # noqa: F401
-from flwr.superlink.main import create_app  # noqa: F401
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 from transformers.models.llama import LlamaForCausalLM  # noqa: F401
 

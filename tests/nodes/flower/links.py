@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from nodes.flower.downlink import Downlink
 from nodes.flower.environment import prepare_environment
-from nodes.flower.internals import Downlink, FleetClient, Uplink, empty_context
+from nodes.flower.guard import DoorLimits
+from nodes.flower.internals import FleetClient
 from nodes.flower.keys import generate_transport_key, transport_public_pem
 from nodes.flower.messages import pack, unpack
 from nodes.flower.tls import TlsFiles, make_tls
+from nodes.flower.uplink import Uplink, empty_context
 
-WAIT_S = 20.0
+WAIT_S = 30.0
 
 
 @dataclass
@@ -33,13 +36,26 @@ class Parent:
     def ca(self) -> bytes:
         return self.tls.ca.read_bytes()
 
-    def client(self, key: bytes) -> FleetClient:
-        return FleetClient(self.downlink.address, self.ca, key)
+    @property
+    def refused_codes(self) -> list[str]:
+        return [code for code, _ in self.refused]
 
-    def send(self, flower_id: int, blobs: dict[str, bytes]) -> str:
+    @contextmanager
+    def client(self, key: bytes) -> Iterator[FleetClient]:
+        """A child's bare end, connected."""
+        with self.stranger(key) as client:
+            client.connect()
+            yield client
+
+    @contextmanager
+    def stranger(self, key: bytes) -> Iterator[FleetClient]:
+        with closing(FleetClient(self.downlink.address, self.ca, key)) as client:
+            yield client
+
+    def send(self, flower_id: int, blobs: dict[str, bytes], ttl: float = 600) -> str:
         grid = self.downlink.grid()
         wait_for(lambda: flower_id in grid.get_node_ids())
-        message = grid.create_message(pack("task", blobs), "train", flower_id, "1", 600)
+        message = grid.create_message(pack("task", blobs), "train", flower_id, "1", ttl)
         (message_id,) = grid.push_messages([message])
         assert message_id
         return message_id
@@ -54,9 +70,30 @@ class Parent:
         wait_for(arrived)
         return replies[0]
 
+    def pulled(self, client: FleetClient, blobs: dict[str, bytes] | None = None) -> Message:
+        """A message that this client has pulled and not answered."""
+        self.send(client.node_id, {"n": b"1"} if blobs is None else blobs)
+        message = client.pull()
+        assert message is not None
+        return message
+
+    @property
+    def held(self) -> int:
+        """Objects, messages and uploads that the parent holds."""
+        fleet = self.downlink._fleet
+        state = fleet._state
+        held: int = (
+            len(state.object_store)
+            + state.num_message_ins()
+            + state.num_message_res()
+            + len(state._object_push_sessions)
+            + len(fleet._waiting)
+        )
+        return held
+
 
 @contextmanager
-def parent(folder: Path, port: int = 0) -> Iterator[Parent]:
+def parent(folder: Path, port: int = 0, limits: DoorLimits | None = None) -> Iterator[Parent]:
     prepare_environment(folder / "flower")
     files = TlsFiles.in_folder(folder / "tls")
     if not files.ca.exists():
@@ -67,6 +104,7 @@ def parent(folder: Path, port: int = 0) -> Iterator[Parent]:
         port=port,
         tls=files,
         on_refused=lambda code, detail: refused.append((code, detail)),
+        limits=limits,
     )
     downlink.start()
     try:
@@ -76,24 +114,18 @@ def parent(folder: Path, port: int = 0) -> Iterator[Parent]:
 
 
 @contextmanager
-def child(p: Parent, key: bytes, folder: Path) -> Iterator[Uplink]:
-    """A child that answers every message with the same parts."""
-    app = ClientApp()
-
-    @app.train()
-    def echo(message: Message, _: Context) -> Message:
-        _, blobs = unpack(message.content)
-        return Message(pack("echo", blobs), reply_to=message)
-
+def child(
+    p: Parent, key: bytes, app: ClientApp | None = None, *, ca: bytes | None = None
+) -> Iterator[Uplink]:
+    """A child that answers every message with the same parts, or with ``app``."""
     uplink = Uplink(
         address=p.downlink.address,
-        ca_pem=p.ca,
+        ca_pem=ca or p.ca,
         transport_key_pem=key,
-        node_id_file=folder / "node-id",
-        poll_s=0.05,
+        poll_s=0.02,
     )
     stop = threading.Event()
-    thread = threading.Thread(target=uplink.run, args=(app, empty_context(), stop))
+    thread = threading.Thread(target=uplink.run, args=(app or echo_app(), empty_context(), stop))
     thread.start()
     try:
         yield uplink
@@ -101,6 +133,17 @@ def child(p: Parent, key: bytes, folder: Path) -> Iterator[Uplink]:
         stop.set()
         thread.join(WAIT_S)
         assert not thread.is_alive()
+
+
+def echo_app() -> ClientApp:
+    app = ClientApp()
+
+    @app.train()
+    def echo(message: Message, _: Context) -> Message:
+        _, blobs = unpack(message.content)
+        return Message(pack("echo", blobs), reply_to=message)
+
+    return app
 
 
 def key_pair() -> tuple[bytes, bytes]:
@@ -112,4 +155,4 @@ def wait_for(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.01)

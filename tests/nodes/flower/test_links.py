@@ -1,126 +1,56 @@
-"""The contract of ``nodes.flower.internals`` with flwr: real TLS, real messages, loopback."""
+"""The contract of ``nodes.flower`` with flwr: real TLS, real messages, loopback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
-import httpx
 import pytest
-from flwr.app import Message
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
 
-from nodes.flower.internals import FleetClient
+from nodes.errors import NodeError
+from nodes.flower.errors import LinkDown, Refusal
+from nodes.flower.guard import DoorLimits
 from nodes.flower.messages import pack, unpack
-from tests.nodes.flower.links import Parent, child, key_pair, parent, wait_for
+from nodes.flower.uplink import Uplink, empty_context
+from tests.nodes.flower.links import WAIT_S, child, key_pair, parent, wait_for
 
 MEGABYTES = {"envelope": b"e" * 700, "payload": bytes(range(256)) * 6000}
 
 
-def test_a_task_of_megabytes_goes_down_and_its_answer_up(tmp_path: Path) -> None:
+def test_megabytes_go_down_and_up_and_nothing_of_them_is_kept(tmp_path: Path) -> None:
     key, public = key_pair()
     with parent(tmp_path) as p:
         flower_id = p.downlink.admit_child(public)
-        with child(p, key, tmp_path):
+        with child(p, key):
             reply = p.reply(p.send(flower_id, MEGABYTES))
             assert unpack(reply.content) == ("echo", MEGABYTES)
             assert reply.metadata.src_node_id == flower_id
-        assert p.downlink.traffic.bytes_in > len(MEGABYTES["payload"])
-        assert p.downlink.traffic.bytes_out > len(MEGABYTES["payload"])
+            wait_for(lambda: p.held == 0)
 
 
-def test_a_key_that_is_not_enrolled_does_not_connect(tmp_path: Path) -> None:
-    stranger, _ = key_pair()
-    with parent(tmp_path) as p:
-        client = p.client(stranger)
-        with pytest.raises(httpx.HTTPStatusError) as refused:
-            client.activate()
-        client.close()
-        assert refused.value.response.status_code == 401
-        assert p.refused[0][0] == "unknown-transport-key"
-
-
-def test_a_removed_child_is_let_in_no_more(tmp_path: Path) -> None:
+def test_both_ends_count_the_same_bytes(tmp_path: Path) -> None:
     key, public = key_pair()
-    with parent(tmp_path) as p:
-        flower_id = p.downlink.admit_child(public)
-        client = p.client(key)
-        client.activate()
-        p.downlink.remove_child(flower_id)
-        with pytest.raises(httpx.HTTPStatusError):
-            client.pull()
-        client.close()
-
-
-def test_a_node_with_a_valid_key_that_answers_anothers_message_is_refused(tmp_path: Path) -> None:
-    (honest, honest_public), (other, other_public) = key_pair(), key_pair()
-    with parent(tmp_path) as p:
-        victim = p.downlink.admit_child(honest_public)
-        p.downlink.admit_child(other_public)
-        with pulled(p, honest, victim) as (message, _), closing(p.client(other)) as thief:
-            thief.activate()
-            with pytest.raises(httpx.HTTPStatusError) as refused:
-                thief.push(Message(pack("echo", {}), reply_to=message))
-            assert refused.value.response.status_code == 403
-            assert p.refused[-1][0] == "wrong-sender"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/v1/control/list-nodes",
-        "/v1/runtime/pull-messages",
-        "/v1/fleet/register-node",
-        "/docs",
-        "/openapi.json",
-        "/health",
-        "//v1/fleet/pull-messages",
-        "/v1/fleet/../control/list-nodes",
-        "/v1/fleet/%2e%2e/control/list-nodes",
-        "/v1/fleet//pull-messages",
-    ],
-)
-def test_only_the_fleet_routes_are_reachable(served: Parent, path: str) -> None:
-    with httpx.Client(verify=str(served.tls.ca)) as client:
-        answer = client.post(f"https://{served.downlink.address}{path}", content=b"")
-    assert (answer.status_code, answer.content) == (404, b"")
-
-
-def test_an_unsigned_request_is_refused_before_its_body_is_read(served: Parent) -> None:
-    with httpx.Client(verify=str(served.tls.ca)) as client:
-        url = f"https://{served.downlink.address}/v1/fleet/push-messages"
-        assert client.post(url, content=b"x" * 100).status_code == 401
-    assert served.refused[-1][0] == "no-transport-key"
-
-
-def test_a_signed_header_counts_once(tmp_path: Path) -> None:
-    key, public = key_pair()
-    captured: list[httpx.Request] = []
     with parent(tmp_path) as p:
         p.downlink.admit_child(public)
-        with closing(p.client(key)) as client:
-            inner = client._client._client  # the very httpx client that flwr uses
-            inner.event_hooks = {"request": [captured.append], "response": []}
-            client.activate()
-        with httpx.Client(verify=str(p.tls.ca)) as replayer:
-            original = captured[0]
-            again = replayer.post(
-                original.url, content=original.content, headers=dict(original.headers)
-            )
-        assert again.status_code == 401
-        assert p.refused[-1][0] == "replayed-request"
+        with p.client(key) as client:
+            client.push(Message(pack("echo", MEGABYTES), reply_to=p.pulled(client, MEGABYTES)))
+            down, up = p.downlink.traffic, client.traffic
+        assert (down.bytes_in, down.bytes_out) == (up.bytes_out, up.bytes_in)
+        assert up.bytes_in > len(MEGABYTES["payload"]) < up.bytes_out
 
 
-def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
+def test_a_child_that_is_killed_and_returns_is_connected_at_once(tmp_path: Path) -> None:
     key, public = key_pair()
-    with parent(tmp_path) as p, closing(p.client(key)) as client:
+    with parent(tmp_path) as p:
         p.downlink.admit_child(public)
-        client.activate()
-        inner = client._client._client
-        inner.event_hooks = {"request": [_enlarge], "response": []}
-        with pytest.raises((httpx.HTTPStatusError, httpx.TransportError)):
-            client.pull()
-        wait_for(lambda: any(code == "too-large" for code, _ in p.refused))
+        with p.client(key) as first, p.client(key) as again:  # the first never said goodbye
+            assert again.node_id == first.node_id
+            assert again.heartbeat()
 
 
 def test_a_child_finds_its_restarted_parent_again(tmp_path: Path) -> None:
@@ -128,7 +58,7 @@ def test_a_child_finds_its_restarted_parent_again(tmp_path: Path) -> None:
     with parent(tmp_path) as first:
         flower_id = first.downlink.admit_child(public)
         port = int(first.downlink.address.rpartition(":")[2])
-        with child(first, key, tmp_path):
+        with child(first, key):
             first.reply(first.send(flower_id, {"n": b"1"}))
             first.downlink.stop()
             with parent(tmp_path, port) as second:
@@ -137,36 +67,172 @@ def test_a_child_finds_its_restarted_parent_again(tmp_path: Path) -> None:
                 assert unpack(reply.content)[1] == {"n": b"2"}
 
 
-def test_an_abandoned_message_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_answer_is_delivered_although_the_parent_was_away_when_it_was_ready(
+    tmp_path: Path,
+) -> None:
     key, public = key_pair()
-    with parent(tmp_path) as p, closing(p.client(key)) as client:
+    app, working, ready = ClientApp(), threading.Event(), threading.Event()
+
+    @app.train()
+    def work(message: Message, _: Context) -> Message:
+        working.set()
+        assert ready.wait(WAIT_S)
+        return Message(pack("done", {}), reply_to=message)
+
+    with parent(tmp_path) as p:
+        server = p.downlink._server
         flower_id = p.downlink.admit_child(public)
-        client.activate()
-        store = p.downlink._state.object_store
-        message_id = p.send(flower_id, MEGABYTES)
-        assert len(store) > 0
+        with child(p, key, app) as uplink:
+            message_id = p.send(flower_id, {})
+            assert working.wait(WAIT_S)
+            server.stop()  # the network fails; the parent's memory does not
+            ready.set()
+            wait_for(lambda: not uplink.connected)
+            server.start()
+            assert unpack(p.reply(message_id).content) == ("done", {})
+
+
+def test_a_client_app_that_raises_is_answered_with_an_error(tmp_path: Path) -> None:
+    key, public = key_pair()
+    app = ClientApp()
+
+    @app.train()
+    def fail(_: Message, __: Context) -> Message:
+        raise ZeroDivisionError("private detail")
+
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with child(p, key, app):
+            reply = p.reply(p.send(flower_id, {}))
+        assert reply.metadata.src_node_id == flower_id
+        assert (reply.has_error(), reply.error.reason) == (True, "ZeroDivisionError")
+
+
+def test_a_message_to_a_child_that_left_is_lost_and_freed(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with p.client(key) as client:
+            message_id = p.send(flower_id, MEGABYTES)
+            client.deactivate()
+        reply = p.reply(message_id)
+        assert reply.has_error()
+        assert reply.metadata.reply_to_message_id == message_id
+        assert p.held == 0
+
+
+def test_a_message_to_a_child_that_never_connected_has_no_id_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    _, public = key_pair()
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        grid = p.downlink.grid()
+        message = grid.create_message(pack("task", MEGABYTES), "train", flower_id, "1")
+        assert grid.push_messages([message]) == [""]
+        assert p.held == 0
+
+
+def test_an_abandoned_message_is_freed_and_its_late_answer_refused(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as p:
+        p.downlink.admit_child(public)
+        with p.client(key) as client:
+            message = p.pulled(client, MEGABYTES)
+            p.downlink.abandon(message.metadata.message_id)
+            with pytest.raises(Refusal) as refused:
+                client.push(Message(pack("echo", MEGABYTES), reply_to=message))
+        assert refused.value.code == p.refused_codes[-1] == "unexpected-answer"
+        assert p.held == 0
+
+
+def test_an_answer_that_never_arrives_in_full_keeps_nobody_waiting(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path, limits=DoorLimits(message_bytes=100_000)) as p:
+        p.downlink.admit_child(public)
+        with p.client(key) as client:
+            message = p.pulled(client)
+            with pytest.raises(Refusal):  # announced, and then too large to be taken
+                client.push(Message(pack("echo", MEGABYTES), reply_to=message))
+        message_id = message.metadata.message_id
+        assert p.downlink.grid().pull_messages([message_id]) == []
         p.downlink.abandon(message_id)
-        assert len(store) == 0
+        assert len(p.downlink._fleet._state.object_store) == 0
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
-    with parent(tmp_path_factory.mktemp("served")) as p:
-        yield p
+def test_a_run_that_failed_is_replaced_and_its_messages_are_lost(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with p.client(key):
+            fleet = p.downlink._fleet
+            message_id = p.send(flower_id, MEGABYTES)
+            fleet._state.finish_task(fleet._task, "failed", "as after a sleep of the machine")
+        with child(p, key):
+            assert unpack(p.reply(p.send(flower_id, {"n": b"2"})).content)[1] == {"n": b"2"}
+        assert p.reply(message_id).error.reason == "message-lost"
+        wait_for(lambda: p.held == 0)
 
 
-@contextmanager
-def pulled(p: Parent, key: bytes, flower_id: int) -> Iterator[tuple[Message, FleetClient]]:
-    """A message that the rightful child has pulled and not answered."""
-    with closing(p.client(key)) as client:
-        client.activate()
-        p.send(flower_id, {"n": b"1"})
-        message = client.pull()
-        assert message is not None
-        yield message, client
+def test_send_and_receive_returns_when_its_time_is_over(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with p.client(key):  # connected, and silent
+            grid = p.downlink.grid()
+            wait_for(lambda: flower_id in grid.get_node_ids())
+            message = grid.create_message(pack("task", {}), "train", flower_id, "1")
+            assert grid.send_and_receive([message], timeout=0.1) == []
+        assert p.held == 0
 
 
-def _enlarge(request: httpx.Request) -> None:
-    big = b"x" * (9 * 1024 * 1024)
-    request.stream = httpx.ByteStream(big)
-    request.headers["content-length"] = str(len(big))
+def test_a_child_trusts_no_other_authority(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path / "a") as p, parent(tmp_path / "b") as other:
+        p.downlink.admit_child(public)
+        p.tls = other.tls
+        with p.stranger(key) as client, pytest.raises(LinkDown):
+            client.connect()
+
+
+def test_an_uplink_stops_while_its_parent_is_silent(tmp_path: Path) -> None:
+    key, _ = key_pair()
+    with parent(tmp_path) as p, socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        uplink = Uplink(f"{host}:{port}", p.ca, key, 0.02)
+        stop = threading.Event()
+        thread = threading.Thread(target=uplink.run, args=(ClientApp(), empty_context(), stop))
+        thread.start()
+        connection, _ = silent.accept()  # and never a word
+        stop.set()
+        thread.join(WAIT_S)
+        connection.close()
+        assert not thread.is_alive()
+
+
+def test_a_link_ends_with_no_thread_left(tmp_path: Path) -> None:
+    key, public = key_pair()
+    before = set(threading.enumerate())
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with child(p, key):
+            p.reply(p.send(flower_id, {}))
+    wait_for(lambda: set(threading.enumerate()) <= before)
+
+
+def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
+    with parent(tmp_path) as p:
+        port = int(p.downlink.address.rpartition(":")[2])
+        with pytest.raises(NodeError, match="cannot-listen"), parent(tmp_path, port):
+            pass
+
+
+def test_a_device_loads_nothing_of_the_server() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, nodes.flower.uplink; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "nodes.flower.internals" in loaded
+    assert not {"sqlalchemy", "fastapi", "uvicorn", "ray", "torch"} & set(loaded)

@@ -1,0 +1,107 @@
+"""A parent's link to its children: Flower's fleet API over TLS, behind a door.
+
+It guarantees that only admitted keys get in, each only for itself, and that every refusal is
+reported; that a message is freed once it is answered, lost or abandoned; and that the end of
+``stop`` leaves no thread and no socket. What messages say it does not know.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from nodes.flower.grid import FleetGrid
+from nodes.flower.guard import DoorLimits, Guard
+from nodes.flower.internals import FleetServer
+from nodes.flower.keys import canonical_pem
+from nodes.flower.server import TlsServer
+from nodes.flower.tls import TlsFiles
+from nodes.flower.traffic import Meter, Traffic
+
+log = structlog.get_logger()
+
+BEAT_S = 15.0
+"""Seconds between signs of life of the run; Flower gives it up after 60."""
+
+
+class Downlink:
+    """The server for a node's children.
+
+    Args:
+        host: address to listen on.
+        port: 0 for one that is free.
+        tls: this node's files, as ``make_tls`` makes them.
+        on_refused: called with a code and a short detail for every request that is refused, on the
+            server's thread; it must be quick.
+        limits: sizes and times at the door.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: TlsFiles,
+        on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
+        limits: DoorLimits | None = None,
+    ) -> None:
+        limits = limits or DoorLimits()
+        self._meter = Meter()
+        self._fleet = FleetServer(limits)
+        self._guard = Guard(self._fleet.app, self._fleet.inspect, on_refused, self._meter, limits)
+        self._server = TlsServer(self._guard, host, port, tls)
+        self._stop = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="flower-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Open the door. Raises ``NodeError`` ``cannot-listen``."""
+        self._server.start()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Close the door for good. Without a start, or a second time, it does nothing."""
+        self._stop.set()
+        self._server.stop()
+        if self._keeper.ident is not None:
+            self._keeper.join()
+
+    @property
+    def address(self) -> str:
+        """``host:port``; the real port once it is started."""
+        return self._server.address
+
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes that came in and went out, refused requests included."""
+        return self._meter.traffic
+
+    def admit_child(self, transport_public_pem: bytes) -> int:
+        """Let the holder of this key in; returns its Flower node id, derived from the key.
+
+        Raises ``NodeError`` ``bad-transport-key``.
+        """
+        pem = canonical_pem(transport_public_pem)
+        node = self._guard.admit(pem)
+        self._fleet.add(pem, node)
+        return node
+
+    def remove_child(self, flower_id: int) -> None:
+        """Let this child in no more, and drop what waits for it. An unknown id is nothing."""
+        self._guard.remove(flower_id)
+        self._fleet.remove(flower_id)
+
+    def grid(self) -> FleetGrid:
+        """What a ServerApp sends and receives with, in this process."""
+        return FleetGrid(self._fleet)
+
+    def abandon(self, message_id: str) -> None:
+        """Wait for this answer no more and free the message; if it still comes, it is refused."""
+        self._fleet.forget(message_id)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self._fleet.beat()
+            except Exception:
+                log.exception("keeper-failed")

@@ -1,0 +1,115 @@
+"""Which messages wait for whose answer, and what a child may therefore ask of its parent.
+
+Flower authenticates connections, not messages: with a valid key, a node could answer for another,
+read what was sent to another, or end another's message. Here every such claim is compared with
+what was sent to whom. It knows Flower's messages only by their fields.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nodes.flower.errors import Refusal
+
+
+@dataclass
+class Sent:
+    """A message that waits for its answer."""
+
+    node: int
+    objects: frozenset[str]
+    expires: float  # seconds since the epoch
+    answer: bytes | None = None  # the tree of the one answer that was let in
+
+
+class Waiting:
+    """The messages that wait, by id. Used from several threads.
+
+    Args:
+        most_objects: in one answer.
+    """
+
+    def __init__(self, most_objects: int) -> None:
+        self._most_objects = most_objects
+        self._lock = threading.Lock()
+        self._sent: dict[str, Sent] = {}
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def add(self, message_id: str, node: int, objects: Iterable[str], expires: float) -> None:
+        """A message is about to be sent."""
+        with self._lock:
+            self._sent[message_id] = Sent(node, frozenset(objects), expires)
+
+    def get(self, message_id: str) -> Sent | None:
+        """A message, if it waits."""
+        with self._lock:
+            return self._sent.get(message_id)
+
+    def drop(self, message_id: str) -> None:
+        """A message waits no more."""
+        with self._lock:
+            self._sent.pop(message_id, None)
+
+    def clear(self) -> None:
+        """No message waits any more."""
+        with self._lock:
+            self._sent.clear()
+
+    def of(self, node: int) -> list[str]:
+        """The messages that wait for this node."""
+        with self._lock:
+            return [ident for ident, sent in self._sent.items() if sent.node == node]
+
+    # -- what the door asks; each raises ``Refusal``
+
+    def check_named(self, request: Any, node: int) -> None:
+        """The node that a request names is the one that signed it."""
+        named = request.node if hasattr(request, "node") else request
+        if named.node_id != node:
+            raise Refusal(403, "wrong-sender", "The request names another node than its key.")
+
+    def check_object(self, object_id: str, node: int) -> None:
+        """A node reads only objects of messages that wait for it."""
+        with self._lock:
+            mine = [sent.objects for sent in self._sent.values() if sent.node == node]
+        if not any(object_id in objects for objects in mine):
+            raise Refusal(403, "not-yours", "The object was not sent to this node.")
+
+    def check_message(self, message_id: str, node: int) -> Sent:
+        """A node speaks only of messages that wait for it."""
+        sent = self.get(message_id)
+        if sent is None:
+            raise Refusal(410, "unexpected-answer", "Nobody waits for an answer to this message.")
+        if sent.node != node:
+            raise Refusal(403, "wrong-sender", "The message was sent to another node.")
+        return sent
+
+    def check_answer(self, request: Any, node: int) -> None:
+        """A node answers for itself, once, in one message of bounded size."""
+        if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
+            raise Refusal(400, "malformed", "A request carries one message and its tree.")
+        metadata, tree = request.messages_list[0].metadata, request.message_object_trees[0]
+        if metadata.src_node_id != node:
+            raise Refusal(403, "wrong-sender", "The message names another sender than its key.")
+        if metadata.message_id != tree.object_id:
+            raise Refusal(400, "malformed", "The message's id is not its tree's.")
+        for count, _ in enumerate(_parts(tree), 1):
+            if count > self._most_objects:
+                raise Refusal(413, "too-large", "The message has too many objects.")
+        answer = tree.SerializeToString(deterministic=True)
+        sent = self.check_message(metadata.reply_to_message_id, node)
+        with self._lock:
+            if sent.answer not in (None, answer):
+                raise Refusal(409, "unexpected-answer", "The message was answered before.")
+            sent.answer = answer
+
+
+def _parts(tree: Any) -> Iterator[Any]:
+    yield tree
+    for child in tree.children:
+        yield from _parts(child)
