@@ -17,6 +17,7 @@ BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")
 ]
 CACHE = Path("runs/base")
+COORDINATES = Path("runs/coordinates.jsonl")
 
 
 @app.command("demo")
@@ -81,9 +82,9 @@ def training(
 @bench.command("coordinates")
 def coordinates(
     base: BaseOption = None,
-    out: Annotated[Path, typer.Option(help="Results, one a line; goes on where it stopped.")] = Path(
-        "runs/coordinates.jsonl"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Results, one a line; goes on where it stopped.")
+    ] = Path("runs/coordinates.jsonl"),
     json: AsJson = False,
 ) -> None:
     """Compare ways to parametrise an adapter, alone and averaged over children. Takes an hour.
@@ -109,3 +110,7 @@ def coordinates(
 def main() -> None:
     """Entry point."""
     app()
+
+
+if __name__ == "__main__":
+    main()

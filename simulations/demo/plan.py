@@ -56,7 +56,7 @@ FULL = Settings(
     targets=("q_proj", "v_proj"),
     releases=3,
     probes=20,
-    held=64,
+    held=48,
     training={"steps": 6, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
     rounds={"deadline_s": 240, "resend_s": 240, "grace": 0.25, "retry_s": 5, "poll_s": 0.5},
     poll_s=1.0,
@@ -112,13 +112,14 @@ def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[Node
 
 
 def held_out(corpus: Corpus, scope: Scope, count: int) -> list[str]:
-    """The held-out text by which a scope is judged: ``count`` documents of each of its sources."""
+    """The held-out text by which a scope is judged: ``count`` documents, from all its sources."""
     sources = [SPANISH] if scope.is_within(Scope.parse("/es")) else list(ENGLISH.values())
     if scope.tier == 3 and scope.is_within(Scope.parse("/en")):
         sources = [ENGLISH[str(scope).rpartition("/")[2]]]
     if scope == Scope():
         sources = [*ENGLISH.values(), SPANISH]
-    return [text for source in sources for text in corpus[source]["held"][:count]]
+    of_each = count // len(sources)
+    return [text for source in sources for text in corpus[source]["held"][:of_each]]
 
 
 def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""``kill -9`` of real nodes in the middle of a round: nothing accepted is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.ledger import Event, Ledger
+from tests.nodes.network import ROUNDS, add_child, make_root
+from tests.ports import free_port
+
+WAIT_S = 90.0
+RELEASES = 3
+
+
+class Nodes:
+    """Node processes, each ended by the id it was started with."""
+
+    def __init__(self) -> None:
+        self._running: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def start(self, folder: Path) -> None:
+        arguments = ["node", "run", "--config", str(folder / "node.toml")]
+        with (folder / "console.log").open("ab") as log:
+            self._running[folder] = subprocess.Popen(
+                [sys.executable, "-m", "nodes.cli", *arguments],
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+
+    def kill(self, folder: Path) -> None:
+        process = self._running.pop(folder)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop(self, folder: Path) -> int:
+        """SIGTERM; returns the exit status."""
+        process = self._running.pop(folder)
+        process.terminate()
+        return process.wait(WAIT_S)
+
+    def end(self) -> None:
+        for process in self._running.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    started = Nodes()
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+@pytest.fixture
+def network(tmp_path: Path, base: Path) -> tuple[Path, Path, Path]:
+    """A root that stops after three releases, and two devices; nothing runs yet."""
+    port = free_port()
+    rounds = ROUNDS | {"max_releases": RELEASES, "deadline_s": 300, "resend_s": 5, "retry_s": 1}
+    root = make_root(tmp_path / "root", base, rounds, port)
+    address = f"127.0.0.1:{port}"
+    one, two = (add_child(root, tmp_path / name, base, address=address) for name in ("one", "two"))
+    return root, one, two
+
+
+def events(folder: Path, kind: str) -> list[Event]:
+    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
+        return list(ledger.events([kind]))
+
+
+def rounds_released(root: Path) -> int:
+    return sum(event.body["kind"] == "round" for event in events(root, "released"))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def check_nothing_lost_or_doubled(root: Path) -> None:
+    """Every update that was accepted stands in exactly one release, as accepted."""
+    accepted = [event.body["seat"]["update"] for event in events(root, "update-accepted")]
+    counted = Counter(
+        verdict["update"]
+        for event in events(root, "released")
+        for verdict in event.body["verdicts"]
+        if verdict["verdict"] in ("accepted", "outvoted")
+    )
+    assert len(set(accepted)) == len(accepted)
+    assert counted == Counter(accepted)
+    with Ledger.open_read_only(root / "ledger.sqlite") as ledger:
+        ledger.verify()
+
+
+def test_a_parent_that_is_killed_in_a_round_goes_on_with_what_it_had_accepted(
+    nodes: Nodes, network: tuple[Path, Path, Path]
+) -> None:
+    root, one, two = network
+    nodes.start(root)
+    nodes.start(one)
+    wait_for(lambda: len(events(root, "update-accepted")) == 1)  # the round waits for the other
+    nodes.kill(root)
+    nodes.start(two)
+    nodes.start(root)
+    wait_for(lambda: rounds_released(root) == RELEASES)
+    check_nothing_lost_or_doubled(root)
+    assert len(events(root, "update-accepted")) == 2 * RELEASES
+    assert nodes.stop(root) == 0, "SIGTERM ends a node cleanly"
+
+
+def test_a_device_that_is_killed_in_a_round_takes_part_again(
+    nodes: Nodes, network: tuple[Path, Path, Path]
+) -> None:
+    root, one, two = network
+    for folder in (root, one, two):
+        nodes.start(folder)
+    wait_for(lambda: bool(events(one, "chain-installed")))  # it has its task and trains
+    nodes.kill(one)
+    nodes.start(one)
+    wait_for(lambda: rounds_released(root) == RELEASES)
+    check_nothing_lost_or_doubled(root)
+    contributors = {event.body["child"] for event in events(root, "update-accepted")}
+    assert len(contributors) == 2
+    assert nodes.stop(one) == 0

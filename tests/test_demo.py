@@ -1,0 +1,99 @@
+"""The quick demo from end to end: nineteen processes, TLS, an attacker, a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psutil
+import pytest
+
+Report = dict[str, Any]
+ROOT = Path(__file__).parent.parent
+LIMIT_S = 420
+"""Seconds, for a busy machine; it takes about one minute on two idle cores."""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "simulations.cli", "demo", "--quick", "--json"]
+    return subprocess.Popen(
+        [*command, "--out", str(folder / "demo")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("demo")
+    process = start(folder)
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        end(process)
+    assert process.returncode == 0, err[-2000:]
+    written: Report = json.loads((folder / "demo" / "report.json").read_text("utf-8"))
+    assert json.loads(out) == written
+    return written
+
+
+def test_the_report_is_as_its_schema_says(report: Report) -> None:
+    schema = json.loads((ROOT / "docs" / "demo-report.schema.json").read_text("utf-8"))
+    jsonschema.validate(report, schema)
+
+
+def test_every_scope_is_better_than_the_base(report: Report) -> None:
+    assert len(report["losses"]) == 10
+    assert [row["text"] for row in report["losses"] if row["gain"] <= 0] == []
+
+
+def test_nothing_hostile_is_counted_and_each_refusal_has_a_reason(
+    report: Report,
+) -> None:
+    hostile = report["hostile"]
+    assert hostile["counted"] == 0
+    assert hostile["refused"].keys() >= {"norm-too-large", "replayed", "bad-signature"}
+    assert hostile["outvoted"] >= 1
+    assert hostile["at_the_door"]["path-not-exposed"] == 7
+    assert hostile["at_the_door"]["unknown-transport-key"] >= 1
+
+
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    family: list[psutil.Process] = []
+    try:
+        until = time.monotonic() + LIMIT_S
+        while len(family) < 20:
+            assert time.monotonic() < until
+            assert process.poll() is None
+            family = psutil.Process(process.pid).children(recursive=True)
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+        gone, alive = psutil.wait_procs(family, timeout=20)
+        assert not [p for p in alive if p.is_running()]
+        assert len(gone) == len(family)
+    finally:
+        end(process, family)
+
+
+def end(process: subprocess.Popen[str], family: list[psutil.Process] | None = None) -> None:
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    for member in family or []:
+        if member.is_running():
+            member.kill()
