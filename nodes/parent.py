@@ -176,6 +176,7 @@ class Parent:
             "sentence": refused.sentence,
             "round": asked.round if asked else 0,
             "update": update,
+            "claimed": refused.claims,
         }
         claim = None
         if refused.claims and asked:

@@ -55,6 +55,9 @@ class Settlement:
 
         Returns the seats that a release counted: none when nothing was released.
         """
+        quarantined = [c for c in seats if self._node.state.is_quarantined(c)]
+        refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
+        seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
             result = self._aggregate(seats, f)
             verdicts = _verdicts(seats, result, f)
@@ -147,3 +150,14 @@ def _verdicts(seats: Seats, result: Aggregate, f: int) -> list[Verdict]:
         if outvoted:
             log.warning("update-outvoted", child=child[:12], share=round(float(kept), 3))
     return verdicts
+
+
+def _without_weight(child: NodeId, seat: Seated) -> Verdict:
+    log.warning("update-quarantined", child=child[:12])
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.REFUSED,
+        code="quarantined",
+        share=0.0,
+    )

@@ -14,6 +14,9 @@ from protocol import Digest, NodeId
 
 ZERO = Digest("")
 
+OFFENCES = 2
+"""Updates outvoted, or signed and yet unusable, after which a child is quarantined."""
+
 
 @dataclass(frozen=True)
 class HeldRelease:
@@ -92,12 +95,20 @@ class NodeState:
     open_round: OpenRound | None = None
     counted: dict[NodeId, int] = field(default_factory=dict)
     members: dict[NodeId, Digest] = field(default_factory=dict)
+    offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
 
     def contributors(self) -> int:
         """Distinct children whose updates were released since the baseline."""
         return len({child for _, child in self.contributions})
+
+    def is_quarantined(self, child: NodeId) -> bool:
+        """Whether this child offended so often that its updates get no weight.
+
+        They are still received and recorded. Enrolling the child again is a person's pardon.
+        """
+        return self.offences.get(child, 0) >= OFFENCES
 
     def age_of(self, started: int) -> int:
         """How many releases made by rounds came after version ``started``.
@@ -116,6 +127,7 @@ class NodeState:
     def _on_member_enrolled(self, body: Mapping[str, Any], _: int) -> None:
         self.members[body["child"]] = body["certificate"]
         self.revoked.discard(body["child"])
+        self.offences.pop(body["child"], None)
 
     def _on_member_revoked(self, body: Mapping[str, Any], _: int) -> None:
         self.revoked.add(body["child"])
@@ -147,6 +159,9 @@ class NodeState:
             for child in body["accepted"]:
                 self.counted[child] = held.version
                 self.contributions.append((held.version, child))
+            for verdict in body["verdicts"]:
+                if verdict["verdict"] == "outvoted":
+                    self._offended(verdict["node"])
             self.open_round = None
 
     # -- upwards
@@ -176,6 +191,14 @@ class NodeState:
     def _on_update_accepted(self, body: Mapping[str, Any], _: int) -> None:
         if self.open_round and self.open_round.round == body["round"]:
             self.open_round.seated[body["child"]] = Seated(**body["seat"])
+
+    def _on_update_refused(self, body: Mapping[str, Any], _: int) -> None:
+        # Only what the child itself signed counts against it; anybody can send rubbish in its name.
+        if body["claimed"]:
+            self._offended(body["child"])
+
+    def _offended(self, child: NodeId) -> None:
+        self.offences[child] = self.offences.get(child, 0) + 1
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None

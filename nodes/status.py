@@ -68,8 +68,7 @@ class Status:
                 self.accepted += 1
                 self.late += body["late"]
             case "update-refused":
-                self.refused[body["code"]] += 1
-                self.refused_by_child.setdefault(body["child"], Counter())[body["code"]] += 1
+                self._refuse(body["child"], body["code"])
             case "door-refused":
                 self.door[body["code"]] += body["count"]
             case "gate":
@@ -87,6 +86,8 @@ class Status:
                 for verdict in body["verdicts"]:
                     self.counted[verdict["node"]] += verdict["verdict"] == "accepted"
                     self.outvoted[verdict["node"]] += verdict["verdict"] == "outvoted"
+                    if verdict["code"] == "quarantined":
+                        self._refuse(verdict["node"], "quarantined")
             case "traffic":
                 self.bytes_in += body["bytes_in"]
                 self.bytes_out += body["bytes_out"]
@@ -94,6 +95,10 @@ class Status:
                 self.trained_rounds += 1
                 self.trained_tokens += body["measured"]["tokens"]
                 self.trained_seconds += body["measured"]["seconds"]
+
+    def _refuse(self, child: str, code: str) -> None:
+        self.refused[code] += 1
+        self.refused_by_child.setdefault(child, Counter())[code] += 1
 
 
 class StatusReader:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nodes.ledger import Event, Ledger
-from tests.nodes.network import ROUNDS, add_child, make_root
+from tests.nodes.network import ROUNDS, add_child, make_root, peer
 from tests.ports import free_port
 
 WAIT_S = 90.0
@@ -71,6 +71,8 @@ def network(tmp_path: Path, base: Path) -> tuple[Path, Path, Path]:
     root = make_root(tmp_path / "root", base, rounds, port)
     address = f"127.0.0.1:{port}"
     one, two = (add_child(root, tmp_path / name, base, address=address) for name in ("one", "two"))
+    for folder in (one, two):
+        peer(folder).close()  # makes its ledger, which the tests read from the start
     return root, one, two
 
 

@@ -40,6 +40,10 @@ def update(
     return UpdateReceived(child, Digest(name or f"{child[0]}{number}"), number, started, now)
 
 
+def asked(actions: list[Action]) -> list[NodeId]:
+    return [action.child for action in actions if isinstance(action, Ask)]
+
+
 def only(actions: list[Action], kind: type) -> list[Action]:
     return [action for action in actions if isinstance(action, kind)]
 
@@ -47,7 +51,7 @@ def only(actions: list[Action], kind: type) -> list[Action]:
 def test_a_round_opens_and_asks_every_member() -> None:
     actions = machine().handle(Tick(0))
     assert actions[0] == OpenRound(1, 1000, (A, B, C))
-    assert [a.child for a in only(actions, Ask)] == [A, B, C]  # type: ignore[attr-defined]
+    assert asked(actions) == [A, B, C]
 
 
 def test_a_parent_with_one_child_works() -> None:
@@ -183,7 +187,7 @@ def test_a_second_update_for_the_same_round_is_not_seated() -> None:
 def test_a_resumed_round_keeps_its_seats_and_asks_only_the_others() -> None:
     m = machine([A, B])
     m.resume(4, 1000, {A: Digest("a4")}, now_ms=100)
-    assert [a.child for a in only(m.handle(Tick(100)), Ask)] == [B]  # type: ignore[attr-defined]
+    assert asked(m.handle(Tick(100))) == [B]
     (closed,) = only(m.handle(update(B, 4, 200)), CloseRound)
     assert closed == CloseRound(4, Outcome.AGGREGATE, {A: Digest("a4"), B: Digest("b4")})
 

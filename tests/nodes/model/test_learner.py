@@ -13,7 +13,8 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import Training, train
-from tests.nodes.model.conftest import TEXTS, load
+from tests.nodes.conftest import TEXTS
+from tests.nodes.model.conftest import load
 
 SETTINGS = Training(steps=30, batch_size=4, learning_rate=5e-2, max_tokens=32, rank=8)
 

@@ -15,7 +15,7 @@ from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from nodes.model.peft_io import CONFIG, WEIGHTS, export_peft, import_peft
-from tests.nodes.model.conftest import TEXTS
+from tests.nodes.conftest import TEXTS
 
 
 def some_theta(layout: Layout) -> NDArray[np.float32]:
