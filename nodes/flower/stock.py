@@ -36,8 +36,8 @@ log = structlog.get_logger()
 client_app = ClientApp()
 server_app = ServerApp()
 
-HELLO_S = 5.0
-"""Seconds between two rounds of asking new Flower nodes who they are."""
+HELLO_S = 60.0
+"""Seconds before a Flower node that did not say who it is is asked again."""
 
 
 @cache
@@ -89,19 +89,22 @@ class _Directory:
     def __init__(self, grid: Grid, node: Node) -> None:
         self._grid, self._node = grid, node
         self._known: dict[NodeId, int] = {}
-        self._asked_at = -HELLO_S
+        self._asked: dict[int, float] = {}
+        self._waiting: set[str] = set()
 
     def flower_ids(self) -> Mapping[NodeId, int]:
-        """What is known; asks Flower nodes that are not known yet, now and then."""
-        if time.monotonic() - self._asked_at >= HELLO_S:
-            self._asked_at = time.monotonic()
-            new = set(self._grid.get_node_ids()) - set(self._known.values())
-            questions = [
-                self._grid.create_message(pack("hello", {}), "query.hello", flower_id, "hello")
-                for flower_id in new
-            ]
-            for reply in self._grid.send_and_receive(questions, timeout=HELLO_S):
-                self._take(reply)
+        """What is known now; asks Flower nodes that are not known yet, now and then."""
+        now = time.monotonic()
+        for flower_id in set(self._grid.get_node_ids()) - set(self._known.values()):
+            if now - self._asked.get(flower_id, -HELLO_S) >= HELLO_S:
+                self._asked[flower_id] = now
+                question = self._grid.create_message(
+                    pack("hello", {}), "query.hello", flower_id, "hello"
+                )
+                self._waiting.update(filter(None, self._grid.push_messages([question])))
+        for reply in self._grid.pull_messages(list(self._waiting)) if self._waiting else ():
+            self._waiting.discard(reply.metadata.reply_to_message_id)
+            self._take(reply)
         return self._known
 
     def _take(self, reply: Message) -> None:
