@@ -14,7 +14,7 @@ from nodes.daemon import run
 from nodes.errors import NodeError
 from nodes.memory import MemorySampler
 from nodes.status import StatusReader
-from protocol import Role, Scope
+from protocol import Role
 from simulations.datasets.corpus import demo_corpus
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
@@ -134,16 +134,15 @@ def _watch(
 
 
 class _terminable:  # noqa: N801  reads as the statement it is
-    """Within it SIGTERM ends the demo as Ctrl-C does, so that nothing is left running."""
+    """Within it SIGTERM ends the demo as Ctrl-C does, so that nothing is left running.
+
+    Ctrl-C is set too: a shell that starts a job in the background has it ignored.
+    """
 
     def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signals = (signal.SIGTERM, signal.SIGINT)
+        self._before = {s: signal.signal(s, signal.default_int_handler) for s in signals}
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-
-def cardiology_gain(report: dict[str, Any]) -> float:
-    """The gain on held-out cardiology, nats per token."""
-    scope = str(Scope.parse("/en/healthcare/cardiology"))
-    return float(next(row["gain"] for row in report["losses"] if row["text"] == scope))
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
