@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
@@ -48,15 +50,16 @@ class Processes:
         log.parent.mkdir(parents=True, exist_ok=True)
         before = {key: os.environ.get(key) for key in ENVIRONMENT}
         os.environ.update(ENVIRONMENT)  # the server takes them over when it starts
+        process = self._context.Process(
+            target=_run, args=(log, target, arguments), name=name, daemon=False
+        )
         try:
-            process = self._context.Process(
-                target=_run, args=(log, target, arguments), name=name, daemon=False
-            )
-            process.start()
+            with _uninterrupted():  # a process half started would not be ended by anybody
+                process.start()
+                self.running[name] = process
         finally:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.update({key: value})
-        self.running[name] = process
 
     def check(self) -> None:
         """Raises ``NodeError`` ``node-died`` when a process ended by itself with an error."""
@@ -77,6 +80,23 @@ class Processes:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put SIGINT and SIGTERM off until the end of the block."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda n, _: came.append(n))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _run(log: Path, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
