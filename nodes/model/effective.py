@@ -114,7 +114,7 @@ class EffectiveModel:
             attention_mask=mask[None, None],
             use_cache=False,
             logits_to_keep=predicts,
-        ).logits[0]
+        ).logits.squeeze(0)  # a view; [0] would cost a second gradient of the logits' size
         return token_losses(logits, ids[0, predicts + 1]), owner[predicts]
 
     @torch.inference_mode()

@@ -1,10 +1,10 @@
 """Which coordinates learn best and average best: B with a fixed orthonormal A, or LoRA.
 
 All ways share one training loop, one packing, one seed and the same documents; only what is trained
-differs. The learning rate of each way is tuned on a validation part of the first source. Reported
-is the loss on a held-out part that neither training nor tuning saw, per predicted token. Every cell
-is one line of a JSON-lines file: a run that was interrupted goes on where it stopped. Knows neither
-networks nor nodes.
+differs. The learning rate of each way is tuned on a validation part of the first source; while the
+best is at an end of the grid, the grid goes on. Reported is the loss on a held-out part that
+neither training nor tuning saw, per predicted token. Every cell is one line of a JSON-lines file: a
+run that was interrupted goes on where it stopped. Knows neither networks nor nodes.
 """
 
 from __future__ import annotations
@@ -42,14 +42,29 @@ class Way:
     targets: tuple[str, ...]
 
 
-WAYS = (
-    Way("LoRA r=8, q v", True, 8, QV),
-    Way("B-only R=16, q v", False, 16, QV),
-    Way("B-only R=3, all linear", False, 3, ALL),
-    Way("LoRA r=16, q v", True, 16, QV),
-    Way("B-only R=32, q v", False, 32, QV),
+GROUPS = (
+    (
+        Way("LoRA r=8, q v", True, 8, QV),
+        Way("B-only R=16, q v", False, 16, QV),
+        Way("B-only R=3, all linear", False, 3, ALL),
+    ),
+    (
+        Way("LoRA r=8, all linear", True, 8, ALL),
+        Way("B-only R=16, all linear", False, 16, ALL),
+    ),
+    (
+        Way("LoRA r=16, q v", True, 16, QV),
+        Way("B-only R=32, q v", False, 32, QV),
+    ),
+    (
+        Way("LoRA r=16, all linear", True, 16, ALL),
+        Way("B-only R=32, all linear", False, 32, ALL),
+    ),
 )
-"""The first three train about as many parameters, and so do the last two."""
+"""The ways of a group train about as many parameters; the others are held to its first."""
+WAYS = tuple(way for group in GROUPS for way in group)
+WIDENINGS = 2
+"""How often the grid of learning rates may be made longer at one of its ends."""
 
 
 @dataclass(frozen=True)
@@ -226,16 +241,19 @@ def run(
         if not have(kind="base", source=name):
             keep(kind="base", source=name, **loaded().measure(WAYS[0], None, held))
     first = next(iter(parts))
-    for group in (WAYS[:3], WAYS[3:]):
+    for group in GROUPS:
         for way in group:
             train, validation, _ = parts[first]
-            for rate in scale.rates:
+            rates = list(scale.rates)
+            for rate in rates:
                 if not have(kind="tune", way=way.name, rate=rate):
                     factors, ended = loaded().train(way, train, rate)
                     measured = loaded().measure(way, factors, validation)
                     loss = measured["loss"] if math.isfinite(measured["loss"]) else 1e9
                     size = _trained(loaded(), way)
                     keep(kind="tune", way=way.name, rate=rate, loss=loss, ended=ended, size=size)
+                if rate == rates[-1] and len(rates) < len(scale.rates) + WIDENINGS:
+                    rates += _beyond(rates, best_rate(cells, way.name))
         for name, (train, _, held) in parts.items():
             for way in group:
                 rate = best_rate(cells, way.name)
@@ -264,6 +282,12 @@ def best_rate(cells: Sequence[Mapping[str, Any]], way: str) -> float:
     """The learning rate with the lowest validation loss."""
     tuned = [c for c in cells if c["kind"] == "tune" and c["way"] == way]
     return float(min(tuned, key=lambda c: c["loss"])["rate"])
+
+
+def _beyond(rates: Sequence[float], best: float) -> list[float]:
+    """The next rate where the best one is the lowest or the highest that was tried, else none."""
+    low, high = min(rates), max(rates)
+    return [high * 3] if best == high else [low / 3] if best == low else []
 
 
 def _parts(name: str, texts: Sequence[str], scale: Scale) -> tuple[list[str], list[str], list[str]]:
@@ -320,7 +344,7 @@ def rows(result: Mapping[str, Any]) -> list[list[str]]:
         return f"{cell['loss']:.3f} ({mean:+.3f} ± {error:.3f})"
 
     table = [["base", "", "", *(shown(find(kind="base", source=s), None) for s in sources)]]
-    for way in WAYS:
+    for way, lora in ((way, group[0].name) for group in GROUPS for way in group):
         tuned = find(kind="tune", way=way.name)
         if tuned is None:
             continue
@@ -335,7 +359,6 @@ def rows(result: Mapping[str, Any]) -> list[list[str]]:
             )
             values = []
             for source in sources:
-                lora = WAYS[0].name
                 against = find(kind="stacked" if kind != "alone" else kind, way=lora, source=source)
                 values.append(shown(find(kind=kind, way=way.name, source=source), against))
             table.append([f"{way.name} ({tuned['size']:,})", rate, label, *values])
@@ -343,8 +366,8 @@ def rows(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def print_table(result: Mapping[str, Any]) -> None:
-    """Show the table; differences are to the same column's LoRA r=8, alone or exactly averaged."""
-    table = Table(title="Held-out loss, nats per token (difference to LoRA r=8 ± standard error)")
+    """Show the table; differences are to LoRA of as many parameters, exactly averaged."""
+    table = Table(title="Held-out loss, nats per token (difference to LoRA ± standard error)")
     for column in ("way (trained)", "rate", "adapter", *result["sources"]):
         table.add_column(column)
     for row in rows(result):
