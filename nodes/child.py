@@ -79,8 +79,10 @@ class Child:
         try:
             offer = self._train(task) if self._node.home.is_device else self._gathered(task)
         except NodeError as error:
-            log.warning("abstained", code=error.code, sentence=error.sentence, round=task.round)
-            return self._abstain(task, error.code, retry=error.code == "not-enough-change")
+            waits = error.code == "not-enough-change"
+            say = log.debug if waits else log.warning
+            say("abstained", code=error.code, sentence=error.sentence, round=task.round)
+            return self._abstain(task, error.code, retry=waits)
         return self._send(task, offer)
 
     # -- what comes from the parent

@@ -193,6 +193,8 @@ class Parent:
     # -- what the machine decides
 
     def _handle(self, event: Event) -> list[Request]:
+        state = self._node.state
+        self._machine.quarantined = frozenset(filter(state.is_quarantined, self._machine.members))
         return self._carry_out(self._machine.handle(event))
 
     def _carry_out(self, actions: list[Action]) -> list[Request]:

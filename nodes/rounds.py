@@ -220,6 +220,8 @@ class RoundMachine:
     open: _OpenRound | None = None
     closing: bool = False
     paused_until_ms: int = 0
+    quarantined: frozenset[NodeId] = frozenset()
+    """Children whose updates have no weight: asked and recorded, but nobody waits for them."""
     _late: dict[NodeId, tuple[Digest, int]] = field(default_factory=dict)
 
     def resume(
@@ -297,10 +299,17 @@ class RoundMachine:
         chair.update, chair.answers = update, answers
         if not late:
             chair.ask_at_ms = None
-        seated = sum(c.update is not None for c in self.open.chairs.values())
-        if self.open.quorum_ms is None and seated >= self.policy.quorum(len(self.open.chairs)):
+        quorum = self.policy.quorum(len(self.open.chairs))
+        if self.open.quorum_ms is None and self._weighty(self.open) >= quorum:
             self.open.quorum_ms = now
         return Seat(child, update, self.open.number, late)
+
+    def _weighty(self, current: _OpenRound) -> int:
+        """How many seated updates have weight."""
+        return sum(
+            chair.update is not None and child not in self.quarantined
+            for child, chair in current.chairs.items()
+        )
 
     def _abstain(self, event: Abstained) -> None:
         if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
@@ -352,16 +361,17 @@ class RoundMachine:
             return True
         # A late update keeps its seat, but its child may still send a fresh one until the grace
         # period ends; only chairs that nobody waits for any more are settled.
-        if all(c.settled and c.ask_at_ms is None for c in current.chairs.values()):
+        waited = [c for child, c in current.chairs.items() if child not in self.quarantined]
+        if all(c.settled and c.ask_at_ms is None for c in waited):
             return True
         if current.quorum_ms is None:
             return False
-        waited = current.quorum_ms - current.opened_ms
-        return now_ms >= current.quorum_ms + math.ceil(self.policy.grace * waited)
+        took = current.quorum_ms - current.opened_ms
+        return now_ms >= current.quorum_ms + math.ceil(self.policy.grace * took)
 
     def _close(self, current: _OpenRound) -> CloseRound:
         self.closing = True
         updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
-        enough = len(updates) >= self.policy.needed(len(current.chairs))
+        enough = self._weighty(current) >= self.policy.needed(len(current.chairs))
         outcome = Outcome.AGGREGATE if enough else Outcome.VOID
         return CloseRound(current.number, outcome, updates)

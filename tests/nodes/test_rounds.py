@@ -103,6 +103,17 @@ def test_fewer_than_2f_plus_1_updates_make_a_round_void() -> None:
     assert closed.outcome is Outcome.VOID
 
 
+def test_a_quarantined_child_neither_makes_a_quorum_nor_holds_a_round_up() -> None:
+    m = machine([A, B, C, D], RoundPolicy(f=1, deadline_ms=1000, grace=0))
+    m.quarantined = frozenset([D])
+    m.handle(Tick(0))
+    for child in (D, A, B):
+        assert only(m.handle(update(child, 1, 5)), CloseRound) == []
+    (closed,) = only(m.handle(update(C, 1, 6)), CloseRound)
+    assert isinstance(closed, CloseRound)
+    assert closed.outcome is Outcome.AGGREGATE
+
+
 def test_f_needs_3f_plus_1_children_to_count() -> None:
     policy = RoundPolicy(f=1)
     assert (policy.tolerates(3), policy.tolerates(4)) == (0, 1)
