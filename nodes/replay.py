@@ -54,9 +54,8 @@ _OWN = ""
 class TakenIn:
     """What became of the documents of one call.
 
-    ``added`` were new, ``known`` were not, or empty. ``evicted`` were
-    kept before and are no more. ``passed_over`` found no room among the fresh ones: they are not
-    learned from unless they are drawn for replay.
+    ``added`` were new, ``known`` were not, or empty. ``evicted`` were kept before and are no more.
+    ``passed_over`` found no room among the fresh ones: they are learned from only by replay.
     """
 
     added: int
@@ -172,8 +171,8 @@ class ReplayBuffer:
     def fresh(self) -> dict[str, dict[str, str]]:
         """Own training text that was not yet learned from: of each source id → text."""
         rows = self._database.read(
-            "SELECT source, id, text FROM documents WHERE fresh = 1 AND id NOT IN "
-            "(SELECT id FROM documents WHERE part = ?) ORDER BY source, priority",
+            "SELECT source, id, text FROM documents d WHERE fresh = 1 AND NOT EXISTS "
+            "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
             Part.PROBES,
         )
         return _by_source(rows)
@@ -181,9 +180,9 @@ class ReplayBuffer:
     def training(self, source: str | None = None) -> dict[str, list[str]]:
         """Old training text of each source, or of one, in an order that says nothing."""
         rows = self._database.read(
-            "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 AND fresh = 0 "
-            "AND (? IS NULL OR source = ?) AND id NOT IN "
-            "(SELECT id FROM documents WHERE part = ?) ORDER BY source, priority",
+            "SELECT source, id, text FROM documents d WHERE part = ? AND kept = 1 AND fresh = 0 "
+            "AND (? IS NULL OR source = ?) AND NOT EXISTS "
+            "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
             *(Part.TRAINING, source, source, Part.PROBES),
         )
         return {of: list(texts.values()) for of, texts in _by_source(rows).items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from aggregation.replay.divide import canonical_text, divide, keyed_hash, part_of
 from aggregation.replay.mixture import SHARE, STRONG_SHARE, Drawn, Mixture, mixture
 from aggregation.replay.reservoir import Cell, Item, Reservoir, allotments
+from aggregation.replay.shift import Kind, Shift, ShiftPolicy, shift
 from aggregation.replay.stand_ins import stand_ins
 
 __all__ = [
@@ -17,13 +18,17 @@ __all__ = [
     "Cell",
     "Drawn",
     "Item",
+    "Kind",
     "Mixture",
     "Reservoir",
+    "Shift",
+    "ShiftPolicy",
     "allotments",
     "canonical_text",
     "divide",
     "keyed_hash",
     "mixture",
     "part_of",
+    "shift",
     "stand_ins",
 ]
