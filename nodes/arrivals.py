@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregation.replay import Shift, shift
+from aggregation.replay import Shift, ShiftPolicy, shift
 from nodes.clock import Clock
 from nodes.database import Database
 from nodes.errors import NodeError
@@ -30,7 +30,8 @@ LINE_FORMS = (".txt", ".jsonl")
 
 _SCHEMA = """
 CREATE TABLE files (
-    path TEXT PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL
+    path TEXT PRIMARY KEY,
+    inode INTEGER NOT NULL, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 _VERSION = 1
@@ -80,6 +81,7 @@ class Arrivals:
         folder: the watched folder.
         state: the node's state folder; ``arrivals.sqlite`` in it remembers which files were read.
         column: the name of the text in ``.jsonl`` and ``.csv``.
+        policy: what counts as a shift of the text.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Arrivals:
         *,
         column: str = COLUMN,
         limits: Limits | None = None,
+        policy: ShiftPolicy | None = None,
     ) -> None:
         self._folder, self._buffer, self._clock = folder, buffer, clock
         self._state, self._column, self._limits = state, column, limits or Limits()
+        self._policy = policy or ShiftPolicy()
         if folder.resolve() == state.resolve():
             raise NodeError("bad-config", f"{folder} holds the node's state; watch another folder.")
         self._database = Database(state / "arrivals.sqlite", _SCHEMA, _VERSION)
@@ -155,7 +159,7 @@ class Arrivals:
         found = None
         if added:
             fresh = [text for texts in self._buffer.fresh().values() for text in texts.values()]
-            found = shift(fresh, self._buffer.training())
+            found = shift(fresh, self._buffer.training(), self._policy)
         return Scan(tuple(read), added, known, tuple(waiting), tuple(refused), found)
 
     def _content(self, file: _File) -> bytes | None:
@@ -187,13 +191,16 @@ class Arrivals:
             raise NodeError(
                 "no-watch-folder", f"The watched folder {self._folder} is not there."
             ) from None
-        folders, count = [self._folder], 0
+        folders, count = [(self._folder, whole)], 0
         while folders:
-            folder = folders.pop()
+            folder, itself = folders.pop()
             try:
                 paths = sorted(folder.iterdir())
-            except OSError:
-                continue  # it went away, or is not ours to read
+            except OSError as error:
+                name = _shown(f"{folder.relative_to(self._folder)}/")
+                sentence = f"The folder {name} cannot be read: {error.strerror}."
+                yield _refused(name, "unreadable", sentence, itself)
+                continue
             for path in paths:
                 if path.name.startswith("."):
                     continue
@@ -208,7 +215,7 @@ class Arrivals:
                     return
                 if stat.S_ISDIR(status.st_mode):
                     if (status.st_dev, status.st_ino) != (own.st_dev, own.st_ino):
-                        folders.append(path)
+                        folders.append((path, status))
                 else:
                     yield self._entry(path, status)
 

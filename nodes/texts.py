@@ -29,8 +29,8 @@ _FENCES = ("```", "~~~")
 def read_texts(path: Path, column: str = COLUMN) -> list[str]:
     """All documents of one file, in order.
 
-    Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (not UTF-8, not JSON, no ``column``, an
-    ending that is not known), naming the file and the line.
+    Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (not UTF-8, not JSON, no ``column``,
+    an ending that is not known), naming the file and the line.
     """
     try:
         data = path.read_bytes()
