@@ -20,7 +20,7 @@ SOURCES = ("heart", "eye", "skin")
 
 
 def documents(source: str, count: int) -> list[str]:
-    return [f"{source} document {i} says {'so ' * (i % 7)}" for i in range(count)]
+    return [f"{source} document {i} says{' so' * (i % 7)}" for i in range(count)]
 
 
 def opened(folder: Path, budgets: Budgets = SMALL) -> ReplayBuffer:
