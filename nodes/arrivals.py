@@ -35,6 +35,8 @@ CREATE TABLE files (
 ) WITHOUT ROWID;
 """
 _VERSION = 1
+_AT_ONCE = 50_000
+"""Documents in one call; each takes about half a kilobyte of memory until it is stored."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,11 @@ class Arrivals:
             except NodeError as error:
                 refused.append(Refusal(file.name, error.code, error.sentence))
             else:
-                taken = self._buffer.take_in(file.source, texts)
                 read.append(file.name)
-                added += taken.added
-                known += taken.known
+                for start in range(0, len(texts), _AT_ONCE):
+                    taken = self._buffer.take_in(file.source, texts[start : start + _AT_ONCE])
+                    added += taken.added
+                    known += taken.known
             self._remember(file)  # only now: after a crash it is read again, and nothing is new
         found = None
         if added:
