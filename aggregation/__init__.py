@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from aggregation.diagnostics import Diagnostics, diagnose
 from aggregation.errors import AggregationError
-from aggregation.gate import GateVerdict, Losses, SourceLoss, judge
 from aggregation.pipeline import RULES, STEPS, Pipeline, aggregate
 from aggregation.rule import Aggregate, Rule
 from aggregation.updates import Updates
@@ -18,13 +17,9 @@ __all__ = [
     "Aggregate",
     "AggregationError",
     "Diagnostics",
-    "GateVerdict",
-    "Losses",
     "Pipeline",
     "Rule",
-    "SourceLoss",
     "Updates",
     "aggregate",
     "diagnose",
-    "judge",
 ]
