@@ -1,4 +1,6 @@
-"""Pure functions on arrays: rules that make one vector of many, and the gate. No network, no model.
+"""Pure functions on arrays: rules that make one vector of many. No network, no model.
+
+The gate and the audit are packages of their own: ``aggregation.gate``, ``aggregation.audit``.
 
 >>> aggregate(["arc", "centred_clipping"], Updates(rows), f=1).vector
 """

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from aggregation import AggregationError, Updates, aggregate, diagnose, judge
+from aggregation import AggregationError, Updates, aggregate, diagnose
+from aggregation.gate import Policy, judge
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
@@ -140,22 +140,24 @@ class Settlement:
             else:
                 # Nothing but a release changes the effective model, so what was measured stands.
                 (losses,) = self._engine.losses([candidate], self._probes)
-            verdict = judge(self._losses, losses)
-            sources = [asdict(source) for source in verdict.sources]
-            body = {
-                "round": number,
-                "step": step,
-                "accepted": verdict.accepted,
-                "worse": verdict.worse,
-                "before": verdict.before,
-                "after": verdict.after,
-                "sources": sources,
-            }
-            node.record("gate", body)
-            log.info("gate", **{k: v for k, v in body.items() if k != "sources"})
+            verdict = judge(self._losses, losses, Policy(), node.state.budget)
+            node.record("gate", {"round": number, "step": step, **verdict.to_json()})
+            log.info(
+                "gate",
+                round=number,
+                step=step,
+                accepted=verdict.accepted,
+                reasons=[reason.code for reason in verdict.reasons],
+                before=verdict.before,
+                after=verdict.after,
+            )
             if verdict.accepted:
                 self._losses = losses
-                return step, tuple(ProbeLoss(**source) for source in sources)
+                return step, tuple(
+                    ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
+                    for s in verdict.sources
+                    if s.before is not None and s.after is not None  # so it is when accepted
+                )
         return None
 
 

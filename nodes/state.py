@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aggregation.gate import Budget
 from protocol import Digest, NodeId
 
 ZERO = Digest("")
@@ -98,6 +99,12 @@ class NodeState:
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
+    gate_tests: int = 0
+
+    @property
+    def budget(self) -> Budget:
+        """What the gate has used. A promotion is a release: a crash may come before it."""
+        return Budget(self.gate_tests, len(self.round_releases))
 
     def contributors(self) -> int:
         """Distinct children whose updates were released since the baseline."""
@@ -199,6 +206,9 @@ class NodeState:
 
     def _offended(self, child: NodeId) -> None:
         self.offences[child] = self.offences.get(child, 0) + 1
+
+    def _on_gate(self, _: Mapping[str, Any], __: int) -> None:
+        self.gate_tests += 1
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None

@@ -60,9 +60,9 @@ def log10_e(
     bets = gains if weights is None else gains * weights
     bound = _bound(bets, least_bound)[..., None]
     wealth = np.empty((len(STAKES), *bets.shape[:-1]))
-    for row, (stake, part) in zip(wealth, STAKES, strict=True):
+    for j, (stake, part) in enumerate(STAKES):
         with np.errstate(divide="ignore"):
-            row[...] = np.log(np.maximum(1 + stake / bound * bets, 0)).sum(-1) + np.log(part)
+            wealth[j] = np.log(np.maximum(1 + stake / bound * bets, 0)).sum(-1) + np.log(part)
     held = np.logaddexp.reduce(wealth, axis=0) / (1 + (k - 1) * correlation)
     clipped: Array = np.clip(held / np.log(10), -MOST, MOST)
     return clipped
