@@ -35,15 +35,18 @@ def _normal(rng: Rng, shape: tuple[int, int]) -> Array:
 
 
 def _heavy(rng: Rng, shape: tuple[int, int]) -> Array:
+    """Student's t with 3 degrees of freedom."""
     return rng.standard_t(3, shape) / math.sqrt(3)
 
 
 def _losers(rng: Rng, shape: tuple[int, int]) -> Array:
+    """Log-normal: most probes gain a little, few lose much."""
     draws = rng.lognormal(0, 1, shape)
     return -(draws - math.exp(0.5)) / math.sqrt((math.e - 1) * math.e)
 
 
 def _winners(rng: Rng, shape: tuple[int, int]) -> Array:
+    """Most probes lose a little, few gain much."""
     return -_losers(rng, shape)
 
 
@@ -66,12 +69,12 @@ def _disaster(rng: Rng, shape: tuple[int, int]) -> Array:
 
 SHAPES: Mapping[str, Callable[[Rng, tuple[int, int]], Array]] = {
     "normal": _normal,
-    "heavy tails (t, 3)": _heavy,
-    "skewed to loss (log-normal)": _losers,
-    "skewed to gain (log-normal)": _winners,
-    "1 in 50 damaged by 5 sd": _damage,
-    "documents of 4, correlation 0.3": _documents,
-    "1 in 1000 ruined by 100 sd": _disaster,
+    "heavy tails": _heavy,
+    "rare losses": _losers,
+    "rare gains": _winners,
+    "damage": _damage,
+    "documents": _documents,
+    "disaster": _disaster,
 }
 """Mean 0 and, but for the last, standard deviation 1."""
 
@@ -223,18 +226,18 @@ def print_table(result: Mapping[str, Any]) -> None:
         title=f"False share of promotions over {GATES} gates (share of true gains of {GAIN} found)"
     )
     for column in ("gains", "true", *RULES):
-        table.add_column(column, justify="left" if column == "gains" else "right")
+        table.add_column(column, justify="left" if column == "gains" else "right", no_wrap=True)
     for (shape, share), rows in _grouped(result["false_promotions"], "shape", "share").items():
         cells = [_with_found(row) for row in rows]
         table.add_row(str(shape), f"{share:.0%}", *cells)
     console.print(table)
     for key, title in (
-        ("power", "How often a true gain passes"),
+        ("power", "How often a true gain passes, after so many promotions before"),
         ("few_probes", "How often a large gain passes on few probes"),
     ):
         rules = RULES if key == "power" else RULES[:1]
         table = Table(title=title)
-        for column in ("probes", "gain", "sd", "test", "promotions before", *rules):
+        for column in ("probes", "gain", "sd", "test", "before", *rules):
             table.add_column(column, justify="right")
         columns = ("probes", "gain", "sd", "gate", "promotions")
         for setting, rows in _grouped(result[key], *columns).items():
@@ -245,14 +248,14 @@ def print_table(result: Mapping[str, Any]) -> None:
 
 def _print_adaptive(console: Console, rows: list[Adaptive]) -> None:
     table = Table(title="A candidate without any gain, built from 200 bits about the probes")
-    for column in ("probes drawn", "pool", "bits got", "gain seen, in se", *RULES[:1], *RULES[2:]):
-        table.add_column(column, justify="left" if column == "probes drawn" else "right")
+    for column in ("probes", "pool", "bit", "got", "gain/se", *RULES[:1], *RULES[2:]):
+        table.add_column(column, justify="left" if column == "probes" else "right")
     for row in rows:
         cells = ["–"] * 4
         if row.seen is not None:
             passed = (row.gate, row.fixed_level, row.not_worse)
             cells = [f"{row.seen:+.2f}", *(f"{p:.1%}" for p in passed if p is not None)]
-        table.add_row(row.way, f"{row.pool:,}", f"{row.bits:.0f}", *cells)
+        table.add_row(row.way, f"{row.pool:,}", row.bit, f"{row.bits:.0f}", *cells)
     console.print(table)
 
 
