@@ -41,9 +41,10 @@ class Draw:
 
 
 def draw(pool: Uses, seed: int, policy: Policy) -> Draw:
-    """Draw ``policy.size`` probes, as many of each source as of the next where there are as many.
+    """Draw as many probes of each source as of the next, where there are as many.
 
-    What a small source lacks, the others give. The draw depends on the pool, not on its order.
+    In all ``policy.size``, or ``policy.each`` for each source if that is more. What a small source
+    lacks, the others give. The draw depends on the pool, not on its order.
 
     Args:
         seed: secret, and new for every gate: whoever knows it knows the probes.
@@ -73,9 +74,10 @@ def draw(pool: Uses, seed: int, policy: Policy) -> Draw:
         source: len(of) if source in dry else int((of < policy.retire_after).sum())
         for source, of in uses.items()
     }
+    size = max(policy.size, policy.each * len(pool))
     chosen = {
         source: choose(uses[source], share, rng, policy)
-        for source, share in _shares(there, policy.size).items()
+        for source, share in _shares(there, size).items()
     }
     return Draw({s: tuple(names[s][i] for i in chosen[s]) for s in names}, dry)
 
@@ -101,10 +103,10 @@ def choose(
 
 
 def _shares(there: Mapping[str, int], size: int) -> dict[str, int]:
-    """How many of each source: the same for all that have as many, ``size`` in all or one each."""
+    """How many of each source: the same for all that have as many, ``size`` in all."""
     shares: dict[str, int] = {}
     left = size
     for done, source in enumerate(sorted(there, key=lambda s: (there[s], s))):
-        shares[source] = min(there[source], max(1, left // (len(there) - done)))
+        shares[source] = min(there[source], left // (len(there) - done))
         left -= shares[source]
     return shares

@@ -62,7 +62,8 @@ class Policy:
         sources: for single sources, in place of their kind's tolerance.
         bound: no stake is ruined by a single probe that gets worse by less, in nats.
         correlation: what two probes may be correlated by on average.
-        size: probes to draw for one gate, over all sources.
+        size: probes to draw for one gate, over all sources at least.
+        each: of each source at least: with fewer its mean is too unsure for its tolerance.
         retire_after: gates after which a probe retires.
         least: a source with fewer live probes is dry, unless these are all it ever had.
         reuse: what happens then.
@@ -79,6 +80,7 @@ class Policy:
     bound: float = 0.25
     correlation: float = 0.001
     size: int = 256
+    each: int = 64
     retire_after: int = 8
     least: int = 32
     reuse: Reuse = Reuse.WHEN_DRY
@@ -91,7 +93,7 @@ class Policy:
             (not 0 < self.bound < math.inf, f"The bound is above 0, got {self.bound}."),
             (not 0 <= self.correlation < 1, f"Correlation is in [0, 1), got {self.correlation}."),
             (
-                min(self.size, self.retire_after, self.least) < 1,
+                min(self.size, self.each, self.retire_after, self.least) < 1,
                 "Sizes of draws, and the gates until a probe retires, are at least 1.",
             ),
             (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from aggregation.gate import Budget, Policy, log10_e
+from aggregation.gate import Budget, Policy, Verdict, judge, log10_e
 from simulations.bench.gate_adaptive import Adaptive, adaptive
 
 Array = NDArray[np.float64]
@@ -111,8 +111,22 @@ class Power:
     passed: float
 
 
+@dataclass(frozen=True)
+class Whole:
+    """How often the whole judgement accepts, with half of the sources unchanged.
+
+    ``GAIN`` is the mean over sources; ``harm`` is what one of the unchanged ones loses, in nats.
+    """
+
+    sources: int
+    probes: int
+    harm: float
+    accepted: float
+    objected: float
+
+
 def run(histories: int = 500, seed: int = 0) -> dict[str, Any]:
-    """All three parts, from one seed. Time goes with ``histories``."""
+    """All parts, from one seed. Time goes with ``histories``."""
     rng = np.random.default_rng(seed)
     rows = [row for shape in SHAPES for row in false_promotions(shape, histories, rng)]
     return {
@@ -120,6 +134,7 @@ def run(histories: int = 500, seed: int = 0) -> dict[str, Any]:
         "seed": seed,
         "false_promotions": [asdict(row) for row in rows],
         "power": [asdict(row) for row in power(4 * histories, rng)],
+        "whole": [asdict(row) for row in whole(2 * histories, rng)],
         "few_probes": [asdict(row) for row in few_probes(4 * histories, rng)],
         "adaptive": [asdict(row) for row in adaptive(max(20, histories // 5), rng)],
     }
@@ -163,14 +178,37 @@ def power(trials: int, rng: Rng) -> list[Power]:
     return rows
 
 
+def whole(trials: int, rng: Rng) -> list[Whole]:
+    """The judgement at test 20 after four promotions; with the probes that a gate draws, and 256 in all."""
+    rows = []
+    for sources in (2, 4, 8, 16):
+        for probes in sorted({PROBES, max(PROBES, Policy().each * sources)}):
+            for harm in (0.0, 0.02, 0.05, 0.1):
+                rises = np.zeros(sources)
+                rises[: sources // 2] = -2 * GAIN
+                rises[-1] = harm
+                verdicts = [_judged(rises, probes // sources, rng) for _ in range(trials)]
+                accepted = sum(v.accepted for v in verdicts) / trials
+                objected = sum(any(r.source for r in v.reasons) for v in verdicts) / trials
+                rows.append(Whole(sources, probes, harm, accepted, objected))
+    return rows
+
+
+def _judged(rises: Array, count: int, rng: Rng) -> Verdict:
+    names = [f"source {i}" for i in range(len(rises))]
+    candidate = rises[:, None] + SD * rng.standard_normal((len(rises), count))
+    current = dict.fromkeys(names, np.zeros(count))
+    return judge(current, dict(zip(names, candidate, strict=True)), Policy(), Budget(19, 4))
+
+
 def few_probes(trials: int, rng: Rng) -> list[Power]:
-    """Large gains on few probes, as in small demos: the first test, and the tenth after three."""
+    """Large gains on few probes, as in small demos: tests 1 and 3 of a calm demo, and the ninth."""
     rows = []
     for probes in (8, 16, 32):
-        for gain in (0.3, 1.0, 3.0):
+        for gain in (0.3, 3.0):
             for sd in (gain / 4, gain / 2, gain):
                 gains = gain + sd * rng.standard_normal((trials, probes))
-                for gate, promotions in ((1, 0), (3, 2), (10, 3)):
+                for gate, promotions in ((1, 0), (3, 2), (9, 3)):
                     rows += _powers(gains, gain, sd, gate, promotions)[:1]
     return rows
 
@@ -243,6 +281,13 @@ def print_table(result: Mapping[str, Any]) -> None:
         for setting, rows in _grouped(result[key], *columns).items():
             table.add_row(*(f"{v:g}" for v in setting), *(f"{r['passed']:.1%}" for r in rows))
         console.print(table)
+    table = Table(title="The whole judgement: half of the sources gain 0.1, one loses this much")
+    for column in ("sources", "probes in all", "harm", "accepted", "source objected"):
+        table.add_column(column, justify="right")
+    for row in (Whole(**of) for of in result["whole"]):
+        rates = (f"{row.accepted:.1%}", f"{row.objected:.1%}")
+        table.add_row(f"{row.sources}", f"{row.probes}", f"{row.harm:g}", *rates)
+    console.print(table)
     _print_adaptive(console, [Adaptive(**row) for row in result["adaptive"]])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aggregation import AggregationError
 from aggregation.gate import Policy, Reuse, Uses, draw
 
-POLICY = Policy(size=64, retire_after=8, least=8)
+POLICY = Policy(size=64, each=1, retire_after=8, least=8)
 NEVER = replace(POLICY, reuse=Reuse.NEVER)
 
 
@@ -77,9 +77,9 @@ def test_what_a_small_source_lacks_the_others_give() -> None:
     assert [len(drawn.probes[s]) for s in "abc"] == [4, 30, 30]
 
 
-def test_every_source_is_drawn_even_if_there_are_more_than_probes_asked_for() -> None:
-    drawn = draw(pool(a=9, b=9, c=9), 0, replace(POLICY, size=2))
-    assert all(len(names) == 1 for names in drawn.probes.values())
+def test_many_sources_are_drawn_with_enough_probes_each() -> None:
+    drawn = draw(pool(a=9, b=9, c=9), 0, replace(POLICY, size=2, each=4))
+    assert all(len(names) == 4 for names in drawn.probes.values())
 
 
 def test_a_probe_retires_after_eight_gates() -> None:

@@ -21,6 +21,7 @@ from aggregation.gate import TOLERANCES, Policy, ProbeKind
         {"bound": math.inf},
         {"correlation": 1.0},
         {"size": 0},
+        {"each": 0},
         {"retire_after": 0},
         {"least": 0},
         {"sources": {"eye": -0.1}},
