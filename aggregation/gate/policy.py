@@ -77,7 +77,7 @@ class Policy:
     kinds: Mapping[str, ProbeKind] = field(default_factory=dict)
     tolerances: Mapping[ProbeKind, float] = field(default_factory=lambda: dict(TOLERANCES))
     sources: Mapping[str, float] = field(default_factory=dict)
-    bound: float = 0.25
+    bound: float = 0.1
     correlation: float = 0.001
     size: int = 256
     each: int = 64

@@ -179,7 +179,7 @@ def power(trials: int, rng: Rng) -> list[Power]:
 
 
 def whole(trials: int, rng: Rng) -> list[Whole]:
-    """The judgement at test 20 after four promotions; with the probes that a gate draws, and 256 in all."""
+    """Test 20 after four promotions, with the probes that a gate draws, and 256 in all."""
     rows = []
     for sources in (2, 4, 8, 16):
         for probes in sorted({PROBES, max(PROBES, Policy().each * sources)}):

@@ -25,8 +25,8 @@ from tests.nodes.conftest import TEXTS
 
 ROUNDS: dict[str, Any] = {"deadline_s": 60, "pause_s": 0, "poll_s": 0.05, "retry_s": 0, "grace": 0}
 TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 0.02, "max_tokens": 32}
-PROBES = TEXTS * 16
-"""What is trained on here gains a tenth of a nat: eight probes could not show it to a gate."""
+PROBES = TEXTS * 64
+"""Training here gains hundredths of a nat: eight probes could not show that to a gate."""
 
 
 @dataclass
