@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import structlog
 
+from nodes import rebase
 from nodes.chain import Fetch, Missing, verify_chain, verify_release, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
@@ -157,8 +159,12 @@ class Child:
             return chain.digests
         if missing := self._read_receipts(chain.links[-1].release, chain.links[-1].digest, fetch):
             return (missing,)
-        node.install(chain)
+        rebase.install(node, chain, self._share(rebase.change_of(node, chain)))
         return ()
+
+    def _share(self, change: rebase.Change) -> float:
+        """ρ: how far the effective model follows a change above. Neutral, for now."""
+        return 0.0
 
     def _read_receipts(self, latest: Release, digest: Digest, fetch: Fetch) -> Digest | None:
         """Learn from the parent's releases what became of the updates this node sent.
@@ -171,14 +177,17 @@ class Child:
             sent, seen = dict(node.state.sent), node.state.seen_parent_release
         if not sent:
             return None
-        counted: list[Digest] = []
+        counted: list[tuple[Digest, int]] = []
         settled: list[Digest] = []
         release, at = latest, digest
         while at != seen:
             for verdict in release.verdicts:
                 if verdict.node == node.home.node and verdict.update in sent:
-                    taken = verdict.verdict == VerdictKind.ACCEPTED
-                    (counted if taken else settled).append(verdict.update)
+                    undone = any(release.version in span for span in latest.undone)
+                    if verdict.verdict == VerdictKind.ACCEPTED and not undone:
+                        counted.append((verdict.update, release.version))
+                    else:
+                        settled.append(verdict.update)
                     log.info("verdict", update=verdict.update, verdict=verdict.verdict)
             if release.previous == ZERO:
                 break
@@ -189,8 +198,16 @@ class Child:
             if envelope is None:
                 return at
             release, _ = verify_release(envelope, self._parent, node.home.network)
-        entries = [("offer-counted", {"update": update}) for update in reversed(counted)]
-        node.record_all([*entries, ("receipts-read", {"upto": digest, "settled": settled})])
+        with node.lock:
+            entries: list[tuple[str, dict[str, Any]]] = []
+            baseline = node.vector(node.state.baseline)
+            for update, version in reversed(counted):
+                copy = node.vector(node.state.sent[update].copy)
+                body = {"update": update, "version": version, "delta": node.keep(copy - baseline)}
+                entries.append(("offer-counted", body))
+                baseline = copy
+            entries.append(("receipts-read", {"upto": digest, "settled": settled}))
+            node.record_all(entries)
         return None
 
     # -- what goes to the parent

@@ -7,34 +7,26 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from aggregation import AggregationError, Updates, aggregate, diagnose, judge
+from aggregation import AggregationError, diagnose, judge
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.releases import Made, publish
+from nodes.seats import Seats, combine, told
 from nodes.state import Seated
 from nodes.texts import read_texts
-from protocol import (
-    LIMITS,
-    NodeId,
-    PayloadFormat,
-    ProbeLoss,
-    Verdict,
-    VerdictKind,
-    decode_delta,
-)
+from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
-
-Seats = Mapping[NodeId, Seated]
 
 
 class Settlement:
@@ -71,9 +63,14 @@ class Settlement:
             self.close(number, "refused-by-gate", updates=len(seats))
             return {}
         step, losses = passed
-        version = self._node.publish_round(
-            number, step * vector, step, [*verdicts, *refusals], losses
+        made = Made(
+            kind=ReleaseKind.ROUND,
+            round=number,
+            step=step,
+            verdicts=[*verdicts, *refusals],
+            losses=losses,
         )
+        version = publish(self._node, step * vector, made)
         log.info("released", version=version, round=number, step=step, updates=len(seats))
         accepted = {v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED}
         return {child: seat for child, seat in seats.items() if child in accepted}
@@ -85,19 +82,9 @@ class Settlement:
 
     def _aggregate(self, number: int, seats: Seats, f: int) -> tuple[Vector, list[Verdict]]:
         """The robust aggregate of what sits in the round, staleness applied to the vectors."""
-        node, layout = self._node, self._node.home.layout
-        rows, masks = [], []
-        mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
-        for seat in seats.values():
-            mask = mask_of[seat.mask_rank]
-            payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
-            row = np.zeros(layout.size, np.float32)
-            row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
-            rows.append(row)
-            masks.append(mask)
-        updates = Updates(rows, masks)
+        node, pipeline = self._node, self._rounds.pipeline
         seed = secrets.randbits(63)  # for bucketing: nobody knew it when the updates were made
-        result = aggregate(self._rounds.pipeline, updates, f, seed)
+        updates, result = combine(node, seats, pipeline, f, seed)
         found = diagnose(updates, result, f)
         verdicts = [
             _verdict(child, seat, float(weight), len(seats), bool(far))
@@ -116,6 +103,8 @@ class Settlement:
             "round": number,
             "f": f,
             "seed": seed,
+            "pipeline": list(pipeline),
+            "seats": told(seats),
             "applied": result.applied,
             "moved": result.moved,
             "updates": {

@@ -30,6 +30,35 @@ class HeldRelease:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A release of this node's own: what made it, and how the adapter moved (its digest)."""
+
+    held: HeldRelease
+    kind: str
+    moved: Digest
+
+
+@dataclass(frozen=True)
+class Install:
+    """A change of the chain above that changed this node's effective model.
+
+    ``brought`` has for each scope above the versions (after, until] that came in; ``effect`` is
+    the digest of how the effective model changed.
+    """
+
+    brought: Mapping[str, tuple[int, int]]
+    effect: Digest
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An offer δ of this node's, by its digest, and the parent's version that counted it."""
+
+    version: int
+    delta: Digest
+
+
+@dataclass(frozen=True)
 class Sent:
     """An update this node sent: the copy ``s`` of its adapter, and its version at that time."""
 
@@ -77,6 +106,9 @@ class NodeState:
     adapter: Digest = ZERO
     baseline: Digest = ZERO
     releases: dict[Digest, HeldRelease] = field(default_factory=dict)
+    published: dict[int, Published] = field(default_factory=dict)
+    undone: list[tuple[int, int]] = field(default_factory=list)  # own versions (after, until]
+    moves: int = 0  # changes of the effective model other than by rounds
     latest: HeldRelease | None = None
     sequence: int = 0
     # The chain above, as installed.
@@ -84,9 +116,12 @@ class NodeState:
     snapshot_envelope: Digest | None = None
     snapshot_sequence: int = 0
     ancestors: tuple[HeldRelease, ...] = ()
+    installs: list[Install] = field(default_factory=list)
     # Upwards: what was sent and not yet counted; who contributed since the baseline.
     sent: dict[Digest, Sent] = field(default_factory=dict)
     contributions: list[tuple[int, NodeId]] = field(default_factory=list)
+    counted_offers: list[Counted] = field(default_factory=list)
+    fresh_counts: list[Digest] = field(default_factory=list)  # counted since the last install
     baseline_ms: int = 0
     trained: Trained | None = None
     seen_parent_release: Digest | None = None
@@ -97,6 +132,7 @@ class NodeState:
     members: dict[NodeId, Digest] = field(default_factory=dict)
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
+    withdrawn: dict[NodeId, int] = field(default_factory=dict)  # upto which version
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
 
     def contributors(self) -> int:
@@ -140,18 +176,32 @@ class NodeState:
         self.snapshot_sequence = body["sequence"]
         self.ancestors = tuple(HeldRelease(**entry) for entry in body["chain"])
         self.seen_parent_release = self.ancestors[-1].release
-        if "adapter" in body:  # displaced by the re-base, all three alike
-            self.adapter, self.baseline = body["adapter"], body["baseline"]
-            self.sent = {
-                update: Sent(body["copies"].get(update, sent.copy), sent.version)
-                for update, sent in self.sent.items()
-            }
+        if "adapter" in body:
+            self._rebased(body)
         self.baseline_ms = self.baseline_ms or at_ms
+
+    def _rebased(self, body: Mapping[str, Any]) -> None:
+        """The adapter, the baseline and every sent copy moved with the chain."""
+        self.adapter, self.baseline = body["adapter"], body["baseline"]
+        self.sent = {
+            update: Sent(body["copies"].get(update, sent.copy), sent.version)
+            for update, sent in self.sent.items()
+        }
+        self.fresh_counts = []
+        gone, undone = body["undone"]["installs"], body["undone"]["offers"]
+        self.installs = [x for i, x in enumerate(self.installs) if i not in gone]
+        self.counted_offers = [x for i, x in enumerate(self.counted_offers) if i not in undone]
+        if body["effect"] != ZERO:
+            brought = {scope: (after, until) for scope, (after, until) in body["brought"].items()}
+            self.installs.append(Install(brought, body["effect"]))
+        self.moves += bool(body["effect"] != ZERO or gone)
 
     def _on_released(self, body: Mapping[str, Any], at_ms: int) -> None:
         held = HeldRelease(**body["held"])
         self.version, self.adapter, self.latest = held.version, held.adapter, held
         self.releases[held.release] = held
+        self.published[held.version] = Published(held, body["kind"], body["moved"])
+        self.undone = [(after, until) for after, until in body["undone"]]
         self.sequence += 1
         self.baseline_ms = self.baseline_ms or at_ms
         if body["kind"] == "round":
@@ -163,6 +213,14 @@ class NodeState:
                 if verdict["code"] == "outvoted":
                     self._offended(verdict["node"])
             self.open_round = None
+        if body["kind"] in ("rollback", "withdrawal"):
+            self.moves += 1
+            self.contributions = [
+                c for c in self.contributions if not any(a < c[0] <= u for a, u in self.undone)
+            ]
+
+    def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
+        self.withdrawn[body["child"]] = body["version"]
 
     # -- upwards
 
@@ -175,6 +233,8 @@ class NodeState:
     def _on_offer_counted(self, body: Mapping[str, Any], at_ms: int) -> None:
         sent = self.sent.pop(body["update"])
         self.baseline, self.baseline_ms = sent.copy, at_ms
+        self.counted_offers.append(Counted(body["version"], body["delta"]))
+        self.fresh_counts.append(body["delta"])
         self.contributions = [c for c in self.contributions if c[0] > sent.version]
 
     def _on_receipts_read(self, body: Mapping[str, Any], _: int) -> None:
