@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import structlog
 
-from nodes import rebase
-from nodes.chain import Fetch, Missing, verify_chain, verify_release, verify_snapshot
+from nodes import rebase, receipts
+from nodes.chain import Missing, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
@@ -33,10 +32,8 @@ from protocol import (
     Envelope,
     PublicKey,
     Refused,
-    Release,
     Task,
     Update,
-    VerdictKind,
     digest_of,
     encode_delta,
     open_envelope,
@@ -157,7 +154,7 @@ class Child:
         )
         if isinstance(chain, Missing):
             return chain.digests
-        if missing := self._read_receipts(chain.links[-1].release, chain.links[-1].digest, fetch):
+        if missing := receipts.read(node, chain.links[-1], fetch):
             return (missing,)
         rebase.install(node, chain, self._share(rebase.change_of(node, chain)))
         return ()
@@ -165,50 +162,6 @@ class Child:
     def _share(self, change: rebase.Change) -> float:
         """ρ: how far the effective model follows a change above. Neutral, for now."""
         return 0.0
-
-    def _read_receipts(self, latest: Release, digest: Digest, fetch: Fetch) -> Digest | None:
-        """Learn from the parent's releases what became of the updates this node sent.
-
-        Walks back from the newest release to the last one seen, so that no verdict is skipped;
-        an update that was counted must not be offered again. Returns a release that is missing.
-        """
-        node = self._node
-        with node.lock:
-            sent, seen = dict(node.state.sent), node.state.seen_parent_release
-        if not sent:
-            return None
-        counted: list[tuple[Digest, int]] = []
-        settled: list[Digest] = []
-        release, at = latest, digest
-        while at != seen:
-            for verdict in release.verdicts:
-                if verdict.node == node.home.node and verdict.update in sent:
-                    undone = any(release.version in span for span in latest.undone)
-                    if verdict.verdict == VerdictKind.ACCEPTED and not undone:
-                        counted.append((verdict.update, release.version))
-                    else:
-                        settled.append(verdict.update)
-                    log.info("verdict", update=verdict.update, verdict=verdict.verdict)
-            if release.previous == ZERO:
-                break
-            at = release.previous
-            if at == seen:
-                break
-            envelope = fetch(at)
-            if envelope is None:
-                return at
-            release, _ = verify_release(envelope, self._parent, node.home.network)
-        with node.lock:
-            entries: list[tuple[str, dict[str, Any]]] = []
-            baseline = node.vector(node.state.baseline)
-            for update, version in reversed(counted):
-                copy = node.vector(node.state.sent[update].copy)
-                body = {"update": update, "version": version, "delta": node.keep(copy - baseline)}
-                entries.append(("offer-counted", body))
-                baseline = copy
-            entries.append(("receipts-read", {"upto": digest, "settled": settled}))
-            node.record_all(entries)
-        return None
 
     # -- what goes to the parent
 

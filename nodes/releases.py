@@ -90,6 +90,11 @@ def roll_back(node: Node, to: int) -> int:
         for version, later in state.published.items():
             if version > to and later.kind == ReleaseKind.REBASE:
                 target += node.vector(later.moved)
+        for withdrawn in state.withdrawn:  # what was withdrawn does not come back
+            if withdrawn.version > to:
+                for version, moved in withdrawn.moved.items():
+                    if version <= to:
+                        target += node.vector(moved)
         made = Made(kind=ReleaseKind.ROLLBACK)
         displacement = target - node.vector(state.adapter)
         spans = [s for s in state.undone if s[1] < to]

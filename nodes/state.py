@@ -51,9 +51,19 @@ class Install:
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """That ``version`` took a child out of earlier ones; how each changed, by its digest."""
+
+    child: NodeId
+    version: int
+    moved: Mapping[int, Digest]
+
+
+@dataclass(frozen=True)
 class Counted:
     """An offer δ of this node's, by its digest, and the parent's version that counted it."""
 
+    update: Digest
     version: int
     delta: Digest
 
@@ -132,7 +142,7 @@ class NodeState:
     members: dict[NodeId, Digest] = field(default_factory=dict)
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
-    withdrawn: dict[NodeId, int] = field(default_factory=dict)  # upto which version
+    withdrawn: list[Withdrawn] = field(default_factory=list)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
 
     def contributors(self) -> int:
@@ -182,11 +192,8 @@ class NodeState:
 
     def _rebased(self, body: Mapping[str, Any]) -> None:
         """The adapter, the baseline and every sent copy moved with the chain."""
-        self.adapter, self.baseline = body["adapter"], body["baseline"]
-        self.sent = {
-            update: Sent(body["copies"].get(update, sent.copy), sent.version)
-            for update, sent in self.sent.items()
-        }
+        self.adapter = body["adapter"]
+        self._displace(body["baseline"], body["copies"])
         self.fresh_counts = []
         gone, undone = body["undone"]["installs"], body["undone"]["offers"]
         self.installs = [x for i, x in enumerate(self.installs) if i not in gone]
@@ -195,6 +202,13 @@ class NodeState:
             brought = {scope: (after, until) for scope, (after, until) in body["brought"].items()}
             self.installs.append(Install(brought, body["effect"]))
         self.moves += bool(body["effect"] != ZERO or gone)
+
+    def _displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
+        self.baseline = baseline
+        self.sent = {
+            update: Sent(copies.get(update, sent.copy), sent.version)
+            for update, sent in self.sent.items()
+        }
 
     def _on_released(self, body: Mapping[str, Any], at_ms: int) -> None:
         held = HeldRelease(**body["held"])
@@ -220,7 +234,8 @@ class NodeState:
             ]
 
     def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
-        self.withdrawn[body["child"]] = body["version"]
+        moved = {int(version): digest for version, digest in body["moved"].items()}
+        self.withdrawn.append(Withdrawn(body["child"], body["version"], moved))
 
     # -- upwards
 
@@ -233,14 +248,22 @@ class NodeState:
     def _on_offer_counted(self, body: Mapping[str, Any], at_ms: int) -> None:
         sent = self.sent.pop(body["update"])
         self.baseline, self.baseline_ms = sent.copy, at_ms
-        self.counted_offers.append(Counted(body["version"], body["delta"]))
+        self.counted_offers.append(Counted(body["update"], body["version"], body["delta"]))
         self.fresh_counts.append(body["delta"])
         self.contributions = [c for c in self.contributions if c[0] > sent.version]
 
+    def _on_offer_settled(self, body: Mapping[str, Any], _: int) -> None:
+        self.sent.pop(body["update"], None)
+
+    def _on_offer_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
+        (gone,) = (c for c in self.counted_offers if c.update == body["update"])
+        self.counted_offers.remove(gone)
+        if gone.delta in self.fresh_counts:
+            self.fresh_counts.remove(gone.delta)
+        self._displace(body["baseline"], body["copies"])
+
     def _on_receipts_read(self, body: Mapping[str, Any], _: int) -> None:
         self.seen_parent_release = body["upto"]
-        for update in body["settled"]:
-            self.sent.pop(update, None)
 
     # -- rounds
 
