@@ -49,8 +49,8 @@ Blobs = Mapping[str, bytes]
 class Offer:
     """A delta ready to send: (d,) float32, and what stands behind it.
 
-    ``started`` is the parent's version it started from. An interior node also names the copy s of
-    its adapter that the delta leads to, and its own version at that time.
+    ``started`` is the parent's version it started from. A node with an adapter of its own also
+    names the copy s of it that the delta leads to, and its own version at that time.
     """
 
     delta: Vector
@@ -166,17 +166,30 @@ class Child:
     # -- what goes to the parent
 
     def _train(self, task: Task) -> Offer:
-        """Train from the chain; once for each round, also when asked again after a crash."""
-        node, trained = self._node, self._node.state.trained
-        if trained and trained.round == task.round:
+        """Train; once for each round, also when asked again after a crash.
+
+        A plain device starts each round from the chain and sends what it learned on top. A personal
+        one goes on from its own adapter and sends all that its parent has not counted yet.
+        """
+        node, training = self._node, self._config.training
+        if not (node.state.trained and node.state.trained.round == task.round):
+            self._learn(task)
+        trained = node.state.trained
+        assert trained is not None  # noqa: S101  just now, or before
+        if training.mode == "plain":
             return Offer(node.vector(trained.delta), trained.started, trained.samples, 1)
+        with node.lock:
+            state = node.state
+            delta = node.vector(state.adapter) - node.vector(state.baseline)
+            return Offer(delta, task.version, trained.samples, 1, state.adapter, state.version)
+
+    def _learn(self, task: Task) -> None:
+        """Train for one round and record what came of it."""
+        node, training = self._node, self._config.training
         texts = read_all(self._config.data.train)
         if not texts:
             raise NodeError("no-data", "This device has no text to train on.")
-        training = self._config.training
-        learned = self._engine.train(
-            node.ancestors_total(), texts, training, seed=training.seed + task.round
-        )
+        learned = self._engine.train(node.effective(), texts, training, training.seed + task.round)
         samples = min(len(texts), training.steps * training.batch_size)
         body = {
             "round": task.round,
@@ -190,9 +203,11 @@ class Child:
             "tokens": learned.tokens,
             "seconds": learned.seconds,
         }
-        node.record("trained", body | {"measured": measured})
+        with node.lock:
+            if training.mode == "personal":
+                body["adapter"] = node.keep(node.vector(node.state.adapter) + learned.delta)
+            node.record("trained", body | {"measured": measured})
         log.info("trained", round=task.round, samples=samples, **measured)
-        return Offer(learned.delta, task.version, samples, 1)
 
     def _gathered(self, task: Task) -> Offer:
         """δ = s - b, if enough has changed since the baseline."""
@@ -240,6 +255,7 @@ class Child:
             payload_format=task.payload_format,
             samples=offer.samples,
             contributors=offer.contributors,
+            cumulative=offer.copy != ZERO,
             issued_ms=now,
             expires_ms=now + LIMITS.update_lifetime_s * 1000,
             key_epoch=home.certificate.key_epoch,

@@ -84,7 +84,7 @@ def roll_back(node: Node, to: int) -> int:
                 f"{node.home.scope} has versions 1 to {state.version}; "
                 f"it can go back to 1 to {state.version - 1}, not to {to}.",
             )
-        if any(after < to <= until for after, until in state.undone):
+        if state.is_undone(to):
             raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
         target = node.vector(state.published[to].held.adapter)
         for version, later in state.published.items():

@@ -7,7 +7,7 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -21,7 +21,7 @@ from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
 from nodes.releases import Made, publish
-from nodes.seats import Seats, combine, told
+from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
 from nodes.texts import read_texts
 from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
@@ -43,16 +43,25 @@ class Settlement:
         self._probes = {source: read_texts(path) for source, path in config.data.probes.items()}
         self._losses: dict[str, NDArray[np.float64]] | None = None
 
-    def settle(self, number: int, seats: Seats, f: int, refusals: Sequence[Verdict]) -> Seats:
+    def settle(
+        self,
+        number: int,
+        seats: Seats,
+        f: int,
+        refusals: Sequence[Verdict],
+        absent: Collection[NodeId] = (),
+    ) -> Seats:
         """Release what the seated updates add up to, if the gate lets it.
 
-        Returns the seats that a release counted: none when nothing was released.
+        The last accepted updates of ``absent`` children stand in for them. Returns the seats that a
+        release counted: none when nothing was released.
         """
         quarantined = [c for c in seats if self._node.state.is_quarantined(c)]
         refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
         seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
-            vector, verdicts = self._aggregate(number, seats, f)
+            standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
+            vector, verdicts = self._aggregate(number, seats, standing, f)
             passed = self._gate(number, vector)
         except (AggregationError, NodeError) as error:
             if error.code == "stopped":
@@ -80,14 +89,19 @@ class Settlement:
         self._node.record("round-closed", {"round": number, "outcome": outcome, **why})
         log.info("round-closed", round=number, outcome=outcome, **why)
 
-    def _aggregate(self, number: int, seats: Seats, f: int) -> tuple[Vector, list[Verdict]]:
+    def _aggregate(
+        self, number: int, seated: Seats, standing: Seats, f: int
+    ) -> tuple[Vector, list[Verdict]]:
         """The robust aggregate of what sits in the round, staleness applied to the vectors."""
+        seats = {**seated, **standing}
         node, pipeline = self._node, self._rounds.pipeline
         seed = secrets.randbits(63)  # for bucketing: nobody knew it when the updates were made
         updates, result = combine(node, seats, pipeline, f, seed)
         found = diagnose(updates, result, f)
         verdicts = [
-            _verdict(child, seat, float(weight), len(seats), bool(far))
+            _stood_in(child, seat, float(weight), len(seats))
+            if child in standing
+            else _verdict(child, seat, float(weight), len(seats), bool(far))
             for (child, seat), weight, far in zip(
                 seats.items(), result.weights, found.far(), strict=True
             )
@@ -163,6 +177,16 @@ def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) 
         update=seat.update,
         verdict=VerdictKind.OUTVOTED if outvoted else VerdictKind.ACCEPTED,
         code=code,
+        share=min(weight / seats, 1.0),
+    )
+
+
+def _stood_in(child: NodeId, seat: Seated, weight: float, seats: int) -> Verdict:
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.STAND_IN,
+        code="",
         share=min(weight / seats, 1.0),
     )
 

@@ -7,7 +7,7 @@ left it. Vectors are named by the digest of their artefact; the empty digest is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol import Digest, NodeId
@@ -96,6 +96,16 @@ class Seated:
     mask_rank: int
     scale: float
     samples: int
+    cumulative: bool
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A child's last accepted update, and in how many rounds it has stood in for the child."""
+
+    seat: Seated
+    version: int
+    stood: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,7 @@ class NodeState:
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
     withdrawn: list[Withdrawn] = field(default_factory=list)
+    stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
 
     def contributors(self) -> int:
@@ -155,6 +166,10 @@ class NodeState:
         They are still received and recorded. Enrolling the child again is a person's pardon.
         """
         return self.offences.get(child, 0) >= OFFENCES
+
+    def is_undone(self, version: int) -> bool:
+        """Whether a rollback has taken back this version of the node's own."""
+        return any(after < version <= until for after, until in self.undone)
 
     def age_of(self, started: int) -> int:
         """How many releases made by rounds came after version ``started``.
@@ -223,24 +238,42 @@ class NodeState:
             for child in body["accepted"]:
                 self.counted[child] = held.version
                 self.contributions.append((held.version, child))
+            self._remember(body, held.version)
             for verdict in body["verdicts"]:
                 if verdict["code"] == "outvoted":
                     self._offended(verdict["node"])
             self.open_round = None
         if body["kind"] in ("rollback", "withdrawal"):
             self.moves += 1
-            self.contributions = [
-                c for c in self.contributions if not any(a < c[0] <= u for a, u in self.undone)
-            ]
+            self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]
+            self.stand_ins = {
+                c: s for c, s in self.stand_ins.items() if not self.is_undone(s.version)
+            }
 
     def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
         moved = {int(version): digest for version, digest in body["moved"].items()}
         self.withdrawn.append(Withdrawn(body["child"], body["version"], moved))
+        self.stand_ins.pop(body["child"], None)
+
+    def _remember(self, body: Mapping[str, Any], version: int) -> None:
+        """Who can be stood in for: what is counted once, as a whole, is not repeated."""
+        seated = self.open_round.seated if self.open_round else {}
+        for child in body["accepted"]:
+            self.stand_ins.pop(child, None)
+            if child in seated and not seated[child].cumulative:
+                self.stand_ins[child] = StandIn(seated[child], version)
+        for verdict in body["verdicts"]:
+            held = self.stand_ins.get(verdict["node"])
+            if verdict["verdict"] == "stand-in" and held:
+                self.stand_ins[verdict["node"]] = replace(held, stood=held.stood + 1)
 
     # -- upwards
 
     def _on_trained(self, body: Mapping[str, Any], _: int) -> None:
         self.trained = Trained(body["round"], body["delta"], body["started"], body["samples"])
+        if "adapter" in body:  # of a personal device
+            self.adapter = body["adapter"]
+            self.version += 1
 
     def _on_update_sent(self, body: Mapping[str, Any], _: int) -> None:
         self.sent[body["update"]] = Sent(body["copy"], body["version"])

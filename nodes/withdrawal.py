@@ -117,15 +117,18 @@ def _rounds(node: Node) -> dict[int, _Round]:
     """Every release that a round made, by its version."""
     aggregated: Mapping[str, Any] = {}
     rounds: dict[int, _Round] = {}
-    undone = node.state.undone
     for event in node.ledger.events(["aggregated", "released"]):
         if event.kind == "aggregated":
             aggregated = event.body
         elif event.body["kind"] == ReleaseKind.ROUND:
             version, body = event.body["held"]["version"], event.body
-            stands = not any(after < version <= until for after, until in undone)
-            seats = seats_of(aggregated)
-            rounds[version] = _Round(aggregated, seats, body["step"], body["rehearsal"], stands)
+            rounds[version] = _Round(
+                aggregated,
+                seats_of(aggregated),
+                body["step"],
+                body["rehearsal"],
+                not node.state.is_undone(version),
+            )
     return rounds
 
 

@@ -139,6 +139,10 @@ class Tree:
         """An interior node opens for children once it holds a chain."""
         member.parent = Parent(member.node, member.config, member.engine)
 
+    def reopen(self, member: Member) -> Member:
+        """The same folder, as a process that starts now reads it."""
+        return self._open(member.node.home.folder, member.toy.target)
+
     def _open(self, folder: Path, target: Vector | None) -> Member:
         home = open_home(folder, self.clock.now_ms())
         node = Node(home, self.clock)
