@@ -12,7 +12,7 @@ from nodes.releases import roll_back
 from nodes.state import OFFENCES
 from nodes.withdrawal import withdraw
 from protocol import VerdictKind
-from tests.nodes.toy import Member, Tree, tree
+from tests.nodes.toy import Member, Tree, Vector, tree
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def pair(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member, Mem
         yield made, root, here, away
 
 
-def delta(member: Member) -> np.ndarray:
+def delta(member: Member) -> Vector:
     trained = member.node.state.trained
     assert trained is not None
     return member.node.vector(trained.delta)
