@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from nodes.chain import Fetch, Missing, verify_chain, verify_release, verify_snapshot
+from nodes import rebase, receipts
+from nodes.chain import Missing, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
@@ -31,10 +32,8 @@ from protocol import (
     Envelope,
     PublicKey,
     Refused,
-    Release,
     Task,
     Update,
-    VerdictKind,
     digest_of,
     encode_delta,
     open_envelope,
@@ -50,8 +49,8 @@ Blobs = Mapping[str, bytes]
 class Offer:
     """A delta ready to send: (d,) float32, and what stands behind it.
 
-    ``started`` is the parent's version it started from. An interior node also names the copy s of
-    its adapter that the delta leads to, and its own version at that time.
+    ``started`` is the parent's version it started from. A node with an adapter of its own also
+    names the copy s of it that the delta leads to, and its own version at that time.
     """
 
     delta: Vector
@@ -155,58 +154,42 @@ class Child:
         )
         if isinstance(chain, Missing):
             return chain.digests
-        if missing := self._read_receipts(chain.links[-1].release, chain.links[-1].digest, fetch):
+        if missing := receipts.read(node, chain.links[-1], fetch):
             return (missing,)
-        node.install(chain)
+        rebase.install(node, chain, self._share(rebase.change_of(node, chain)))
         return ()
 
-    def _read_receipts(self, latest: Release, digest: Digest, fetch: Fetch) -> Digest | None:
-        """Learn from the parent's releases what became of the updates this node sent.
-
-        Walks back from the newest release to the last one seen, so that no verdict is skipped;
-        an update that was counted must not be offered again. Returns a release that is missing.
-        """
-        node = self._node
-        with node.lock:
-            sent, seen = dict(node.state.sent), node.state.seen_parent_release
-        if not sent:
-            return None
-        counted: list[Digest] = []
-        settled: list[Digest] = []
-        release, at = latest, digest
-        while at != seen:
-            for verdict in release.verdicts:
-                if verdict.node == node.home.node and verdict.update in sent:
-                    taken = verdict.verdict == VerdictKind.ACCEPTED
-                    (counted if taken else settled).append(verdict.update)
-                    log.info("verdict", update=verdict.update, verdict=verdict.verdict)
-            if release.previous == ZERO:
-                break
-            at = release.previous
-            if at == seen:
-                break
-            envelope = fetch(at)
-            if envelope is None:
-                return at
-            release, _ = verify_release(envelope, self._parent, node.home.network)
-        entries = [("offer-counted", {"update": update}) for update in reversed(counted)]
-        node.record_all([*entries, ("receipts-read", {"upto": digest, "settled": settled})])
-        return None
+    def _share(self, change: rebase.Change) -> float:
+        """ρ: how far the effective model follows a change above. Neutral, for now."""
+        return 0.0
 
     # -- what goes to the parent
 
     def _train(self, task: Task) -> Offer:
-        """Train from the chain; once for each round, also when asked again after a crash."""
-        node, trained = self._node, self._node.state.trained
-        if trained and trained.round == task.round:
+        """Train; once for each round, also when asked again after a crash.
+
+        A plain device starts each round from the chain and sends what it learned on top. A personal
+        one goes on from its own adapter and sends all that its parent has not counted yet.
+        """
+        node, training = self._node, self._config.training
+        if not (node.state.trained and node.state.trained.round == task.round):
+            self._learn(task)
+        trained = node.state.trained
+        assert trained is not None  # noqa: S101  just now, or before
+        if training.mode == "plain":
             return Offer(node.vector(trained.delta), trained.started, trained.samples, 1)
+        with node.lock:
+            state = node.state
+            delta = node.vector(state.adapter) - node.vector(state.baseline)
+            return Offer(delta, task.version, trained.samples, 1, state.adapter, state.version)
+
+    def _learn(self, task: Task) -> None:
+        """Train for one round and record what came of it."""
+        node, training = self._node, self._config.training
         texts = read_all(self._config.data.train)
         if not texts:
             raise NodeError("no-data", "This device has no text to train on.")
-        training = self._config.training
-        learned = self._engine.train(
-            node.ancestors_total(), texts, training, seed=training.seed + task.round
-        )
+        learned = self._engine.train(node.effective(), texts, training, training.seed + task.round)
         samples = min(len(texts), training.steps * training.batch_size)
         body = {
             "round": task.round,
@@ -220,9 +203,11 @@ class Child:
             "tokens": learned.tokens,
             "seconds": learned.seconds,
         }
-        node.record("trained", body | {"measured": measured})
+        with node.lock:
+            if training.mode == "personal":
+                body["adapter"] = node.keep(node.vector(node.state.adapter) + learned.delta)
+            node.record("trained", body | {"measured": measured})
         log.info("trained", round=task.round, samples=samples, **measured)
-        return Offer(learned.delta, task.version, samples, 1)
 
     def _gathered(self, task: Task) -> Offer:
         """δ = s - b, if enough has changed since the baseline."""
@@ -270,6 +255,7 @@ class Child:
             payload_format=task.payload_format,
             samples=offer.samples,
             contributors=offer.contributors,
+            cumulative=offer.copy != ZERO,
             issued_ms=now,
             expires_ms=now + LIMITS.update_lifetime_s * 1000,
             key_epoch=home.certificate.key_epoch,

@@ -49,6 +49,7 @@ class Rounds(_Section):
     resend_s: Seconds = 120
     pause_s: Seconds = 1
     poll_s: Seconds = 0.2
+    stand_ins: bool = True
     max_releases: int | None = Field(default=None, ge=1)
     payload_format: str = Field(default="int8", pattern="^(int8|float32)$")
 
@@ -107,8 +108,13 @@ class Data(_Section):
 
 
 class Training(_Section):
-    """How a device trains in one round."""
+    """How a device trains in one round.
 
+    A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
+    ``personal`` one keeps an adapter, and follows the chain as far as its own probes tolerate.
+    """
+
+    mode: str = Field(default="plain", pattern="^(plain|personal)$")
     steps: int = Field(default=20, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)

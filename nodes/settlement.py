@@ -7,34 +7,26 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from aggregation import AggregationError, Updates, aggregate, diagnose
+from aggregation import AggregationError, diagnose
 from aggregation.gate import Policy, judge
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.releases import Made, publish
+from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
 from nodes.texts import read_texts
-from protocol import (
-    LIMITS,
-    NodeId,
-    PayloadFormat,
-    ProbeLoss,
-    Verdict,
-    VerdictKind,
-    decode_delta,
-)
+from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
-
-Seats = Mapping[NodeId, Seated]
 
 
 class Settlement:
@@ -51,16 +43,25 @@ class Settlement:
         self._probes = {source: read_texts(path) for source, path in config.data.probes.items()}
         self._losses: dict[str, NDArray[np.float64]] | None = None
 
-    def settle(self, number: int, seats: Seats, f: int, refusals: Sequence[Verdict]) -> Seats:
+    def settle(
+        self,
+        number: int,
+        seats: Seats,
+        f: int,
+        refusals: Sequence[Verdict],
+        absent: Collection[NodeId] = (),
+    ) -> Seats:
         """Release what the seated updates add up to, if the gate lets it.
 
-        Returns the seats that a release counted: none when nothing was released.
+        The last accepted updates of ``absent`` children stand in for them. Returns the seats that a
+        release counted: none when nothing was released.
         """
         quarantined = [c for c in seats if self._node.state.is_quarantined(c)]
         refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
         seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
-            vector, verdicts = self._aggregate(number, seats, f)
+            standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
+            vector, verdicts = self._aggregate(number, seats, standing, f)
             passed = self._gate(number, vector)
         except (AggregationError, NodeError) as error:
             if error.code == "stopped":
@@ -71,9 +72,14 @@ class Settlement:
             self.close(number, "refused-by-gate", updates=len(seats))
             return {}
         step, losses = passed
-        version = self._node.publish_round(
-            number, step * vector, step, [*verdicts, *refusals], losses
+        made = Made(
+            kind=ReleaseKind.ROUND,
+            round=number,
+            step=step,
+            verdicts=[*verdicts, *refusals],
+            losses=losses,
         )
+        version = publish(self._node, step * vector, made)
         log.info("released", version=version, round=number, step=step, updates=len(seats))
         accepted = {v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED}
         return {child: seat for child, seat in seats.items() if child in accepted}
@@ -83,24 +89,19 @@ class Settlement:
         self._node.record("round-closed", {"round": number, "outcome": outcome, **why})
         log.info("round-closed", round=number, outcome=outcome, **why)
 
-    def _aggregate(self, number: int, seats: Seats, f: int) -> tuple[Vector, list[Verdict]]:
+    def _aggregate(
+        self, number: int, seated: Seats, standing: Seats, f: int
+    ) -> tuple[Vector, list[Verdict]]:
         """The robust aggregate of what sits in the round, staleness applied to the vectors."""
-        node, layout = self._node, self._node.home.layout
-        rows, masks = [], []
-        mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
-        for seat in seats.values():
-            mask = mask_of[seat.mask_rank]
-            payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
-            row = np.zeros(layout.size, np.float32)
-            row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
-            rows.append(row)
-            masks.append(mask)
-        updates = Updates(rows, masks)
+        seats = {**seated, **standing}
+        node, pipeline = self._node, self._rounds.pipeline
         seed = secrets.randbits(63)  # for bucketing: nobody knew it when the updates were made
-        result = aggregate(self._rounds.pipeline, updates, f, seed)
+        updates, result = combine(node, seats, pipeline, f, seed)
         found = diagnose(updates, result, f)
         verdicts = [
-            _verdict(child, seat, float(weight), len(seats), bool(far))
+            _stood_in(child, seat, float(weight), len(seats))
+            if child in standing
+            else _verdict(child, seat, float(weight), len(seats), bool(far))
             for (child, seat), weight, far in zip(
                 seats.items(), result.weights, found.far(), strict=True
             )
@@ -116,6 +117,8 @@ class Settlement:
             "round": number,
             "f": f,
             "seed": seed,
+            "pipeline": list(pipeline),
+            "seats": told(seats),
             "applied": result.applied,
             "moved": result.moved,
             "updates": {
@@ -176,6 +179,16 @@ def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) 
         update=seat.update,
         verdict=VerdictKind.OUTVOTED if outvoted else VerdictKind.ACCEPTED,
         code=code,
+        share=min(weight / seats, 1.0),
+    )
+
+
+def _stood_in(child: NodeId, seat: Seated, weight: float, seats: int) -> Verdict:
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.STAND_IN,
+        code="",
         share=min(weight / seats, 1.0),
     )
 

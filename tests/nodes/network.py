@@ -83,6 +83,7 @@ def add_child(
     address: str = "127.0.0.1:1",
     rank: int | None = None,
     texts: list[str] | None = None,
+    rounds: Mapping[str, Any] = ROUNDS,
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
@@ -98,7 +99,7 @@ def add_child(
         settings = {"data": {"train": ["train.jsonl"]}, "training": dict(TRAINING)}
     else:
         write_texts(folder / "probes.jsonl", PROBES)
-        settings = {"data": {"probes": {"all": "probes.jsonl"}}, "rounds": dict(ROUNDS)}
+        settings = {"data": {"probes": {"all": "probes.jsonl"}}, "rounds": dict(rounds)}
     write_config(home, base=base, uplink=address, settings=settings)
     return folder
 
