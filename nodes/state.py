@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregation.gate import Budget
 from protocol import Digest, NodeId
 
 ZERO = Digest("")
@@ -155,6 +156,15 @@ class NodeState:
     withdrawn: list[Withdrawn] = field(default_factory=list)
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
+    # What the gate has used, and the best state for each source of probes.
+    gate_tests: int = 0
+    probe_uses: dict[str, dict[str, int]] = field(default_factory=dict)
+    best: dict[str, Digest] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> Budget:
+        """What the gate has used. A promotion is a release: a crash may come before it."""
+        return Budget(self.gate_tests, len(self.round_releases))
 
     def contributors(self) -> int:
         """Distinct children whose updates were released since the baseline."""
@@ -315,6 +325,18 @@ class NodeState:
 
     def _offended(self, child: NodeId) -> None:
         self.offences[child] = self.offences.get(child, 0) + 1
+
+    def _on_gate(self, _: Mapping[str, Any], __: int) -> None:
+        self.gate_tests += 1
+
+    def _on_probes_used(self, body: Mapping[str, Any], _: int) -> None:
+        for source, names in body["probes"].items():
+            uses = self.probe_uses.setdefault(source, {})
+            for name in names:
+                uses[name] = uses.get(name, 0) + 1
+
+    def _on_best_held(self, body: Mapping[str, Any], _: int) -> None:
+        self.best |= body["best"]
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None
