@@ -16,13 +16,14 @@ import numpy as np
 import structlog
 
 from nodes import rebase, receipts
-from nodes.chain import Missing, verify_chain, verify_snapshot
+from nodes.chain import Missing, sum_of, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.probes import Probes
 from nodes.state import ZERO
-from nodes.texts import read_all
+from nodes.texts import read_all, read_texts
 from protocol import (
     LIMITS,
     Abstention,
@@ -66,6 +67,8 @@ class Child:
 
     def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
         self._node, self._config, self._engine = node, config, engine
+        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
+        self._probes = Probes(node, engine, config.gate.policy(), texts)
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
         """Answer a task; returns the kind of answer and its parts.
@@ -160,7 +163,18 @@ class Child:
         return ()
 
     def _share(self, change: rebase.Change) -> float:
-        """ρ: how far the effective model follows a change above. Neutral, for now."""
+        """ρ: the largest share of a change above that this node's own probes tolerate."""
+        if not change.shares or not self._probes:
+            return 0.0
+        trial = self._probes.trial(counted=False)
+        for share in change.shares:
+            theta = sum_of([trial.effective, change.effect(share)])
+            losses = trial.measure(theta)
+            harm = trial.harm(losses)
+            log.info("follow", share=share, harm=[f"{r.code} {r.source}" for r in harm])
+            if not harm:
+                trial.remember(theta, losses)
+                return share
         return 0.0
 
     # -- what goes to the parent

@@ -17,7 +17,7 @@ class Entry:
         version: of the release; None where nothing was released.
         what: the kind of release, or how the round ended.
         standing: False once a rollback has taken the version back.
-        tries: the gate's verdicts, each a step with losses before and after, and the reasons.
+        tries: the gate's verdicts, each a step with losses before and after and the reasons.
         accepted, outvoted, refused: nodes, by their ids.
     """
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from aggregation import AggregationError, diagnose
-from aggregation.gate import Policy, judge
+from aggregation.gate import Verdict as GateVerdict
+from aggregation.gate import judge
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.probes import Probes
 from nodes.releases import Made, publish
 from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
@@ -27,6 +28,26 @@ from nodes.texts import read_texts
 from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
+
+
+MOST_TRIALS = 3
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A step that the gate let pass."""
+
+    step: float
+    verdict: GateVerdict
+
+    @property
+    def losses(self) -> list[ProbeLoss]:
+        """For the release's manifest."""
+        return [
+            ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
+            for s in self.verdict.sources
+            if s.before is not None and s.after is not None  # as it is in all that pass
+        ]
 
 
 class Settlement:
@@ -39,9 +60,9 @@ class Settlement:
                 "A node with children needs text to measure candidates with: "
                 "name a file for each source under [data.probes] in node.toml.",
             )
-        self._node, self._rounds, self._engine = node, config.rounds, engine
-        self._probes = {source: read_texts(path) for source, path in config.data.probes.items()}
-        self._losses: dict[str, NDArray[np.float64]] | None = None
+        self._node, self._rounds = node, config.rounds
+        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
+        self._probes = Probes(node, engine, config.gate.policy(), texts)
 
     def settle(
         self,
@@ -62,25 +83,15 @@ class Settlement:
         try:
             standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
             vector, verdicts = self._aggregate(number, seats, standing, f)
-            passed = self._gate(number, vector)
+            passed = self._release(number, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
             if error.code == "stopped":
                 raise
             self.close(number, "failed", code=error.code, sentence=error.sentence)
             return {}
-        if passed is None:
+        if not passed:
             self.close(number, "refused-by-gate", updates=len(seats))
             return {}
-        step, losses = passed
-        made = Made(
-            kind=ReleaseKind.ROUND,
-            round=number,
-            step=step,
-            verdicts=[*verdicts, *refusals],
-            losses=losses,
-        )
-        version = publish(self._node, step * vector, made)
-        log.info("released", version=version, round=number, step=step, updates=len(seats))
         accepted = {v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED}
         return {child: seat for child, seat in seats.items() if child in accepted}
 
@@ -88,6 +99,37 @@ class Settlement:
         """Record that a round ended without a release."""
         self._node.record("round-closed", {"round": number, "outcome": outcome, **why})
         log.info("round-closed", round=number, outcome=outcome, **why)
+
+    def _release(self, number: int, vector: Vector, verdicts: Sequence[Verdict]) -> bool:
+        """Release what the gate lets pass; whether it let anything pass.
+
+        When the effective model changes meanwhile, by a re-base or by a person's rollback, what was
+        judged is not what would be released: it is judged again.
+        """
+        for _ in range(MOST_TRIALS):
+            moves = self._node.state.moves
+            passed = self._gate(number, vector)
+            if passed is None:
+                return False
+            made = Made(
+                kind=ReleaseKind.ROUND,
+                round=number,
+                step=passed.step,
+                verdicts=verdicts,
+                losses=passed.losses,
+            )
+            try:
+                version = publish(self._node, passed.step * vector, made, after=moves)
+            except NodeError as error:
+                if error.code != "moved-on":
+                    raise
+                log.info("judged-again", round=number)
+                continue
+            log.info("released", version=version, round=number, step=passed.step)
+            return True
+        raise NodeError(
+            "moved-on", f"The effective model changed {MOST_TRIALS} times while it was judged."
+        )
 
     def _aggregate(
         self, number: int, seated: Seats, standing: Seats, f: int
@@ -130,20 +172,17 @@ class Settlement:
         node.record("aggregated", body)
         return result.vector, verdicts
 
-    def _gate(
-        self, number: int, displacement: Vector
-    ) -> tuple[float, tuple[ProbeLoss, ...]] | None:
-        """The largest step that the probes allow, and the losses; None when none passes."""
-        node = self._node
-        effective = node.effective()
+    def _gate(self, number: int, displacement: Vector) -> Passed | None:
+        """The largest step that the probes allow; None when none passes.
+
+        Every step that is tried is a test, and charged.
+        """
+        node, trial = self._node, self._probes.trial(counted=True)
         for step in self._rounds.steps:
-            candidate = sum_of([effective, step * displacement])
-            if self._losses is None:
-                self._losses, losses = self._engine.losses([effective, candidate], self._probes)
-            else:
-                # Nothing but a release changes the effective model, so what was measured stands.
-                (losses,) = self._engine.losses([candidate], self._probes)
-            verdict = judge(self._losses, losses, Policy(), node.state.budget)
+            candidate = sum_of([trial.effective, step * displacement])
+            losses = trial.measure(candidate)
+            policy, budget = self._probes.policy, node.state.budget
+            verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
             node.record("gate", {"round": number, "step": step, **verdict.to_json()})
             log.info(
                 "gate",
@@ -155,12 +194,9 @@ class Settlement:
                 after=verdict.after,
             )
             if verdict.accepted:
-                self._losses = losses
-                return step, tuple(
-                    ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
-                    for s in verdict.sources
-                    if s.before is not None and s.after is not None  # so it is when accepted
-                )
+                trial.remember(candidate, losses)
+                return Passed(step, verdict)
+        trial.remember()
         return None
 
 

@@ -156,7 +156,10 @@ class NodeState:
     withdrawn: list[Withdrawn] = field(default_factory=list)
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
+    # What the gate has used, and the best state for each source of probes.
     gate_tests: int = 0
+    probe_uses: dict[str, dict[str, int]] = field(default_factory=dict)
+    best: dict[str, Digest] = field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:
@@ -325,6 +328,15 @@ class NodeState:
 
     def _on_gate(self, _: Mapping[str, Any], __: int) -> None:
         self.gate_tests += 1
+
+    def _on_probes_used(self, body: Mapping[str, Any], _: int) -> None:
+        for source, names in body["probes"].items():
+            uses = self.probe_uses.setdefault(source, {})
+            for name in names:
+                uses[name] = uses.get(name, 0) + 1
+
+    def _on_best_held(self, body: Mapping[str, Any], _: int) -> None:
+        self.best |= body["best"]
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None

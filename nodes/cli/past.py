@@ -229,7 +229,13 @@ def _row(entry: Entry) -> Iterator[str]:
 
 
 def _try(body: dict[str, Any]) -> str:
-    verdict = "passed" if body["accepted"] else "refused"
-    reasons = [" ".join(filter(None, (r["code"], r["source"]))) for r in body.get("reasons", ())]
-    losses = " → ".join("–" if b is None else f"{b:.3f}" for b in (body["before"], body["after"]))
-    return f"η {body['step']:g} {verdict}: {losses}" + "".join(f", {r}" for r in reasons)
+    verdict = "passed" if body["accepted"] else _reasons(body["reasons"])
+    return f"η {body['step']:g} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
+
+
+def _reasons(reasons: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{r['code']} {r['source'] or ''}".strip() for r in reasons)
+
+
+def _nats(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.3f}"

@@ -25,7 +25,7 @@ def pair(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member, Mem
             made.child(root, name, "/", rng.standard_normal(root.node.size).astype(np.float32))
             for name in ("here", "away")
         )
-        root.toy.target = (here.toy.target + away.toy.target) / 2
+        root.toy.target = ((here.toy.target + away.toy.target) / 2).astype(np.float32)
         root.rounds()
         assert len(root.node.state.round_releases) == 1
         root.members.pop("away")

@@ -39,7 +39,7 @@ TOY_ROUNDS: dict[str, Any] = ROUNDS | {
 
 @dataclass
 class Quadratic:
-    """Losses ½‖Θ − target‖², the same for every probe; training goes a part of the way."""
+    """Losses ‖Θ − target‖², times so much that small gains show; training goes part of the way."""
 
     target: Vector
     rate: float = 0.5
@@ -48,7 +48,7 @@ class Quadratic:
         self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
     ) -> list[dict[str, NDArray[np.float64]]]:
         def loss(theta: Vector) -> float:
-            return 0.5 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
+            return 500.0 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
 
         return [{s: np.full(len(texts), loss(t)) for s, texts in probes.items()} for t in thetas]
 
