@@ -69,6 +69,7 @@ class Child:
         self._node, self._config, self._engine = node, config, engine
         texts = {source: read_texts(path) for source, path in config.data.probes.items()}
         self._probes = Probes(node, engine, config.gate.policy(), texts)
+        self._harmful: dict[Digest, str] = {}
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
         """Answer a task; returns the kind of answer and its parts.
@@ -76,9 +77,9 @@ class Child:
         Raises ``Refused`` when what the parent sent does not verify.
         """
         task = self._verified_task(blobs)
-        if missing := self._follow(task, blobs):
-            return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
         try:
+            if missing := self._follow(task, blobs):
+                return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
             offer = self._train(task) if self._node.home.is_device else self._gathered(task)
         except NodeError as error:
             waits = error.code == "not-enough-change"
@@ -159,8 +160,35 @@ class Child:
             return chain.digests
         if missing := receipts.read(node, chain.links[-1], fetch):
             return (missing,)
-        rebase.install(node, chain, self._share(rebase.change_of(node, chain)))
+        change = rebase.change_of(node, chain)
+        if self._is_plain:
+            self._check_harm(task, chain.total, change)
+            rebase.install(node, chain, 1.0)
+        else:
+            rebase.install(node, chain, self._share(change))
         return ()
+
+    @property
+    def _is_plain(self) -> bool:
+        """A device that has no adapter of its own: it can refuse a chain, and nothing else."""
+        return self._node.home.is_device and self._node.state.adapter == ZERO
+
+    def _check_harm(self, task: Task, theta: Vector, change: rebase.Change) -> None:
+        """Keep the old chain if the new one harms this device's own probes.
+
+        Raises ``NodeError`` ``harmful-chain``. The first chain, and one by which an ancestor takes
+        something back, are followed whatever they do.
+        """
+        if not self._probes or self._node.state.snapshot is None or change.undoes:
+            return
+        if task.snapshot not in self._harmful:
+            trial = self._probes.trial(counted=False)
+            losses = trial.measure(theta)
+            if not (harm := trial.harm(losses)):
+                trial.remember(theta, losses)
+                return
+            self._harmful[task.snapshot] = harm[0].sentence
+        raise NodeError("harmful-chain", self._harmful[task.snapshot])
 
     def _share(self, change: rebase.Change) -> float:
         """ρ: the largest share of a change above that this node's own probes tolerate."""

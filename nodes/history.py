@@ -55,8 +55,9 @@ def history(events: Iterable[Event]) -> list[Entry]:
                 entries.append(entry)
                 tries = []
             case "released":
-                entries.append(_release(event, tries, share))
-                tries = []
+                of_round = body["kind"] == "round"
+                entries.append(_release(event, tries if of_round else [], share))
+                tries = [] if of_round else tries
                 for entry in entries:
                     entry.standing = not any(
                         after < (entry.version or 0) <= until for after, until in body["undone"]

@@ -196,8 +196,16 @@ class Settlement:
             if verdict.accepted:
                 trial.remember(candidate, losses)
                 return Passed(step, verdict)
+            if not _smaller_may_pass(verdict):
+                break
         trial.remember()
         return None
+
+
+def _smaller_may_pass(verdict: GateVerdict) -> bool:
+    """Whether a smaller step could: one that gains too little to show gains less still."""
+    harmed = any(reason.code != "no-gain-shown" for reason in verdict.reasons)
+    return harmed or (verdict.before or 0.0) <= (verdict.after or 0.0)
 
 
 def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) -> Verdict:

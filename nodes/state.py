@@ -37,18 +37,20 @@ class Published:
     held: HeldRelease
     kind: str
     moved: Digest
+    moment: int
 
 
 @dataclass(frozen=True)
 class Install:
-    """A change of the chain above that changed this node's effective model.
+    """A change of the chain above, until it is undone.
 
     ``brought`` has for each scope above the versions (after, until] that came in; ``effect`` is
-    the digest of how the effective model changed.
+    the digest of how the effective model of a node with an adapter changed.
     """
 
     brought: Mapping[str, tuple[int, int]]
     effect: Digest
+    moment: int
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class NodeState:
     # What the gate has used, and the best state for each source of probes.
     gate_tests: int = 0
     probe_uses: dict[str, dict[str, int]] = field(default_factory=dict)
-    best: dict[str, Digest] = field(default_factory=dict)
+    best_held: dict[str, list[tuple[int, Digest]]] = field(default_factory=dict)
+    moment: int = 0  # orders changes of what the node holds
 
     @property
     def budget(self) -> Budget:
@@ -211,22 +214,37 @@ class NodeState:
         self.snapshot_sequence = body["sequence"]
         self.ancestors = tuple(HeldRelease(**entry) for entry in body["chain"])
         self.seen_parent_release = self.ancestors[-1].release
-        if "adapter" in body:
-            self._rebased(body)
+        if "brought" in body:
+            self._followed(body)
         self.baseline_ms = self.baseline_ms or at_ms
 
-    def _rebased(self, body: Mapping[str, Any]) -> None:
-        """The adapter, the baseline and every sent copy moved with the chain."""
-        self.adapter = body["adapter"]
-        self._displace(body["baseline"], body["copies"])
-        self.fresh_counts = []
+    def _followed(self, body: Mapping[str, Any]) -> None:
+        """The chain above changed, and a node's own adapter moved with it."""
+        effect = body.get("effect", ZERO)
         gone, undone = body["undone"]["installs"], body["undone"]["offers"]
+        taken_back = [self.installs[i] for i in gone]
         self.installs = [x for i, x in enumerate(self.installs) if i not in gone]
         self.counted_offers = [x for i, x in enumerate(self.counted_offers) if i not in undone]
-        if body["effect"] != ZERO:
-            brought = {scope: (after, until) for scope, (after, until) in body["brought"].items()}
-            self.installs.append(Install(brought, body["effect"]))
-        self.moves += bool(body["effect"] != ZERO or gone)
+        if taken_back:
+            self._forget_best(min(install.moment for install in taken_back))
+        brought = {scope: (after, until) for scope, (after, until) in body["brought"].items()}
+        self.moment += 1
+        self.installs.append(Install(brought, effect, self.moment))
+        self.moves += any(x != ZERO for x in (effect, *(i.effect for i in taken_back)))
+        if "adapter" in body:  # the baseline and every sent copy moved alike
+            self.adapter = body["adapter"]
+            self._displace(body["baseline"], body["copies"])
+            self.fresh_counts = []
+
+    def _forget_best(self, moment: int) -> None:
+        """What was best since then was held by what is undone now."""
+        for source, held in self.best_held.items():
+            self.best_held[source] = [(at, digest) for at, digest in held if at < moment]
+
+    @property
+    def best(self) -> dict[str, Digest]:
+        """For each source of probes the best state that this node ever held, and that stands."""
+        return {source: held[-1][1] for source, held in self.best_held.items() if held}
 
     def _displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
         self.baseline = baseline
@@ -239,7 +257,8 @@ class NodeState:
         held = HeldRelease(**body["held"])
         self.version, self.adapter, self.latest = held.version, held.adapter, held
         self.releases[held.release] = held
-        self.published[held.version] = Published(held, body["kind"], body["moved"])
+        self.moment += 1
+        self.published[held.version] = Published(held, body["kind"], body["moved"], self.moment)
         self.undone = [(after, until) for after, until in body["undone"]]
         self.sequence += 1
         self.baseline_ms = self.baseline_ms or at_ms
@@ -256,6 +275,8 @@ class NodeState:
         if body["kind"] in ("rollback", "withdrawal"):
             self.moves += 1
             self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]
+            if body["kind"] == "rollback":
+                self._forget_best(self.published[self.undone[-1][0] + 1].moment)
             self.stand_ins = {
                 c: s for c, s in self.stand_ins.items() if not self.is_undone(s.version)
             }
@@ -263,6 +284,7 @@ class NodeState:
     def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
         moved = {int(version): digest for version, digest in body["moved"].items()}
         self.withdrawn.append(Withdrawn(body["child"], body["version"], moved))
+        self._forget_best(self.published[min(moved)].moment)
         self.stand_ins.pop(body["child"], None)
 
     def _remember(self, body: Mapping[str, Any], version: int) -> None:
@@ -336,7 +358,9 @@ class NodeState:
                 uses[name] = uses.get(name, 0) + 1
 
     def _on_best_held(self, body: Mapping[str, Any], _: int) -> None:
-        self.best |= body["best"]
+        self.moment += 1
+        for source, digest in body["best"].items():
+            self.best_held.setdefault(source, []).append((self.moment, digest))
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None

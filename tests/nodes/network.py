@@ -88,6 +88,7 @@ def add_child(
     rank: int | None = None,
     texts: list[str] | None = None,
     rounds: Mapping[str, Any] = ROUNDS,
+    mode: str = "plain",
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
@@ -100,7 +101,7 @@ def add_child(
     settings: dict[str, Any] = {}
     if role is Role.DEVICE:
         write_texts(folder / "train.jsonl", TEXTS if texts is None else texts)
-        settings = {"data": {"train": ["train.jsonl"]}, "training": dict(TRAINING)}
+        settings = {"data": {"train": ["train.jsonl"]}, "training": TRAINING | {"mode": mode}}
     else:
         write_texts(folder / "probes.jsonl", PROBES)
         settings = {

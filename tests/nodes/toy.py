@@ -47,10 +47,13 @@ class Quadratic:
     def losses(
         self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
     ) -> list[dict[str, NDArray[np.float64]]]:
-        def loss(theta: Vector) -> float:
-            return 500.0 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
+        return [
+            {s: np.full(len(texts), self.loss(t)) for s, texts in probes.items()} for t in thetas
+        ]
 
-        return [{s: np.full(len(texts), loss(t)) for s, texts in probes.items()} for t in thetas]
+    def loss(self, theta: Vector) -> float:
+        """Of one effective model."""
+        return 500.0 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
 
     def train(self, theta: Vector, *_: object, **__: object) -> object:
         delta = (self.rate * (self.target - theta)).astype(np.float32)
@@ -58,12 +61,12 @@ class Quadratic:
 
 
 class Following(Child):
-    """A child that follows every change above by the same share, whatever its probes say."""
+    """A child that follows every change above by one share, whatever its probes say, if it has one."""
 
-    share = 0.0
+    share: float | None = None
 
     def _share(self, change: Change) -> float:
-        return self.share
+        return super()._share(change) if self.share is None else self.share
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Member:
     toy: Quadratic
     parent: Parent | None = None
     members: dict[str, Member] = field(default_factory=dict)
-    share: float = 0.0
+    share: float | None = None
 
     @property
     def engine(self) -> Engine:
@@ -121,7 +124,13 @@ class Tree:
         return member
 
     def child(
-        self, above: Member, name: str, scope: str, target: Vector | None, role: Role = Role.DEVICE
+        self,
+        above: Member,
+        name: str,
+        scope: str,
+        target: Vector | None,
+        role: Role = Role.DEVICE,
+        mode: str = "plain",
     ) -> Member:
         folder = add_child(
             above.node.home.folder,
@@ -130,6 +139,7 @@ class Tree:
             scope=scope,
             role=role,
             rounds=TOY_ROUNDS,
+            mode=mode,
         )
         member = self._open(folder, target)
         above.members[name] = member
@@ -138,6 +148,19 @@ class Tree:
     def ready(self, member: Member) -> None:
         """An interior node opens for children once it holds a chain."""
         member.parent = Parent(member.node, member.config, member.engine)
+
+    def restart(self, member: Member) -> None:
+        """End the process of a member, wherever it is, and start it from its ledger."""
+        fresh = self.reopen(member)
+        member.node.close()
+        member.node = fresh.node
+        if member.parent is not None:
+            self.ready(member)
+
+    def close(self) -> None:
+        """Close every ledger."""
+        for member in self.opened:
+            member.node.close()
 
     def reopen(self, member: Member) -> Member:
         """The same folder, as a process that starts now reads it."""
@@ -160,5 +183,9 @@ def tree(folder: Path, base: Path) -> Iterator[Tree]:
     try:
         yield made
     finally:
-        for member in made.opened:
-            member.node.close()
+        made.close()
+
+
+def distance(member: Member, target: Vector) -> float:
+    """How far a member's effective model is from a point."""
+    return float(np.linalg.norm(member.node.effective() - target))
