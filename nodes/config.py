@@ -93,6 +93,7 @@ class Gate(_Section):
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
     size: int = Field(default=256, ge=1)
+    each: int = Field(default=64, ge=1)
     retire_after: int = Field(default=8, ge=1)
     reuse: Reuse = Reuse.WHEN_DRY
     kinds: dict[str, ProbeKind] = {}
@@ -110,6 +111,7 @@ class Gate(_Section):
         return Policy(
             alpha=self.alpha,
             size=self.size,
+            each=self.each,
             retire_after=self.retire_after,
             reuse=self.reuse,
             kinds=self.kinds,
