@@ -59,6 +59,7 @@ class Life(RuleBasedStateMachine):
                 self.tree.child(middle, name, scope, middle.toy.target, mode=mode)
         self.least: dict[str, float] = {}
         self.versions: dict[str, int] = {}
+        self.undone: dict[str, int] = {}
 
     def teardown(self) -> None:
         self.tree.close()
@@ -135,6 +136,13 @@ class Life(RuleBasedStateMachine):
     def nobody_is_worse_than_the_best_it_held(self) -> None:
         for name, member in self.members().items():
             loss = member.toy.loss(member.node.effective())
+            undone = sum(
+                bool(event.body.get("undone", {}).get("installs"))
+                for event in member.node.ledger.events(["chain-installed"])
+            )
+            if undone > self.undone.get(name, 0):  # it heard of a rollback only now
+                self.undone[name] = undone
+                self.least.pop(name, None)
             least = self.least.get(name, loss)
             assert loss <= least + TOLERANCE + ROUNDING * max(1.0, least), name
             self.least[name] = min(least, loss)
