@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
+from aggregation.gate import Losses
 from nodes import rebase, receipts
 from nodes.chain import Missing, sum_of, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
-from nodes.probes import Probes
+from nodes.probes import Probes, Trial
 from nodes.state import ZERO
 from nodes.texts import read_all, read_texts
 from protocol import (
@@ -60,6 +61,21 @@ class Offer:
     contributors: int
     copy: Digest = ZERO
     version: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How far to follow a change above, and what was measured of the state that this leads to."""
+
+    share: float
+    trial: Trial | None = None
+    theta: Vector | None = None
+    losses: Losses | None = None
+
+    def remember(self) -> None:
+        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        if self.trial is not None:
+            self.trial.remember(self.theta, self.losses)
 
 
 class Child:
@@ -161,11 +177,9 @@ class Child:
         if missing := receipts.read(node, chain.links[-1], fetch):
             return (missing,)
         change = rebase.change_of(node, chain)
-        if self._is_plain:
-            self._check_harm(task, chain.total, change)
-            rebase.install(node, chain, 1.0)
-        else:
-            rebase.install(node, chain, self._share(change))
+        judged = self._check_harm(task, change) if self._is_plain else self._judge(change)
+        rebase.install(node, chain, judged.share)
+        judged.remember()
         return ()
 
     @property
@@ -173,27 +187,10 @@ class Child:
         """A device that has no adapter of its own: it can refuse a chain, and nothing else."""
         return self._node.home.is_device and self._node.state.adapter == ZERO
 
-    def _check_harm(self, task: Task, theta: Vector, change: rebase.Change) -> None:
-        """Keep the old chain if the new one harms this device's own probes.
-
-        Raises ``NodeError`` ``harmful-chain``. The first chain, and one by which an ancestor takes
-        something back, are followed whatever they do.
-        """
-        if not self._probes or self._node.state.snapshot is None or change.undoes:
-            return
-        if task.snapshot not in self._harmful:
-            trial = self._probes.trial(counted=False)
-            losses = trial.measure(theta)
-            if not (harm := trial.harm(losses)):
-                trial.remember(theta, losses)
-                return
-            self._harmful[task.snapshot] = harm[0].sentence
-        raise NodeError("harmful-chain", self._harmful[task.snapshot])
-
-    def _share(self, change: rebase.Change) -> float:
-        """ρ: the largest share of a change above that this node's own probes tolerate."""
+    def _judge(self, change: rebase.Change) -> Judged:
+        """The largest share of a change above that this node's own probes tolerate."""
         if not change.shares or not self._probes:
-            return 0.0
+            return Judged(0.0)
         trial = self._probes.trial(counted=False)
         for share in change.shares:
             theta = sum_of([trial.effective, change.effect(share)])
@@ -201,9 +198,25 @@ class Child:
             harm = trial.harm(losses)
             log.info("follow", share=share, harm=[f"{r.code} {r.source}" for r in harm])
             if not harm:
-                trial.remember(theta, losses)
-                return share
-        return 0.0
+                return Judged(share, trial, theta, losses)
+        return Judged(0.0, trial)
+
+    def _check_harm(self, task: Task, change: rebase.Change) -> Judged:
+        """Keep the old chain if the new one harms this device's own probes.
+
+        Raises ``NodeError`` ``harmful-chain``. The first chain, and one by which an ancestor takes
+        something back, are followed whatever they do.
+        """
+        if not self._probes or self._node.state.snapshot is None or change.undoes:
+            return Judged(1.0)
+        if task.snapshot not in self._harmful:
+            trial = self._probes.trial(counted=False)
+            theta = sum_of([trial.effective, change.above])
+            losses = trial.measure(theta)
+            if not (harm := trial.harm(losses)):
+                return Judged(1.0, trial, theta, losses)
+            self._harmful[task.snapshot] = harm[0].sentence
+        raise NodeError("harmful-chain", self._harmful[task.snapshot])
 
     # -- what goes to the parent
 

@@ -7,7 +7,7 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -39,6 +39,8 @@ class Passed:
 
     step: float
     verdict: GateVerdict
+    remember: Callable[[], None]
+    """Call once it is released: a rollback forgets what was best since."""
 
     @property
     def losses(self) -> list[ProbeLoss]:
@@ -125,6 +127,7 @@ class Settlement:
                     raise
                 log.info("judged-again", round=number)
                 continue
+            passed.remember()
             log.info("released", version=version, round=number, step=passed.step)
             return True
         raise NodeError(
@@ -194,8 +197,7 @@ class Settlement:
                 after=verdict.after,
             )
             if verdict.accepted:
-                trial.remember(candidate, losses)
-                return Passed(step, verdict)
+                return Passed(step, verdict, lambda: trial.remember(candidate, losses))  # noqa: B023
             if not _smaller_may_pass(verdict):
                 break
         trial.remember()

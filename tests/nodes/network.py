@@ -89,6 +89,7 @@ def add_child(
     texts: list[str] | None = None,
     rounds: Mapping[str, Any] = ROUNDS,
     mode: str = "plain",
+    probed: bool = False,
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
@@ -101,7 +102,11 @@ def add_child(
     settings: dict[str, Any] = {}
     if role is Role.DEVICE:
         write_texts(folder / "train.jsonl", TEXTS if texts is None else texts)
-        settings = {"data": {"train": ["train.jsonl"]}, "training": TRAINING | {"mode": mode}}
+        data: dict[str, Any] = {"train": ["train.jsonl"]}
+        if probed:
+            write_texts(folder / "probes.jsonl", PROBES)
+            data["probes"] = {"all": "probes.jsonl"}
+        settings = {"data": data, "training": TRAINING | {"mode": mode}}
     else:
         write_texts(folder / "probes.jsonl", PROBES)
         settings = {

@@ -56,7 +56,7 @@ class Life(RuleBasedStateMachine):
             self.tree.ready(middle)
             for mode in ("plain", "personal"):
                 name = f"{mode}-{scope[1:]}"
-                self.tree.child(middle, name, scope, middle.toy.target, mode=mode)
+                self.tree.child(middle, name, scope, middle.toy.target, mode=mode, probed=True)
         self.least: dict[str, float] = {}
         self.versions: dict[str, int] = {}
         self.undone: dict[str, int] = {}

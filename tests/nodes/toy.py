@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.child import Child
+from nodes.child import Child, Judged
 from nodes.clock import ManualClock, SystemClock
 from nodes.config import NodeConfig, load_config
 from nodes.engine import Engine
@@ -66,8 +66,8 @@ class Following(Child):
 
     share: float | None = None
 
-    def _share(self, change: Change) -> float:
-        return super()._share(change) if self.share is None else self.share
+    def _judge(self, change: Change) -> Judged:
+        return super()._judge(change) if self.share is None else Judged(self.share)
 
 
 @dataclass
@@ -95,8 +95,9 @@ class Member:
         assert self.parent is not None
         waiting: list[Request] = []
         for _ in range(2):  # the first time may only end a round whose deadline had passed
-            cast(ManualClock, self.node.clock).advance(2000)
-            waiting += self.parent.step()
+            if not waiting:
+                cast(ManualClock, self.node.clock).advance(2000)
+                waiting = self.parent.step()
         by_id = {member.node.home.node: member for member in self.members.values()}
         while waiting:
             request = waiting.pop(0)
@@ -134,6 +135,7 @@ class Tree:
         target: Vector | None,
         role: Role = Role.DEVICE,
         mode: str = "plain",
+        probed: bool = False,
     ) -> Member:
         folder = add_child(
             above.node.home.folder,
@@ -143,6 +145,7 @@ class Tree:
             role=role,
             rounds=TOY_ROUNDS,
             mode=mode,
+            probed=probed,
         )
         member = self._open(folder, target)
         above.members[name] = member
