@@ -191,14 +191,14 @@ class Child:
         """The largest share of a change above that this node's own probes tolerate."""
         if not change.shares or not self._probes:
             return Judged(0.0)
-        trial = self._probes.trial(counted=False)
-        for share in change.shares:
-            theta = sum_of([trial.effective, change.effect(share)])
-            losses = trial.measure(theta)
-            harm = trial.harm(losses)
-            log.info("follow", share=share, harm=[f"{r.code} {r.source}" for r in harm])
-            if not harm:
-                return Judged(share, trial, theta, losses)
+        with self._probes.trial(counted=False) as trial:
+            for share in change.shares:
+                theta = sum_of([trial.effective, change.effect(share)])
+                losses = trial.measure(theta)
+                harm = trial.harm(losses)
+                log.info("follow", share=share, harm=[f"{r.code} {r.source}" for r in harm])
+                if not harm:
+                    return Judged(share, trial, theta, losses)
         return Judged(0.0, trial)
 
     def _check_harm(self, task: Task, change: rebase.Change) -> Judged:
@@ -210,9 +210,9 @@ class Child:
         if not self._probes or self._node.state.snapshot is None or change.undoes:
             return Judged(1.0)
         if task.snapshot not in self._harmful:
-            trial = self._probes.trial(counted=False)
-            theta = sum_of([trial.effective, change.above])
-            losses = trial.measure(theta)
+            with self._probes.trial(counted=False) as trial:
+                theta = sum_of([trial.effective, change.above])
+                losses = trial.measure(theta)
             if not (harm := trial.harm(losses)):
                 return Judged(1.0, trial, theta, losses)
             self._harmful[task.snapshot] = harm[0].sentence

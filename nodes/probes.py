@@ -8,10 +8,12 @@ node ever held on a source, so that tolerances do not add up.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregation.gate import Budget, Losses, Policy, Reason, draw, judge
 from nodes.engine import Engine
@@ -79,8 +81,11 @@ class Probes:
     def __bool__(self) -> bool:
         return any(self._texts.values())
 
-    def trial(self, *, counted: bool) -> Trial:
+    @contextmanager
+    def trial(self, *, counted: bool) -> Iterator[Trial]:
         """Draw probes and measure the current state and the best ones on them.
+
+        The model stays in memory until the trial ends.
 
         Args:
             counted: whether others learn the verdict, so that the probes wear out by it.
@@ -97,25 +102,29 @@ class Probes:
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
         texts = {s: [self._texts[s][name] for name in names] for s, names in drawn.probes.items()}
-        effective = node.effective()
-        # Sources that share a best state, which is often the current one, are measured at once.
-        others: dict[Digest, list[str]] = {}
+        with self._engine.kept():
+            effective = node.effective()
+            (current,) = self.losses([effective], texts)
+            best = self._best(texts, effective)
+            yield Trial(self, texts, effective, current, {**current, **best}, drawn.reused)
+
+    def _best(self, texts: Mapping[str, Sequence[str]], effective: Vector) -> Losses:
+        """The losses of the best states that are not the current one."""
+        sources_of: dict[Digest, list[str]] = {}
         for source in texts:
-            if digest := node.state.best.get(source):
-                others.setdefault(digest, []).append(source)
-        best: dict[str, np.ndarray] = {}
-        (current,) = self.losses([effective], texts)
-        for digest, sources in others.items():
-            theta = node.vector(digest)
-            if np.allclose(theta, effective, rtol=0, atol=_SAME):
-                continue
-            (measured,) = self.losses([theta], {s: texts[s] for s in sources})
-            best |= measured
-        return Trial(self, texts, effective, current, {**current, **best}, drawn.reused)
+            if digest := self.node.state.best.get(source):
+                sources_of.setdefault(digest, []).append(source)
+        best: dict[str, NDArray[np.float64]] = {}
+        for digest, sources in sources_of.items():
+            theta = self.node.vector(digest)
+            if not np.allclose(theta, effective, rtol=0, atol=_SAME):
+                (measured,) = self.losses([theta], {s: texts[s] for s in sources})
+                best |= measured
+        return best
 
     def losses(
         self, thetas: Sequence[Vector], texts: Mapping[str, Sequence[str]]
-    ) -> list[dict[str, np.ndarray]]:
+    ) -> list[dict[str, NDArray[np.float64]]]:
         """Per-sequence losses of effective models, nats per token, by source."""
         return self._engine.losses(thetas, texts)
 

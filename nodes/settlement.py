@@ -9,18 +9,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from aggregation import AggregationError, diagnose
+from aggregation.gate import Losses, judge
 from aggregation.gate import Verdict as GateVerdict
-from aggregation.gate import judge
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
-from nodes.probes import Probes
+from nodes.probes import Probes, Trial
 from nodes.releases import Made, publish
 from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
@@ -180,28 +181,33 @@ class Settlement:
 
         Every step that is tried is a test, and charged.
         """
-        node, trial = self._node, self._probes.trial(counted=True)
-        for step in self._rounds.steps:
-            candidate = sum_of([trial.effective, step * displacement])
-            losses = trial.measure(candidate)
-            policy, budget = self._probes.policy, node.state.budget
-            verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
-            node.record("gate", {"round": number, "step": step, **verdict.to_json()})
-            log.info(
-                "gate",
-                round=number,
-                step=step,
-                accepted=verdict.accepted,
-                reasons=[reason.code for reason in verdict.reasons],
-                before=verdict.before,
-                after=verdict.after,
-            )
-            if verdict.accepted:
-                return Passed(step, verdict, lambda: trial.remember(candidate, losses))  # noqa: B023
-            if not _smaller_may_pass(verdict):
-                break
-        trial.remember()
+        with self._probes.trial(counted=True) as trial:
+            for step in self._rounds.steps:
+                candidate = sum_of([trial.effective, step * displacement])
+                losses = trial.measure(candidate)
+                verdict = self._judge(number, step, trial, losses)
+                if verdict.accepted:
+                    return Passed(step, verdict, partial(trial.remember, candidate, losses))
+                if not _smaller_may_pass(verdict):
+                    break
+            trial.remember()
         return None
+
+    def _judge(self, number: int, step: float, trial: Trial, losses: Losses) -> GateVerdict:
+        """Judge one candidate, and charge the test to the node's budget."""
+        policy, budget = self._probes.policy, self._node.state.budget
+        verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
+        self._node.record("gate", {"round": number, "step": step, **verdict.to_json()})
+        log.info(
+            "gate",
+            round=number,
+            step=step,
+            accepted=verdict.accepted,
+            reasons=[reason.code for reason in verdict.reasons],
+            before=verdict.before,
+            after=verdict.after,
+        )
+        return verdict
 
 
 def _smaller_may_pass(verdict: GateVerdict) -> bool:

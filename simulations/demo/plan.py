@@ -127,13 +127,14 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}
     rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}
+    gate = {"size": settings.probes, "each": settings.probes // 3}
     if plan.scope.tier == 3:
         rounds["max_releases"] = settings.releases
     else:
         rounds["grace"] = 0.0
     if attack_expected and str(plan.scope) == "/en/healthcare/cardiology":
         rounds["f"] = 1
-    return {"rounds": rounds}
+    return {"rounds": rounds, "gate": gate}
 
 
 @dataclass

@@ -5,7 +5,7 @@ quadratic loss in place of a language model, and a clock that the test moves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +44,9 @@ class Quadratic:
 
     target: Vector
     rate: float = 0.5
+
+    def kept(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def losses(
         self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
