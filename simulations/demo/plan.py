@@ -55,7 +55,7 @@ FULL = Settings(
     rank=16,
     targets=("q_proj", "v_proj"),
     releases=2,
-    probes=36,
+    probes=30,
     held=48,
     training={"steps": 9, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
     rounds={"deadline_s": 240, "resend_s": 240, "grace": 0.25, "retry_s": 5, "poll_s": 0.5},
@@ -66,7 +66,7 @@ QUICK = Settings(
     rank=8,
     targets=("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
     releases=2,
-    probes=36,
+    probes=30,
     held=48,
     training={"steps": 30, "batch_size": 8, "learning_rate": 2e-2, "max_tokens": 96},
     rounds={"deadline_s": 60, "resend_s": 45, "grace": 0.5, "retry_s": 2, "poll_s": 0.2},
@@ -77,6 +77,8 @@ QUICK = Settings(
 ENGLISH = {"cardiology": "cardiovascular", "neurology": "nervous", "respiratory": "respiratory"}
 """The English sub-domains and the organ system of each."""
 SPANISH = "es-circulatory"
+DEEPEST = 2
+"""Times as many probes where devices train: later gains are small, and must be shown."""
 
 
 def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[NodePlan]:
@@ -98,7 +100,7 @@ def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[Node
     ]
     for name, system in ENGLISH.items():
         scope = health.child(name)
-        nodes.append(_interior(scope, take.probes({system: (system,)})))
+        nodes.append(_interior(scope, take.probes({system: (system,)}, DEEPEST)))
         devices = 3 if name == "cardiology" else 2
         texts = take.train(system, devices + (name == "cardiology"))
         nodes += [_device(scope, i + 1, texts[i]) for i in range(devices)]
@@ -106,7 +108,7 @@ def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[Node
             fourth = texts[devices] if attack else ()
             nodes.append(_device(scope, devices + 1, fourth, malicious=attack))
     scope = salud.child("cardiology")
-    nodes.append(_interior(scope, take.probes({SPANISH: (SPANISH,)})))
+    nodes.append(_interior(scope, take.probes({SPANISH: (SPANISH,)}, DEEPEST)))
     nodes += [_device(scope, i + 1, texts) for i, texts in enumerate(take.train(SPANISH, 2))]
     return nodes
 
@@ -127,7 +129,8 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}
     rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}
-    gate = {"size": settings.probes, "each": settings.probes // 3}
+    times = DEEPEST if plan.scope.tier == 3 else 1
+    gate = {"size": settings.probes * times, "each": settings.probes // 3}
     if plan.scope.tier == 3:
         rounds["max_releases"] = settings.releases
     else:
@@ -145,15 +148,17 @@ class _Dealer:
     count: int
     dealt: dict[str, int] = field(default_factory=dict)
 
-    def probes(self, sources: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-        """For each named source ``count`` probes, shared evenly between its organ systems."""
+    def probes(
+        self, sources: Mapping[str, tuple[str, ...]], times: int = 1
+    ) -> dict[str, list[str]]:
+        """For each source ``times`` the usual count, shared evenly between its organ systems."""
         return {
-            name: [text for system in systems for text in self._next(system, len(systems))]
+            name: [text for system in systems for text in self._next(system, times / len(systems))]
             for name, systems in sources.items()
         }
 
-    def _next(self, system: str, shares: int) -> list[str]:
-        start, wanted = self.dealt.get(system, 0), self.count // shares
+    def _next(self, system: str, part: float) -> list[str]:
+        start, wanted = self.dealt.get(system, 0), int(self.count * part)
         texts = self.corpus[system]["probes"][start : start + wanted]
         if len(texts) < wanted:
             raise ValueError(f"{system} has too few probes for the plan")
