@@ -77,6 +77,8 @@ QUICK = Settings(
 ENGLISH = {"cardiology": "cardiovascular", "neurology": "nervous", "respiratory": "respiratory"}
 """The English sub-domains and the organ system of each."""
 SPANISH = "es-circulatory"
+ALPHA = 0.1
+"""Of all promotions so many may be false: twice the usual share, for probes are few here."""
 DEEPEST = 2
 """Times as many probes where devices train: later gains are small, and must be shown."""
 
@@ -130,7 +132,7 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
         return {"training": dict(settings.training)}
     rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}
     times = DEEPEST if plan.scope.tier == 3 else 1
-    gate = {"size": settings.probes * times, "each": settings.probes // 3}
+    gate = {"alpha": ALPHA, "size": settings.probes * times, "each": settings.probes // 3}
     if plan.scope.tier == 3:
         rounds["max_releases"] = settings.releases
     else:
