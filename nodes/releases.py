@@ -15,6 +15,7 @@ from nodes.errors import NodeError
 from nodes.node import Node, Vector
 from nodes.state import ZERO, HeldRelease
 from protocol import (
+    LIMITS,
     Digest,
     ProbeLoss,
     Release,
@@ -73,7 +74,8 @@ def roll_back(node: Node, to: int) -> int:
     """Publish the state of version ``to`` as a new release; returns the new version.
 
     Raises:
-        NodeError: ``no-version`` for a version that there is not, or that was itself undone.
+        NodeError: ``no-version`` for a version that there is not, or that was itself undone,
+            ``nothing-to-undo`` when only re-bases came since.
     """
 
     def build() -> list[tuple[str, dict[str, Any]]]:
@@ -86,10 +88,16 @@ def roll_back(node: Node, to: int) -> int:
             )
         if state.is_undone(to):
             raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
+        later = [state.published[v].kind for v in range(to + 1, state.version + 1)]
+        if all(kind == ReleaseKind.REBASE for kind in later):
+            raise NodeError(
+                "nothing-to-undo",
+                f"Since version {to} {node.home.scope} has only followed the chain above it.",
+            )
         target = node.vector(state.published[to].held.adapter)
-        for version, later in state.published.items():
-            if version > to and later.kind == ReleaseKind.REBASE:
-                target += node.vector(later.moved)
+        for version, published in state.published.items():
+            if version > to and published.kind == ReleaseKind.REBASE:
+                target += node.vector(published.moved)
         for withdrawn in state.withdrawn:  # what was withdrawn does not come back
             if withdrawn.version > to:
                 for version, moved in withdrawn.moved.items():
@@ -139,7 +147,7 @@ def release(
         verdicts=tuple(made.verdicts),
         losses=tuple(made.losses),
         issued_ms=node.clock.now_ms(),
-        undone=tuple(Span(after=after, until=until) for after, until in spans),
+        undone=_undone(node, spans),
         rehearsal=made.rehearsal,
     )
     sealed = seal(statement, node.home.key)
@@ -162,3 +170,24 @@ def release(
         "rehearsal": made.rehearsal,
         "undone": [list(span) for span in spans],
     }
+
+
+def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
+    """The versions whose effects are gone, for those below: not the re-bases among them.
+
+    A re-base stays when the rounds around it are taken back. Where there are too many spans to
+    name, re-bases are named too: then those below follow less of the chain than they could.
+    """
+    published = node.state.published
+    gone = [
+        version
+        for after, until in spans
+        for version in range(after + 1, until + 1)
+        if published[version].kind != ReleaseKind.REBASE
+    ]
+    starts = [v for v in gone if v - 1 not in gone]
+    ends = [v for v in gone if v + 1 not in gone]
+    named = [Span(after=a - 1, until=u) for a, u in zip(starts, ends, strict=True)]
+    if len(named) > LIMITS.max_undone:
+        named = [Span(after=after, until=until) for after, until in spans]
+    return tuple(named)

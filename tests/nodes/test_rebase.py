@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nodes.errors import NodeError
 from nodes.releases import roll_back
-from protocol import Role
+from protocol import Envelope, Release, Role, Span, open_envelope
 from tests.nodes.toy import Member, Tree, distance, tree
 
 Vector = NDArray[np.float32]
@@ -164,6 +164,28 @@ def test_what_was_missed_of_a_rollback_is_learned_from_any_later_release(
     root.members["en"] = absent
     root.rounds()
     np.testing.assert_allclose(away.node.effective(), before, atol=1e-4)
+
+
+def test_a_rollback_keeps_what_the_scope_followed_from_above(
+    network: tuple[Tree, Member, list[Member]],
+) -> None:
+    """A re-base among the undone versions is not undone, and not named."""
+    _, root, middles = network
+    for member in middles:
+        member.share = 1.0
+    exchange(root, middles)
+    node = middles[0].node
+    assert [p.kind for p in node.state.published.values()] == ["initial", "round", "rebase"]
+    with pytest.raises(NodeError, match="only followed"):
+        roll_back(node, 2)
+    roll_back(node, 1)
+    followed = node.vector(node.state.published[3].moved)
+    assert followed.any()
+    np.testing.assert_allclose(node.vector(node.state.adapter), followed, atol=1e-5)
+    assert node.state.latest is not None
+    envelope = Envelope.decode(node.artefacts.get(node.state.latest.envelope))
+    release = open_envelope(envelope, Release, node.home.key.public)
+    assert release.undone == (Span(after=1, until=2),)
 
 
 def test_a_rollback_to_what_is_not_there_is_refused(
