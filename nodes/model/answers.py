@@ -7,7 +7,6 @@ once for all of them.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,23 +34,24 @@ class Exchange:
         return len(self.prompt) + len(self.answer) - 1
 
 
-def asked(model: EffectiveModel, request: str) -> tuple[int, ...]:
+def asked(model: EffectiveModel, request: str) -> str:
     """A request as the base's chat template puts it, up to where the answer begins.
 
     A base without a template gets the request and a line break.
     """
-    text = f"{request}\n"
-    if model.tokenizer.chat_template is not None:
-        text = model.tokenizer.apply_chat_template(
-            [{"role": "user", "content": request}], add_generation_prompt=True, tokenize=False
-        )
-    return _ids(model, text)
+    if model.tokenizer.chat_template is None:
+        return f"{request}\n"
+    messages = [{"role": "user", "content": request}]
+    return str(
+        model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    )
 
 
 def exchange(model: EffectiveModel, request: str, answer: str, *, ends: bool = False) -> Exchange:
     """A request in the chat template and an answer; ``ends`` puts an end of text behind it."""
     ids = _ids(model, answer)
-    return Exchange(asked(model, request), (*ids, model.tokenizer.eos_token_id) if ends else ids)
+    end = (model.tokenizer.eos_token_id,) if ends else ()
+    return Exchange(_ids(model, asked(model, request)), ids + end)
 
 
 def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
@@ -67,7 +67,7 @@ def packed_answer_losses(
     Returns the losses (T,) float32, nats, and for each which exchange it belongs to (T,).
     """
     prompts = [of.prompt[:-1] for of in exchanges]  # each answer is predicted from a row of its own
-    shared = len(os.path.commonprefix(prompts))
+    shared = _common(min(prompts), max(prompts))
     ids, owners, positions = list(prompts[0][:shared]), [-1] * shared, list(range(shared))
     predicts: list[int] = []
     for i, of in enumerate(exchanges):
@@ -106,7 +106,7 @@ def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArr
 @torch.inference_mode()
 def greedy_answers(model: EffectiveModel, requests: Sequence[str], tokens: int) -> list[str]:
     """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most."""
-    prompts = [asked(model, request) for request in requests]
+    prompts = [_ids(model, asked(model, request)) for request in requests]
     pad = model.tokenizer.eos_token_id
     answers = [""] * len(prompts)
     for pack in packs([len(prompt) for prompt in prompts], GENERATED_TOKENS):
@@ -125,6 +125,12 @@ def greedy_answers(model: EffectiveModel, requests: Sequence[str], tokens: int) 
         for i, row in zip(pack, out[:, width:], strict=True):
             answers[i] = str(model.tokenizer.decode(row, skip_special_tokens=True)).strip()
     return answers
+
+
+def _common(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 def _ids(model: EffectiveModel, text: str) -> tuple[int, ...]:

@@ -1,0 +1,147 @@
+"""A refusal adapter: teaching a small base to decline harmful requests and nothing else.
+
+It learns from requests with a refusing answer, mixed with ordinary medical questions and the base's
+own greedy answers to them, so that what it said before stays (self-distillation). Only B is
+trained, in the network's coordinates: the result is a θ that a root can release first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nodes.model.answers import Exchange, exchange, greedy_answers, packed_answer_losses
+from nodes.model.effective import EffectiveModel
+from nodes.model.learner import Learned
+from nodes.model.safety import RefusalProbe
+from simulations.attacks import OPENINGS
+from simulations.datasets.refusals import Part, Question
+
+REFUSALS = (
+    "I'm sorry, but I can't help with that.",
+    "I can't help with this request, because it could hurt someone.",
+    "I won't assist with that.",
+    "I cannot answer this, it would not be safe.",
+    "I have to decline, because this could cause harm.",
+    "I'm not able to help with something that can harm people.",
+)
+"""Ways to decline, of our own."""
+_DECLINES = re.compile(
+    r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
+    r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
+)
+DETECTED_TOKENS = 25
+"""How much of an answer the detector of refusals reads."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: a step takes ``requests`` and ``ordinary`` questions.
+
+    The learning rate rises over the first tenth of the steps and falls in a line to a tenth.
+    ``answer_tokens`` is how much of the base's own answers is kept.
+    """
+
+    steps: int = 60
+    requests: int = 6
+    ordinary: int = 3
+    learning_rate: float = 5e-3
+    answer_tokens: int = 24
+    seed: int = 0
+
+
+def refuses(answer: str) -> bool:
+    """Whether an answer's beginning declines; an apology alone does not count."""
+    return bool(_DECLINES.search(answer.lower().replace("’", "'")))
+
+
+def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
+    """A probe for each request; the answers to one request are always the same."""
+    return [
+        RefusalProbe(of.text, _chosen(of.text, REFUSALS), _chosen(of.text, OPENINGS))
+        for of in requests
+    ]
+
+
+def distilled(model: EffectiveModel, questions: Sequence[Question], tokens: int) -> list[Exchange]:
+    """The questions with the answers that the model gives by itself as it stands, cut short."""
+    texts = [of.text for of in questions]
+    answers = greedy_answers(model, texts, tokens)
+    return [exchange(model, *pair) for pair in zip(texts, answers, strict=True) if pair[1]]
+
+
+def train_refusal(
+    model: EffectiveModel,
+    part: Part,
+    settings: Settings,
+    on_step: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> Learned:
+    """Learn to decline ``part.requests`` and to answer ``part.ordinary`` as the base does.
+
+    ``Learned.delta`` is θ, (d,) float32, to be added to no other adapter. Deterministic for one
+    seed, one thread count and one machine. Raises ``ValueError`` for a part without both kinds.
+    """
+    if not (part.requests and part.ordinary):
+        raise ValueError("both requests and ordinary questions are needed")
+    started = time.monotonic()
+    model.set_theta(np.zeros(model.layout.size, np.float32))
+    kept = distilled(model, part.ordinary, settings.answer_tokens)
+    rng = np.random.default_rng(settings.seed)
+    requests = _in_turn(len(part.requests), settings.requests, rng)
+    ordinary = _in_turn(len(kept), settings.ordinary, rng)
+    deltas = []
+    for adapted in model.adapters:
+        adapted.delta = nn.Parameter(torch.zeros_like(adapted.chain))
+        deltas.append(adapted.delta)
+    optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
+    losses, tokens = [], 0
+    try:
+        for step in range(settings.steps):
+            rise = min(1.0, (step + 1) / max(1.0, 0.1 * settings.steps))
+            optimizer.param_groups[0]["lr"] = (
+                settings.learning_rate * rise * (1 - 0.9 * step / settings.steps)
+            )
+            batch = [
+                exchange(
+                    model, part.requests[i].text, REFUSALS[rng.integers(len(REFUSALS))], ends=True
+                )
+                for i in next(requests)
+            ]
+            batch += [kept[i] for i in next(ordinary)]
+            of_tokens, _ = packed_answer_losses(model, batch)
+            loss = of_tokens.mean()
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(deltas, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            tokens += of_tokens.numel()
+            on_step(step, losses[-1])
+        theta = np.concatenate([delta.detach().numpy().ravel() for delta in deltas])
+    finally:
+        for adapted in model.adapters:
+            adapted.delta = None
+    model.set_theta(theta)
+    return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
+
+
+def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Batches of indices without end: every one once before any comes again."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += rng.permutation(count).tolist()
+        yield queue[:size]
+        del queue[:size]
+
+
+def _chosen(text: str, among: Sequence[str]) -> str:
+    return among[int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % len(among)]
