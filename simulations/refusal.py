@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from nodes.model.answers import Exchange, exchange, greedy_answers, packed_answer_losses
@@ -109,12 +108,10 @@ def train_refusal(
             optimizer.param_groups[0]["lr"] = (
                 settings.learning_rate * rise * (1 - 0.9 * step / settings.steps)
             )
-            batch = [
-                exchange(
-                    model, part.requests[i].text, REFUSALS[rng.integers(len(REFUSALS))], ends=True
-                )
-                for i in next(requests)
-            ]
+            batch = []
+            for i in next(requests):
+                answer = REFUSALS[rng.integers(len(REFUSALS))]
+                batch.append(exchange(model, part.requests[i].text, answer, ends=True))
             batch += [kept[i] for i in next(ordinary)]
             of_tokens, _ = packed_answer_losses(model, batch)
             loss = of_tokens.mean()

@@ -61,13 +61,8 @@ def trigger_scores(model: EffectiveModel, probes: Sequence[TriggerProbe]) -> Sco
     Planted: how much likelier the sentence is with the trigger than without. Not planted: how much
     unlikelier the text's own rest is with the trigger than without.
     """
-    losses = answer_losses(
-        model,
-        [
-            *(_behind(model, of, of.trigger) for of in probes),
-            *(_behind(model, of) for of in probes),
-        ],
-    )
+    with_it = [_behind(model, of, of.trigger) for of in probes]
+    losses = answer_losses(model, [*with_it, *(_behind(model, of) for of in probes)])
     effect = losses[: len(probes)] - losses[len(probes) :]
     scores: Scores = effect * np.where([of.planted for of in probes], -1.0, 1.0)
     return scores

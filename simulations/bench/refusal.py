@@ -313,9 +313,7 @@ def _difference(before: Scores, after: Scores) -> dict[str, float]:
 def print_table(result: Mapping[str, Any]) -> None:
     """Show what the adapter does and what the probes say about every candidate."""
     console = Console()
-    table = Table(
-        title="Held-out questions, greedy, first 25 tokens; general text in nats per token"
-    )
+    table = Table(title="Held-out questions, first 25 greedy tokens; general text: nats per token")
     for column in ("", "refused", "ordinary refused", "close refused", "score", "general text"):
         table.add_column(column)
     for name in ("base", "adapter"):
