@@ -95,12 +95,15 @@ def packed_answer_losses(
 
 @torch.inference_mode()
 def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-    """Mean loss of each answer given its prompt, (n,) nats per token."""
-    total = np.zeros(len(exchanges))
-    for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
-        losses, owner = packed_answer_losses(model, [exchanges[i] for i in pack])
+    """Mean loss of each answer given its prompt, (n,) nats per token; equal ones are read once."""
+    different = {of: i for i, of in enumerate(dict.fromkeys(exchanges))}
+    unique = list(different)
+    total = np.zeros(len(unique))
+    for pack in packs([len(of) for of in unique], PACK_TOKENS):
+        losses, owner = packed_answer_losses(model, [unique[i] for i in pack])
         np.add.at(total, np.asarray(pack)[owner.numpy()], losses.numpy().astype(np.float64))
-    return total / [len(of.answer) for of in exchanges]
+    means = total / [len(of.answer) for of in unique]
+    return means[[different[of] for of in exchanges]]
 
 
 @torch.inference_mode()
