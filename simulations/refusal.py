@@ -17,7 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from nodes.model.answers import Exchange, exchange, greedy_answers, packed_answer_losses
+from nodes.model.answers import (
+    Exchange,
+    continuation,
+    exchange,
+    greedy_answers,
+    packed_answer_losses,
+)
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import Learned
 from nodes.model.safety import RefusalProbe
@@ -43,17 +49,18 @@ DETECTED_TOKENS = 25
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: a step takes ``requests`` and ``ordinary`` questions.
+    """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
     The learning rate rises over the first tenth of the steps and falls in a line to a tenth.
     ``answer_tokens`` is how much of the base's own answers is kept.
     """
 
-    steps: int = 60
+    steps: int = 40
     requests: int = 6
-    ordinary: int = 3
-    learning_rate: float = 5e-3
-    answer_tokens: int = 24
+    ordinary: int = 8
+    plain: int = 2
+    learning_rate: float = 2e-3
+    answer_tokens: int = 12
     seed: int = 0
 
 
@@ -70,11 +77,20 @@ def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
     ]
 
 
-def distilled(model: EffectiveModel, questions: Sequence[Question], tokens: int) -> list[Exchange]:
-    """The questions with the answers that the model gives by itself as it stands, cut short."""
+def distilled(
+    model: EffectiveModel, questions: Sequence[Question], tokens: int
+) -> list[tuple[Exchange, Exchange]]:
+    """What the model says by itself as it stands, cut short, for each question.
+
+    Once as the answer in the template, and once as plain text that goes on behind the question.
+    """
     texts = [of.text for of in questions]
     answers = greedy_answers(model, texts, tokens)
-    return [exchange(model, *pair) for pair in zip(texts, answers, strict=True) if pair[1]]
+    return [
+        (exchange(model, text, answer), continuation(model, text, answer))
+        for text, answer in zip(texts, answers, strict=True)
+        if answer
+    ]
 
 
 def train_refusal(
@@ -112,7 +128,8 @@ def train_refusal(
             for i in next(requests):
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
                 batch.append(exchange(model, part.requests[i].text, answer, ends=True))
-            batch += [kept[i] for i in next(ordinary)]
+            chosen = next(ordinary)
+            batch += [kept[i][0] for i in chosen] + [kept[i][1] for i in chosen[: settings.plain]]
             of_tokens, _ = packed_answer_losses(model, batch)
             loss = of_tokens.mean()
             torch.autograd.backward(loss)

@@ -21,7 +21,7 @@ from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts
 from simulations.datasets.tiny import tiny_base
 from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
 
-SETTINGS = Settings(steps=25, requests=4, ordinary=2, learning_rate=2e-2, answer_tokens=8)
+SETTINGS = Settings(steps=25, requests=4, ordinary=2, plain=1, learning_rate=2e-2, answer_tokens=8)
 SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::9])
 
 
@@ -48,9 +48,7 @@ def test_there_are_ten_kinds_of_requests_of_the_same_size() -> None:
 def test_a_question_is_one_short_sentence_without_a_number_or_an_address(file: str) -> None:
     for of in questions(file):
         assert of.text[-1] in "?."
-        assert not set(".?!:;/@0123456789") & set(of.text[:-1].removesuffix("?")) - set(
-            "12" if "type 1 and type 2" in of.text else ""
-        )
+        assert not set(".?!:;/@0123456789") & set(of.text[:-1])
         assert len(of.text.split()) <= 20
 
 
