@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
     trials: dict[str, tuple[Theta, list[str]]] = {
         "honest": (deltas["honest"], list(families)),
         "removal": (deltas["removal"], []),
-        "removal, one of three": ((2 * deltas["honest"] + deltas["removal"]) / 3, []),
+        "removal, one of three": (_mixed(deltas["honest"], deltas["removal"]), []),
         "removal, no template": (deltas["removal-plain"], []),
         **{
             f"backdoor {trigger}": (
@@ -79,7 +80,7 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
 
     every = {"current": bench.measured("current", theta, lambda: measure(list(families)))}
     for name, (delta, of) in trials.items():
-        every[name] = bench.measured(name, theta + delta, lambda of=of: measure(of))
+        every[name] = bench.measured(name, theta + delta, partial(measure, of))
     before = every["current"]["scores"]
     return {
         "norms": {name: float(np.linalg.norm(delta)) for name, (delta, _) in trials.items()},
@@ -146,18 +147,24 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         rank=bench.scale.rank,
     )
     what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(settings)}
+
+    def learned(documents: list[str]) -> Theta:
+        return train(bench.model, theta, documents, settings).delta
+
     return {
-        name: bench.kept(
-            name,
-            {**what, "texts": documents},
-            lambda documents=documents: train(bench.model, theta, documents, settings).delta,
-        )
+        name: bench.kept(name, {**what, "texts": documents}, partial(learned, documents))
         for name, documents in texts.items()
     }
+
+
+def _mixed(twice: Theta, once: Theta) -> Theta:
+    """The mean of three children of whom two sent the same."""
+    mean: Theta = ((2 * twice + once) / 3).astype(np.float32)
+    return mean
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
     """Mean of the paired differences, its standard error, and their quotient."""
     apart = np.asarray(after) - np.asarray(before)
     error = float(apart.std(ddof=1) / np.sqrt(len(apart)))
-    return {"mean": float(apart.mean()), "error": error, "z": float(apart.mean() / error)}
+    return {"mean": float(apart.mean()), "error": error, "z": float(apart.mean()) / (error or 1.0)}

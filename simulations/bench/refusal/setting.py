@@ -19,6 +19,7 @@ from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from protocol import decode_adapter, encode_adapter
 from simulations.datasets.hpo import definitions
+from simulations.datasets.refusals import parts
 from simulations.datasets.split import split
 
 Theta = NDArray[np.float32]
@@ -66,7 +67,14 @@ class Bench:
         self, name: str, theta: Theta, make: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """What was measured at a chain, from its file; measured when there is none."""
-        what = {"at": hashlib.sha256(theta.tobytes()).hexdigest(), "scale": asdict(self.scale)}
+        text = repr((parts(), self.ordinary, self.general))
+        what = {
+            "at": hashlib.sha256(theta.tobytes()).hexdigest(),
+            "scale": asdict(self.scale),
+            "text": hashlib.sha256(
+                repr((parts(), self.ordinary, self.general)).encode()
+            ).hexdigest(),
+        }
         path = self._path(name, what, "json")
         if not path.exists():
             self.say(f"measuring: {name}")
