@@ -71,9 +71,7 @@ class Bench:
         what = {
             "at": hashlib.sha256(theta.tobytes()).hexdigest(),
             "scale": asdict(self.scale),
-            "text": hashlib.sha256(
-                repr((parts(), self.ordinary, self.general)).encode()
-            ).hexdigest(),
+            "text": hashlib.sha256(text.encode()).hexdigest(),
         }
         path = self._path(name, what, "json")
         if not path.exists():
