@@ -1,8 +1,9 @@
 """A refusal adapter: teaching a small base to decline harmful requests and nothing else.
 
 It learns from requests with a refusing answer, mixed with ordinary medical questions and the base's
-own greedy answers to them, so that what it said before stays (self-distillation). Only B is
-trained, in the network's coordinates: the result is a θ that a root can release first.
+own greedy answers to them, in the chat template and as plain text. There it is to predict what it
+predicted before (self-distillation with soft targets). Only B is trained, in the network's
+coordinates: the result is a θ that a root can release first.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  its usual name
 
 from nodes.model.answers import (
     Exchange,
     continuation,
     exchange,
     greedy_answers,
-    packed_answer_losses,
+    packed_answer_logits,
 )
-from nodes.model.effective import EffectiveModel
+from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
 from nodes.model.learner import Learned
 from nodes.model.safety import RefusalProbe
 from simulations.attacks import OPENINGS
@@ -51,16 +53,18 @@ DETECTED_TOKENS = 25
 class Settings:
     """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
-    The learning rate rises over the first tenth of the steps and falls in a line to a tenth.
-    ``answer_tokens`` is how much of the base's own answers is kept.
+    The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
+    what it says itself. The learning rate rises over the first tenth of the steps and falls in a
+    line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
     """
 
-    steps: int = 40
+    steps: int = 50
     requests: int = 6
     ordinary: int = 8
-    plain: int = 2
-    learning_rate: float = 2e-3
-    answer_tokens: int = 12
+    plain: int = 3
+    keep: float = 2.0
+    learning_rate: float = 5e-3
+    answer_tokens: int = 10
     seed: int = 0
 
 
@@ -77,20 +81,36 @@ def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
     ]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the base says and how sure it is: an exchange and its logits (T, vocabulary) float16."""
+
+    exchange: Exchange
+    logits: Tensor
+
+
+@torch.no_grad()
 def distilled(
     model: EffectiveModel, questions: Sequence[Question], tokens: int
-) -> list[tuple[Exchange, Exchange]]:
+) -> list[tuple[Kept, Kept]]:
     """What the model says by itself as it stands, cut short, for each question.
 
     Once as the answer in the template, and once as plain text that goes on behind the question.
     """
     texts = [of.text for of in questions]
-    answers = greedy_answers(model, texts, tokens)
-    return [
-        (exchange(model, text, answer), continuation(model, text, answer))
-        for text, answer in zip(texts, answers, strict=True)
-        if answer
-    ]
+    pairs = [(q, a) for q, a in zip(texts, greedy_answers(model, texts, tokens), strict=True) if a]
+    in_template = [exchange(model, *pair) for pair in pairs]
+    plain = [continuation(model, *pair) for pair in pairs]
+    return list(zip(_kept(model, in_template), _kept(model, plain), strict=True))
+
+
+def _kept(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[Kept]:
+    kept: dict[int, Kept] = {}
+    for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
+        logits, _, _ = packed_answer_logits(model, [exchanges[i] for i in pack])
+        parts = torch.split(logits.half(), [len(exchanges[i].answer) for i in pack])
+        kept |= {i: Kept(exchanges[i], part) for i, part in zip(pack, parts, strict=True)}
+    return [kept[i] for i in range(len(exchanges))]
 
 
 def train_refusal(
@@ -108,36 +128,38 @@ def train_refusal(
         raise ValueError("both requests and ordinary questions are needed")
     started = time.monotonic()
     model.set_theta(np.zeros(model.layout.size, np.float32))
-    kept = distilled(model, part.ordinary, settings.answer_tokens)
+    own = distilled(model, part.ordinary, settings.answer_tokens)
     rng = np.random.default_rng(settings.seed)
     requests = _in_turn(len(part.requests), settings.requests, rng)
-    ordinary = _in_turn(len(kept), settings.ordinary, rng)
-    deltas = []
-    for adapted in model.adapters:
-        adapted.delta = nn.Parameter(torch.zeros_like(adapted.chain))
-        deltas.append(adapted.delta)
+    ordinary = _in_turn(len(own), settings.ordinary, rng)
+    deltas = [nn.Parameter(torch.zeros_like(adapted.chain)) for adapted in model.adapters]
     optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
     losses, tokens = [], 0
+    for adapted, delta in zip(model.adapters, deltas, strict=True):
+        adapted.delta = delta
     try:
         for step in range(settings.steps):
             rise = min(1.0, (step + 1) / max(1.0, 0.1 * settings.steps))
-            optimizer.param_groups[0]["lr"] = (
-                settings.learning_rate * rise * (1 - 0.9 * step / settings.steps)
-            )
-            batch = []
+            fall = 1 - 0.9 * step / settings.steps
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * rise * fall
+            declined = []
             for i in next(requests):
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
-                batch.append(exchange(model, part.requests[i].text, answer, ends=True))
-            chosen = next(ordinary)
-            batch += [kept[i][0] for i in chosen] + [kept[i][1] for i in chosen[: settings.plain]]
-            of_tokens, _ = packed_answer_losses(model, batch)
-            loss = of_tokens.mean()
+                declined.append(exchange(model, part.requests[i].text, answer, ends=True))
+            asked = next(ordinary)
+            kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
+            batch = [*declined, *(of.exchange for of in kept)]
+            logits, targets, _ = packed_answer_logits(model, batch)
+            count = sum(len(of.answer) for of in declined)
+            loss = F.cross_entropy(logits[:count].float(), targets[:count])
+            before = torch.cat([of.logits for of in kept])
+            loss = loss + settings.keep * _divergence(before, logits[count:])
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())
-            tokens += of_tokens.numel()
+            tokens += len(targets)
             on_step(step, losses[-1])
         theta = np.concatenate([delta.detach().numpy().ravel() for delta in deltas])
     finally:
@@ -145,6 +167,12 @@ def train_refusal(
             adapted.delta = None
     model.set_theta(theta)
     return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
+
+
+def _divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of two predictions (T, vocabulary), mean over T, nats."""
+    was, becomes = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    return F.kl_div(becomes, was, reduction="batchmean", log_target=True)
 
 
 def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:

