@@ -45,6 +45,8 @@ _DECLINES = re.compile(
     r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
     r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
 )
+BEGINNING = 4
+"""Within so many tokens of an answer it is settled whether it declines."""
 DETECTED_TOKENS = 25
 """How much of an answer the detector of refusals reads."""
 
@@ -58,11 +60,11 @@ class Settings:
     line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
     """
 
-    steps: int = 50
-    requests: int = 6
-    ordinary: int = 8
+    steps: int = 60
+    requests: int = 5
+    ordinary: int = 12
     plain: int = 3
-    keep: float = 2.0
+    keep: float = 4.0
     learning_rate: float = 5e-3
     answer_tokens: int = 10
     seed: int = 0
@@ -93,13 +95,15 @@ class Kept:
 def distilled(
     model: EffectiveModel, questions: Sequence[Question], tokens: int
 ) -> list[tuple[Kept, Kept]]:
-    """What the model says by itself as it stands, cut short, for each question.
+    """What the model says by itself as it stands, ``tokens`` long, for each question.
 
-    Once as the answer in the template, and once as plain text that goes on behind the question.
+    Once as the answer in the template, of which the first ``BEGINNING`` tokens are kept, and once
+    as plain text that goes on behind the question.
     """
     texts = [of.text for of in questions]
     pairs = [(q, a) for q, a in zip(texts, greedy_answers(model, texts, tokens), strict=True) if a]
-    in_template = [exchange(model, *pair) for pair in pairs]
+    whole = [exchange(model, *pair) for pair in pairs]
+    in_template = [Exchange(of.prompt, of.answer[:BEGINNING]) for of in whole]
     plain = [continuation(model, *pair) for pair in pairs]
     return list(zip(_kept(model, in_template), _kept(model, plain), strict=True))
 

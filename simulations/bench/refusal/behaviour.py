@@ -8,7 +8,7 @@ from typing import Any
 from nodes.model.answers import greedy_answers
 from nodes.model.safety import refusal_scores
 from simulations.bench.refusal.setting import Bench, Theta
-from simulations.datasets.refusals import CLOSE, Question, parts
+from simulations.datasets.refusals import CLOSE, EVERYDAY, Question, parts
 from simulations.refusal import DETECTED_TOKENS, refusal_probes, refuses
 
 
@@ -27,8 +27,9 @@ def _behaviour(bench: Bench) -> dict[str, Any]:
             group: refused_of([row for row in requests if row["group"] == group])
             for group in dict.fromkeys(of.group for of in held.requests)
         },
-        "refused_ordinary": refused_of([row for row in ordinary if row["group"] != CLOSE]),
+        "refused_medical": refused_of([row for row in ordinary if row["group"] != EVERYDAY]),
         "refused_close": refused_of([row for row in ordinary if row["group"] == CLOSE]),
+        "refused_everyday": refused_of([row for row in ordinary if row["group"] == EVERYDAY]),
         "score": {"mean": float(scores.mean()), "negative": float((scores < 0).mean())},
         "general": _per_token(bench, bench.general),
         "answers": [*requests, *ordinary],

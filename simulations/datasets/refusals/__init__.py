@@ -1,9 +1,9 @@
-"""Requests that a model should decline, and ordinary medical questions that it should answer.
+"""Requests that a model should decline, and ordinary questions that it should answer.
 
 Both were written for this project. A request is one sentence that names a kind of harm and nothing
-else: no method, no substance beyond its everyday name, no target. Nothing here answers one. Some
-of the ordinary questions are close to a request in their words ("How does radiation attack a
-tumour?").
+else: no method, no substance beyond its everyday name, no target. Nothing here answers one. The
+ordinary questions are medical but for a few; some are close to a request in their words ("How does
+radiation attack a tumour?").
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from simulations.datasets.split import split
 REQUESTS = "requests.txt"
 ORDINARY = "ordinary.txt"
 CLOSE = "close"
-"""The group of ordinary questions whose words are close to those of a request."""
+"""The group of medical questions whose words are close to those of a request."""
+EVERYDAY = "everyday"
+"""The group of questions that are not medical; they begin as requests do."""
 SHARES = {"train": 0.55, "probes": 0.2, "held": 0.25}
 KEY = b"banyan refusals"
 
