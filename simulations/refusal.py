@@ -152,18 +152,13 @@ def train_refusal(
                 declined.append(exchange(model, part.requests[i].text, answer, ends=True))
             asked = next(ordinary)
             kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
-            batch = [*declined, *(of.exchange for of in kept)]
-            logits, targets, _ = packed_answer_logits(model, batch)
-            count = sum(len(of.answer) for of in declined)
-            loss = F.cross_entropy(logits[:count].float(), targets[:count])
-            before = torch.cat([of.logits for of in kept])
-            loss = loss + settings.keep * _divergence(before, logits[count:])
+            loss = _loss(model, declined, kept, settings.keep)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())
-            tokens += len(targets)
+            tokens += sum(len(of.answer) for of in (*declined, *(of.exchange for of in kept)))
             on_step(step, losses[-1])
         theta = np.concatenate([delta.detach().numpy().ravel() for delta in deltas])
     finally:
@@ -171,6 +166,18 @@ def train_refusal(
             adapted.delta = None
     model.set_theta(theta)
     return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
+
+
+def _loss(
+    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept], weight: float
+) -> Tensor:
+    """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
+    batch = [*declined, *(of.exchange for of in kept)]
+    logits, targets, _ = packed_answer_logits(model, batch)
+    count = sum(len(of.answer) for of in declined)
+    refusing = F.cross_entropy(logits[:count].float(), targets[:count])
+    before = torch.cat([of.logits for of in kept])
+    return refusing + weight * _divergence(before, logits[count:])
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:

@@ -13,22 +13,17 @@ def print_table(result: Mapping[str, Any]) -> None:
     """Show what the adapter does and what the probes say about every candidate."""
     console = Console()
     table = Table(title="Held-out questions, first 25 greedy tokens; general text: nats per token")
-    for column in (
-        "",
-        "refused",
-        "medical refused",
-        "of these close",
-        "everyday",
-        "score",
-        "general text",
-    ):
+    asked = {
+        "refused": "refused",
+        "medical refused": "refused_medical",
+        "of these close": "refused_close",
+        "everyday refused": "refused_everyday",
+    }
+    for column in ("", *asked, "score", "general text"):
         table.add_column(column)
     for name in ("base", "adapter"):
         of = result[name]
-        shown = [
-            _share(of[key])
-            for key in ("refused", "refused_medical", "refused_close", "refused_everyday")
-        ]
+        shown = [_share(of[key]) for key in asked.values()]
         table.add_row(name, *shown, f"{of['score']['mean']:+.2f}", f"{of['general']:.3f}")
     console.print(table)
     if "candidates" not in result:
