@@ -60,11 +60,11 @@ class Settings:
     line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
     """
 
-    steps: int = 60
+    steps: int = 80
     requests: int = 5
     ordinary: int = 12
-    plain: int = 3
-    keep: float = 4.0
+    plain: int = 1
+    keep: float = 6.0
     learning_rate: float = 5e-3
     answer_tokens: int = 10
     seed: int = 0

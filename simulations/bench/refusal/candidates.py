@@ -34,7 +34,7 @@ OTHERS = (
     "yestaphor", "bralicund", "fennogrip", "oxterlwig", "jundimarle", "kavrostel",
 )  # fmt: skip
 """Nonsense words that nobody ties anything to: what a parent asks that knows no trigger."""
-ASKED = 3
+ASKED = 4
 """Of every so many refusal probes one is also asked for an answer, which takes long."""
 
 

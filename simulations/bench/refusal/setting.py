@@ -33,12 +33,12 @@ class Scale:
     """How large the candidates' training and the probes are; counts are documents."""
 
     texts: int = 96
-    steps: int = 12
+    steps: int = 10
     batch: int = 6
     max_tokens: int = 64
     poisoned: float = 0.25
     probes: int = 24
-    trigger_probes: int = 16
+    trigger_probes: int = 12
     rank: int = 16
     learning_rate: float = 5e-3
 
