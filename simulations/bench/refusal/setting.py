@@ -60,7 +60,7 @@ class Bench:
         path = self._path(name, what, "safetensors")
         if not path.exists():
             self.say(f"training: {name}")
-            path.write_bytes(encode_adapter(make()))
+            _write(path, encode_adapter(make()))
         return decode_adapter(path.read_bytes(), self.model.layout.size)
 
     def measured(
@@ -77,7 +77,7 @@ class Bench:
         if not path.exists():
             self.say(f"measuring: {name}")
             self.model.set_theta(theta)
-            path.write_text(json.dumps(make()), "utf-8")
+            _write(path, json.dumps(make()).encode())
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return result
 
@@ -85,6 +85,13 @@ class Bench:
         key = json.dumps([self.base, self.model.layout.digest, name, what], sort_keys=True)
         digest = hashlib.sha256(key.encode()).hexdigest()[:12]
         return self.out / f"{name.replace(' ', '-')}-{digest}.{ending}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> Bench:
