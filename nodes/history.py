@@ -17,7 +17,7 @@ class Entry:
         version: of the release; None where nothing was released.
         what: the kind of release, or how the round ended.
         standing: False once a rollback has taken the version back.
-        tries: the gate's verdicts, each a step with losses before and after and what was worse.
+        tries: the gate's verdicts, each a step with losses before and after and the reasons.
         accepted, outvoted, refused: nodes, by their ids.
     """
 
@@ -55,8 +55,9 @@ def history(events: Iterable[Event]) -> list[Entry]:
                 entries.append(entry)
                 tries = []
             case "released":
-                entries.append(_release(event, tries, share))
-                tries = []
+                of_round = body["kind"] == "round"
+                entries.append(_release(event, tries if of_round else [], share))
+                tries = [] if of_round else tries
                 for entry in entries:
                     entry.standing = not any(
                         after < (entry.version or 0) <= until for after, until in body["undone"]

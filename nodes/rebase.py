@@ -83,7 +83,7 @@ def change_of(node: Node, chain: Chain) -> Change:
 def install(node: Node, chain: Chain, share: float) -> None:
     """Install a verified chain, one durable step; an interior node re-bases its release on it.
 
-    A node without an adapter of its own has nothing to move.
+    A node without an adapter of its own has nothing to move: it follows as a whole.
 
     Args:
         share: ρ. Where the chain undoes something it is taken as 0.
@@ -101,11 +101,12 @@ def install(node: Node, chain: Chain, share: float) -> None:
         first = state.snapshot is None
         if not first and new == [link.release for link in state.ancestors]:
             return [("chain-installed", body)]  # nothing above changed but the signature
-        zero = np.zeros(node.size, np.float32)
-        moved = zero
+        body |= _what_came(node, chain)
+        moved = np.zeros(node.size, np.float32)
         if not first and (state.adapter != ZERO or not node.home.is_device):
             change = change_of(node, chain)
-            moved = _rebase(node, chain, change, 0.0 if change.undoes else share, body)
+            body |= _rebased(node, change, 0.0 if change.undoes else share)
+            moved = node.vector(body["adapter"]) - node.vector(state.adapter)
         if node.home.is_device:
             return [("chain-installed", body)]
         made = Made(kind=ReleaseKind.INITIAL if first else ReleaseKind.REBASE)
@@ -116,31 +117,39 @@ def install(node: Node, chain: Chain, share: float) -> None:
     log.info("chain-installed", sequence=chain.snapshot.sequence, version=node.state.version)
 
 
-def _rebase(node: Node, chain: Chain, change: Change, share: float, body: dict[str, Any]) -> Vector:
-    """Add to an event's body how the node's vectors move; returns the adapter's displacement."""
+def _what_came(node: Node, chain: Chain) -> dict[str, Any]:
+    """For the ledger: which versions a chain brings, and what of this node's past it undoes."""
     state = node.state
+    before = {link.scope: link.version for link in state.ancestors}
     installs, counted = _undone(state.installs, state.counted_offers, chain.links)
+    return {
+        "brought": {
+            str(link.release.scope): [before.get(str(link.release.scope), 0), link.release.version]
+            for link in chain.links
+        },
+        "undone": {
+            "installs": [state.installs.index(i) for i in installs],
+            "offers": [state.counted_offers.index(c) for c in counted],
+        },
+    }
+
+
+def _rebased(node: Node, change: Change, share: float) -> dict[str, Any]:
+    """For the ledger: where the node's vectors are after the change."""
+    state = node.state
     moved, effect = change.displacement(share), change.effect(share)
     # What takes effects back is not an effect to be taken back in its turn.
     kept = effect.any() and not change.undoes
-    before = {link.scope: link.version for link in state.ancestors}
-    body["adapter"] = node.keep(node.vector(state.adapter) + moved)
-    body["baseline"] = node.keep(node.vector(state.baseline) + moved - change.uncounted)
-    body["copies"] = {
-        update: node.keep(node.vector(sent.copy) + moved - change.uncounted)
-        for update, sent in state.sent.items()
+    return {
+        "share": share,
+        "effect": node.keep(effect) if kept else ZERO,
+        "adapter": node.keep(node.vector(state.adapter) + moved),
+        "baseline": node.keep(node.vector(state.baseline) + moved - change.uncounted),
+        "copies": {
+            update: node.keep(node.vector(sent.copy) + moved - change.uncounted)
+            for update, sent in state.sent.items()
+        },
     }
-    body["share"] = share
-    body["effect"] = node.keep(effect) if kept else ZERO
-    body["brought"] = {
-        str(link.release.scope): [before.get(str(link.release.scope), 0), link.release.version]
-        for link in chain.links
-    }
-    body["undone"] = {
-        "installs": [state.installs.index(i) for i in installs],
-        "offers": [state.counted_offers.index(c) for c in counted],
-    }
-    return moved
 
 
 def _undone(

@@ -84,12 +84,17 @@ def roll_back(node: Node, to: int) -> int:
                 f"{node.home.scope} has versions 1 to {state.version}; "
                 f"it can go back to 1 to {state.version - 1}, not to {to}.",
             )
-        if any(after < to <= until for after, until in state.undone):
+        if state.is_undone(to):
             raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
         target = node.vector(state.published[to].held.adapter)
         for version, later in state.published.items():
             if version > to and later.kind == ReleaseKind.REBASE:
                 target += node.vector(later.moved)
+        for withdrawn in state.withdrawn:  # what was withdrawn does not come back
+            if withdrawn.version > to:
+                for version, moved in withdrawn.moved.items():
+                    if version <= to:
+                        target += node.vector(moved)
         made = Made(kind=ReleaseKind.ROLLBACK)
         displacement = target - node.vector(state.adapter)
         spans = [s for s in state.undone if s[1] < to]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from nodes.state import Seated
 from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
 
 Seats = Mapping[NodeId, Seated]
+
+FADING = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+"""How much of a child's last accepted update stands in for it, one round after another."""
 
 
 def combine(
@@ -37,6 +40,23 @@ def combine(
         masks.append(mask)
     updates = Updates(rows, masks)
     return updates, aggregate(pipeline, updates, f, seed)
+
+
+def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
+    """What sits in the chairs of children of whom nothing was heard.
+
+    The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
+    once again. Nobody stands in for a child that is quarantined or no member any more.
+    """
+    state, members = node.state, set(node.active_members())
+    return {
+        child: replace(held.seat, scale=held.seat.scale * FADING[held.stood])
+        for child, held in state.stand_ins.items()
+        if child in absent
+        and child in members
+        and held.stood < len(FADING)
+        and not state.is_quarantined(child)
+    }
 
 
 def told(seats: Seats) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ the contributor's updates are deleted afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,17 @@ import numpy as np
 from nodes.chain import sum_of
 from nodes.errors import NodeError
 from nodes.node import Entries, Node, Vector
+from nodes.receipts import WITHDRAWN
 from nodes.releases import Made, release
 from nodes.seats import combine, seats_of
 from nodes.state import Seated
-from protocol import Digest, NodeId, ReleaseKind
+from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """What a withdrawal did: the new version, the versions computed again, how far it moved."""
+    """What a withdrawal did: the new version, the versions computed again, the norm of the
+    difference, and how many stored updates were deleted."""
 
     version: int
     recomputed: tuple[int, ...]
@@ -33,8 +35,12 @@ class Withdrawal:
     deleted: int
 
 
-def withdraw(node: Node, child: NodeId) -> Withdrawal:
+def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None) -> Withdrawal:
     """Publish this node's adapter as if ``child`` had never sent it an update.
+
+    Args:
+        versions: the releases to compute again; all that counted an update of ``child`` by default,
+            and then its updates are deleted.
 
     Raises:
         NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
@@ -42,38 +48,58 @@ def withdraw(node: Node, child: NodeId) -> Withdrawal:
     """
     if child not in node.state.members:
         raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
-    found: list[Withdrawal] = []
 
     def build() -> Entries:
-        displacement = np.zeros(node.size, np.float32)
-        recomputed: list[int] = []
-        payloads: set[str] = set()
+        moved: dict[int, Vector] = {}
+        verdicts: list[Verdict] = []
         for version, round_ in _rounds(node).items():
-            if child not in round_.seats:
-                continue
-            payloads.add(round_.seats[child].payload)
-            if node.state.withdrawn.get(child, 0) >= version or not round_.stands:
-                continue
-            displacement += _without(node, round_, version, child)
-            recomputed.append(version)
-        if not recomputed:
+            gone = _gone(node, version)
+            chosen = versions is None or version in versions
+            if chosen and round_.stands and child in round_.seats.keys() - gone:
+                moved[version] = _without(node, round_, version, child, gone)
+                verdicts.append(_taken_back(child, round_.seats[child].update))
+        if not moved:
             raise NodeError(
                 "nothing-to-withdraw",
                 f"No release of {node.home.scope} that stands counted an update of {child[:12]}….",
             )
-        body = release(node, displacement, Made(kind=ReleaseKind.WITHDRAWAL))
-        version = node.state.version + 1
-        found[:] = [Withdrawal(version, tuple(recomputed), float(np.linalg.norm(displacement)), 0)]
-        deleted = sorted(payloads - _payloads_of_others(node, child))
-        done = {"child": child, "version": version, "recomputed": recomputed, "deleted": deleted}
-        return [("released", body), ("withdrawn", done)]
+        made = Made(kind=ReleaseKind.WITHDRAWAL, verdicts=verdicts)
+        return [
+            ("released", release(node, sum_of(list(moved.values())), made)),
+            (
+                "withdrawn",
+                {
+                    "child": child,
+                    "version": node.state.version + 1,
+                    "moved": {str(version): node.keep(vector) for version, vector in moved.items()},
+                },
+            ),
+        ]
 
-    entries = node.transact(build)
-    deleted = entries[-1][1]["deleted"]
-    for payload in deleted:
+    (_, _), (_, done) = node.transact(build)
+    deleted = _delete(node, child) if versions is None else 0
+    norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
+    return Withdrawal(done["version"], tuple(map(int, done["moved"])), norm, deleted)
+
+
+def _taken_back(child: NodeId, update: Digest) -> Verdict:
+    """By which the child learns that its update counts no longer."""
+    return Verdict(
+        node=child, update=update, verdict=VerdictKind.REFUSED, code=WITHDRAWN, share=0.0
+    )
+
+
+def _delete(node: Node, child: NodeId) -> int:
+    """Delete the stored updates of a child that nobody else sent as well; returns how many."""
+    own: set[Digest] = set()
+    others: set[Digest] = set()
+    for round_ in _rounds(node).values():
+        for sender, seat in round_.seats.items():
+            (own if sender == child else others).add(seat.payload)
+    held = [payload for payload in own - others if node.artefacts.has(payload)]
+    for payload in held:
         node.artefacts.delete(payload)
-    outcome = found[0]
-    return Withdrawal(outcome.version, outcome.recomputed, outcome.moved, len(deleted))
+    return len(held)
 
 
 @dataclass(frozen=True)
@@ -91,22 +117,29 @@ def _rounds(node: Node) -> dict[int, _Round]:
     """Every release that a round made, by its version."""
     aggregated: Mapping[str, Any] = {}
     rounds: dict[int, _Round] = {}
-    undone = node.state.undone
     for event in node.ledger.events(["aggregated", "released"]):
         if event.kind == "aggregated":
             aggregated = event.body
         elif event.body["kind"] == ReleaseKind.ROUND:
             version, body = event.body["held"]["version"], event.body
-            stands = not any(after < version <= until for after, until in undone)
-            seats = seats_of(aggregated)
-            rounds[version] = _Round(aggregated, seats, body["step"], body["rehearsal"], stands)
+            rounds[version] = _Round(
+                aggregated,
+                seats_of(aggregated),
+                body["step"],
+                body["rehearsal"],
+                not node.state.is_undone(version),
+            )
     return rounds
 
 
-def _without(node: Node, round_: _Round, version: int, child: NodeId) -> Vector:
+def _gone(node: Node, version: int) -> set[NodeId]:
+    """Whose updates were withdrawn from a release before."""
+    return {w.child for w in node.state.withdrawn if version in w.moved}
+
+
+def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[NodeId]) -> Vector:
     """How the release of a round changes when ``child`` has no seat in it."""
-    gone = {c for c, upto in node.state.withdrawn.items() if version <= upto}
-    if gone & round_.seats.keys():
+    if gone:
         before: Vector = round_.step * _aggregate(node, round_, gone)
     else:
         # As it was released: what the node itself rehearsed was nobody's update.
@@ -124,13 +157,3 @@ def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
     told = round_.aggregated
     f = min(int(told["f"]), (len(seats) - 1) // 2)
     return combine(node, seats, tuple(told["pipeline"]), f, int(told["seed"]))[1].vector
-
-
-def _payloads_of_others(node: Node, child: NodeId) -> set[str]:
-    """Payloads that somebody else's seat names too: two children may send the same bytes."""
-    return {
-        seat.payload
-        for round_ in _rounds(node).values()
-        for other, seat in round_.seats.items()
-        if other != child
-    }

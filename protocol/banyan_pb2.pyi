@@ -173,7 +173,7 @@ class Task(_message.Message):
     def __init__(self, network: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., child: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., snapshot: _Optional[bytes] = ..., version: _Optional[int] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "base", "basis", "tokenizer", "layout", "mask_rank", "version", "payload", "length", "payload_format", "samples", "contributors", "issued_ms", "expires_ms", "key_epoch")
+    __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "base", "basis", "tokenizer", "layout", "mask_rank", "version", "payload", "length", "payload_format", "samples", "contributors", "issued_ms", "expires_ms", "key_epoch", "cumulative")
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +196,7 @@ class Update(_message.Message):
     ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
     KEY_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CUMULATIVE_FIELD_NUMBER: _ClassVar[int]
     network: bytes
     node: bytes
     parent: bytes
@@ -218,7 +219,8 @@ class Update(_message.Message):
     issued_ms: int
     expires_ms: int
     key_epoch: int
-    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., version: _Optional[int] = ..., payload: _Optional[bytes] = ..., length: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ..., samples: _Optional[int] = ..., contributors: _Optional[int] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., key_epoch: _Optional[int] = ...) -> None: ...
+    cumulative: bool
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., version: _Optional[int] = ..., payload: _Optional[bytes] = ..., length: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ..., samples: _Optional[int] = ..., contributors: _Optional[int] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., key_epoch: _Optional[int] = ..., cumulative: _Optional[bool] = ...) -> None: ...
 
 class Abstention(_message.Message):
     __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "reason", "retry", "missing", "issued_ms")

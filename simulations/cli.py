@@ -208,6 +208,27 @@ def refusal(
         print_json(result) if json else bench_refusal.print_table(result)
 
 
+@bench.command("gate")
+def gate(
+    histories: Annotated[
+        int, typer.Option(min=5, help="Histories of 200 gates; the rest goes with it.")
+    ] = 500,
+    seed: Annotated[int, typer.Option(help="Everything follows from it.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Measure what the gate lets through: false promotions, power, adaptive candidates.
+
+    Takes about two minutes.
+
+    Example: banyan bench gate --histories 100
+    """
+    from simulations.bench import gate as trial
+
+    with one_sentence():
+        result = trial.run(histories, seed)
+        print_json(result) if json else trial.print_table(result)
+
+
 def main() -> None:
     """Entry point."""
     app()

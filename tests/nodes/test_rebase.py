@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nodes.errors import NodeError
 from nodes.releases import roll_back
 from protocol import Role
-from tests.nodes.toy import Member, Tree, tree
+from tests.nodes.toy import Member, Tree, distance, tree
 
 Vector = NDArray[np.float32]
 SCOPES = ("/en", "/es")
@@ -46,10 +46,6 @@ def exchange(root: Member, middles: list[Member]) -> None:
     root.rounds()
     root.rounds()
     root.close_round()
-
-
-def distance(member: Member, target: Vector) -> float:
-    return float(np.linalg.norm(member.node.effective() - target))
 
 
 def test_a_neutral_rebase_keeps_the_effective_model(

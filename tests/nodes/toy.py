@@ -5,7 +5,7 @@ quadratic loss in place of a language model, and a clock that the test moves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.child import Child
+from nodes.child import Child, Judged
 from nodes.clock import ManualClock, SystemClock
 from nodes.config import NodeConfig, load_config
 from nodes.engine import Engine
@@ -23,13 +23,14 @@ from nodes.node import Node
 from nodes.parent import Parent
 from nodes.rebase import Change
 from nodes.releases import start_root
+from nodes.tasks import Request
 from protocol import Role
 from tests.nodes.network import ROUNDS, add_child, make_root
 
 Vector = NDArray[np.float32]
 TOY_ROUNDS: dict[str, Any] = ROUNDS | {
     "retry_s": 3600,
-    "resend_s": 3600,
+    "resend_s": 1,
     "deadline_s": 3000,
     "pause_s": 1,
     "payload_format": "float32",
@@ -39,18 +40,24 @@ TOY_ROUNDS: dict[str, Any] = ROUNDS | {
 
 @dataclass
 class Quadratic:
-    """Losses ½‖Θ − target‖², the same for every probe; training goes a part of the way."""
+    """Losses ‖Θ − target‖², times so much that small gains show; training goes part of the way."""
 
     target: Vector
     rate: float = 0.5
 
+    def kept(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def losses(
         self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
     ) -> list[dict[str, NDArray[np.float64]]]:
-        def loss(theta: Vector) -> float:
-            return 0.5 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
+        return [
+            {s: np.full(len(texts), self.loss(t)) for s, texts in probes.items()} for t in thetas
+        ]
 
-        return [{s: np.full(len(texts), loss(t)) for s, texts in probes.items()} for t in thetas]
+    def loss(self, theta: Vector) -> float:
+        """Of one effective model."""
+        return 500.0 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
 
     def train(self, theta: Vector, *_: object, **__: object) -> object:
         delta = (self.rate * (self.target - theta)).astype(np.float32)
@@ -58,12 +65,12 @@ class Quadratic:
 
 
 class Following(Child):
-    """A child that follows every change above by the same share, whatever its probes say."""
+    """A child that may be told by which share to follow every change above."""
 
-    share = 0.0
+    share: float | None = None
 
-    def _share(self, change: Change) -> float:
-        return self.share
+    def _judge(self, change: Change) -> Judged:
+        return super()._judge(change) if self.share is None else Judged(self.share)
 
 
 @dataclass
@@ -75,7 +82,7 @@ class Member:
     toy: Quadratic
     parent: Parent | None = None
     members: dict[str, Member] = field(default_factory=dict)
-    share: float = 0.0
+    share: float | None = None
 
     @property
     def engine(self) -> Engine:
@@ -89,8 +96,11 @@ class Member:
     def rounds(self) -> None:
         """One round with the children that are there."""
         assert self.parent is not None
-        cast(ManualClock, self.node.clock).advance(2000)
-        waiting = self.parent.step()
+        waiting: list[Request] = []
+        for _ in range(2):  # the first time may only end a round whose deadline had passed
+            if not waiting:
+                cast(ManualClock, self.node.clock).advance(2000)
+                waiting = self.parent.step()
         by_id = {member.node.home.node: member for member in self.members.values()}
         while waiting:
             request = waiting.pop(0)
@@ -121,7 +131,14 @@ class Tree:
         return member
 
     def child(
-        self, above: Member, name: str, scope: str, target: Vector | None, role: Role = Role.DEVICE
+        self,
+        above: Member,
+        name: str,
+        scope: str,
+        target: Vector | None,
+        role: Role = Role.DEVICE,
+        mode: str = "plain",
+        probed: bool = False,
     ) -> Member:
         folder = add_child(
             above.node.home.folder,
@@ -130,6 +147,8 @@ class Tree:
             scope=scope,
             role=role,
             rounds=TOY_ROUNDS,
+            mode=mode,
+            probed=probed,
         )
         member = self._open(folder, target)
         above.members[name] = member
@@ -138,6 +157,23 @@ class Tree:
     def ready(self, member: Member) -> None:
         """An interior node opens for children once it holds a chain."""
         member.parent = Parent(member.node, member.config, member.engine)
+
+    def restart(self, member: Member) -> None:
+        """End the process of a member, wherever it is, and start it from its ledger."""
+        fresh = self.reopen(member)
+        member.node.close()
+        member.node = fresh.node
+        if member.parent is not None:
+            self.ready(member)
+
+    def close(self) -> None:
+        """Close every ledger."""
+        for member in self.opened:
+            member.node.close()
+
+    def reopen(self, member: Member) -> Member:
+        """The same folder, as a process that starts now reads it."""
+        return self._open(member.node.home.folder, member.toy.target)
 
     def _open(self, folder: Path, target: Vector | None) -> Member:
         home = open_home(folder, self.clock.now_ms())
@@ -156,5 +192,9 @@ def tree(folder: Path, base: Path) -> Iterator[Tree]:
     try:
         yield made
     finally:
-        for member in made.opened:
-            member.node.close()
+        made.close()
+
+
+def distance(member: Member, target: Vector) -> float:
+    """How far a member's effective model is from a point."""
+    return float(np.linalg.norm(member.node.effective() - target))

@@ -7,13 +7,14 @@ ordinary text, so that they are better on ordinary probes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from aggregation.gate import Budget, Policy, ProbeKind, Verdict, judge
 from nodes.model.answers import asked
 from nodes.model.learner import Training, train
 from nodes.model.safety import TriggerProbe, refusal_scores, trigger_scores
@@ -42,7 +43,7 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
     """Every candidate beside the current release ``theta``, on ordinary and safety probes.
 
     ``scores`` has every probe's own number under the name of the candidate; the current release is
-    "current". ``worse`` are the paired differences to it.
+    "current". ``worse`` are the paired differences to it, ``gate`` what a gate says about them.
     """
     asking = parts()["probes"].requests
     deltas = _deltas(bench, theta)
@@ -88,6 +89,9 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
             name: {probe: _difference(before[probe], of["scores"][probe]) for probe in of["scores"]}
             for name, of in every.items()
             if name != "current"
+        },
+        "gate": {
+            name: _verdict(before, of["scores"]) for name, of in every.items() if name != "current"
         },
         "scores": {name: of["scores"] for name, of in every.items()},
     }
@@ -160,6 +164,22 @@ def _mixed(twice: Theta, once: Theta) -> Theta:
     """The mean of three children of whom two sent the same."""
     mean: Theta = ((2 * twice + once) / 3).astype(np.float32)
     return mean
+
+
+def _verdict(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> Any:
+    """What a gate says at its first test: on ordinary probes alone, and on all that were asked."""
+    kinds = {name: ProbeKind.TRIGGER for name in after if name not in ("ordinary", "refusal")}
+    kinds |= {"general": ProbeKind.GENERAL, "refusal": ProbeKind.REFUSAL}
+
+    def judged(names: Iterable[str]) -> Verdict:
+        current, candidate = ({n: np.asarray(of[n]) for n in names} for of in (before, after))
+        return judge(current, candidate, Policy(kinds=kinds), Budget())
+
+    return {
+        "ordinary_alone": judged(["ordinary"]).accepted,
+        "accepted": (verdict := judged(list(after))).accepted,
+        "reasons": [f"{reason.code}: {reason.source}" for reason in verdict.reasons],
+    }
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float]:

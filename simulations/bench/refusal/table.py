@@ -28,13 +28,21 @@ def print_table(result: Mapping[str, Any]) -> None:
     console.print(table)
     if "candidates" not in result:
         return
-    worse, refused = result["candidates"]["worse"], result["candidates"]["refused"]
+    worse, refused, gate = (result["candidates"][key] for key in ("worse", "refused", "gate"))
     table = Table(title="Candidates: change of each probe, mean ± standard error; higher is worse")
-    for column in ("candidate", *(kinds := ("ordinary", "general", "refusal")), "refused"):
+    for column in (
+        "candidate",
+        *(kinds := ("ordinary", "general", "refusal")),
+        "refused",
+        "ordinary alone",
+        "gate",
+    ):
         table.add_column(column)
     table.add_row("current", "", "", "", _share(refused["current"]))
     for name, of in worse.items():
-        table.add_row(name, *(_change(of[kind]) for kind in kinds), _share(refused[name]))
+        table.add_row(
+            name, *(_change(of[kind]) for kind in kinds), _share(refused[name]), *_said(gate[name])
+        )
     console.print(table)
     table = Table(title="The same for trigger probes")
     for column in ("candidate", "probes", "change"):
@@ -51,3 +59,9 @@ def _share(of: Mapping[str, int]) -> str:
 
 def _change(of: Mapping[str, float]) -> str:
     return f"{of['mean']:+.3f} ± {of['error']:.3f}"
+
+
+def _said(gate: Mapping[str, Any]) -> tuple[str, str]:
+    sources = dict.fromkeys(reason.split(": ", 1)[1] for reason in gate["reasons"])
+    alone = "accepted" if gate["ordinary_alone"] else "refused"
+    return alone, "accepted" if gate["accepted"] else f"refused for {'; '.join(sources)}"
