@@ -1,4 +1,6 @@
-"""Pure functions on arrays: rules that make one vector of many, and the gate. No network, no model.
+"""Pure functions on arrays: rules that make one vector of many. No network, no model.
+
+The gate and the audit are packages of their own: ``aggregation.gate``, ``aggregation.audit``.
 
 >>> aggregate(["arc", "centred_clipping"], Updates(rows), f=1).vector
 """
@@ -7,7 +9,6 @@ from __future__ import annotations
 
 from aggregation.diagnostics import Diagnostics, diagnose
 from aggregation.errors import AggregationError
-from aggregation.gate import GateVerdict, Losses, SourceLoss, judge
 from aggregation.pipeline import RULES, STEPS, Pipeline, aggregate
 from aggregation.rule import Aggregate, Rule
 from aggregation.updates import Updates
@@ -18,13 +19,9 @@ __all__ = [
     "Aggregate",
     "AggregationError",
     "Diagnostics",
-    "GateVerdict",
-    "Losses",
     "Pipeline",
     "Rule",
-    "SourceLoss",
     "Updates",
     "aggregate",
     "diagnose",
-    "judge",
 ]

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from nodes.chain import Fetch, Missing, verify_chain, verify_release, verify_snapshot
+from aggregation.gate import Losses
+from nodes import rebase, receipts
+from nodes.chain import Missing, sum_of, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.probes import Probes, Trial
 from nodes.state import ZERO
-from nodes.texts import read_all
+from nodes.texts import read_all, read_texts
 from protocol import (
     LIMITS,
     Abstention,
@@ -31,10 +34,8 @@ from protocol import (
     Envelope,
     PublicKey,
     Refused,
-    Release,
     Task,
     Update,
-    VerdictKind,
     digest_of,
     encode_delta,
     open_envelope,
@@ -50,8 +51,8 @@ Blobs = Mapping[str, bytes]
 class Offer:
     """A delta ready to send: (d,) float32, and what stands behind it.
 
-    ``started`` is the parent's version it started from. An interior node also names the copy s of
-    its adapter that the delta leads to, and its own version at that time.
+    ``started`` is the parent's version it started from. A node with an adapter of its own also
+    names the copy s of it that the delta leads to, and its own version at that time.
     """
 
     delta: Vector
@@ -62,11 +63,29 @@ class Offer:
     version: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How far to follow a change above, and what was measured of the state that this leads to."""
+
+    share: float
+    trial: Trial | None = None
+    theta: Vector | None = None
+    losses: Losses | None = None
+
+    def remember(self) -> None:
+        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        if self.trial is not None:
+            self.trial.remember(self.theta, self.losses)
+
+
 class Child:
     """Answers the tasks of one parent."""
 
     def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
         self._node, self._config, self._engine = node, config, engine
+        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
+        self._probes = Probes(node, engine, config.gate.policy(), texts)
+        self._harmful: dict[Digest, str] = {}
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
         """Answer a task; returns the kind of answer and its parts.
@@ -74,9 +93,9 @@ class Child:
         Raises ``Refused`` when what the parent sent does not verify.
         """
         task = self._verified_task(blobs)
-        if missing := self._follow(task, blobs):
-            return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
         try:
+            if missing := self._follow(task, blobs):
+                return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
             offer = self._train(task) if self._node.home.is_device else self._gathered(task)
         except NodeError as error:
             waits = error.code == "not-enough-change"
@@ -155,58 +174,77 @@ class Child:
         )
         if isinstance(chain, Missing):
             return chain.digests
-        if missing := self._read_receipts(chain.links[-1].release, chain.links[-1].digest, fetch):
+        if missing := receipts.read(node, chain.links[-1], fetch):
             return (missing,)
-        node.install(chain)
+        change = rebase.change_of(node, chain)
+        judged = self._check_harm(task, change) if self._is_plain else self._judge(change)
+        rebase.install(node, chain, judged.share)
+        judged.remember()
         return ()
 
-    def _read_receipts(self, latest: Release, digest: Digest, fetch: Fetch) -> Digest | None:
-        """Learn from the parent's releases what became of the updates this node sent.
+    @property
+    def _is_plain(self) -> bool:
+        """A device that has no adapter of its own: it can refuse a chain, and nothing else."""
+        return self._node.home.is_device and self._node.state.adapter == ZERO
 
-        Walks back from the newest release to the last one seen, so that no verdict is skipped;
-        an update that was counted must not be offered again. Returns a release that is missing.
+    def _judge(self, change: rebase.Change) -> Judged:
+        """The largest share of a change above that this node's own probes tolerate."""
+        if not change.shares or not self._probes:
+            return Judged(0.0)
+        with self._probes.trial(counted=False) as trial:
+            for share in change.shares:
+                theta = sum_of([trial.effective, change.effect(share)])
+                losses = trial.measure(theta)
+                harm = trial.harm(losses)
+                log.info("follow", share=share, harm=[f"{r.code} {r.source}" for r in harm])
+                if not harm:
+                    return Judged(share, trial, theta, losses)
+        return Judged(0.0, trial)
+
+    def _check_harm(self, task: Task, change: rebase.Change) -> Judged:
+        """Keep the old chain if the new one harms this device's own probes.
+
+        Raises ``NodeError`` ``harmful-chain``. The first chain, and one by which an ancestor takes
+        something back, are followed whatever they do.
         """
-        node = self._node
-        with node.lock:
-            sent, seen = dict(node.state.sent), node.state.seen_parent_release
-        if not sent:
-            return None
-        counted: list[Digest] = []
-        settled: list[Digest] = []
-        release, at = latest, digest
-        while at != seen:
-            for verdict in release.verdicts:
-                if verdict.node == node.home.node and verdict.update in sent:
-                    taken = verdict.verdict == VerdictKind.ACCEPTED
-                    (counted if taken else settled).append(verdict.update)
-                    log.info("verdict", update=verdict.update, verdict=verdict.verdict)
-            if release.previous == ZERO:
-                break
-            at = release.previous
-            if at == seen:
-                break
-            envelope = fetch(at)
-            if envelope is None:
-                return at
-            release, _ = verify_release(envelope, self._parent, node.home.network)
-        entries = [("offer-counted", {"update": update}) for update in reversed(counted)]
-        node.record_all([*entries, ("receipts-read", {"upto": digest, "settled": settled})])
-        return None
+        if not self._probes or self._node.state.snapshot is None or change.undoes:
+            return Judged(1.0)
+        if task.snapshot not in self._harmful:
+            with self._probes.trial(counted=False) as trial:
+                theta = sum_of([trial.effective, change.above])
+                losses = trial.measure(theta)
+            if not (harm := trial.harm(losses)):
+                return Judged(1.0, trial, theta, losses)
+            self._harmful[task.snapshot] = harm[0].sentence
+        raise NodeError("harmful-chain", self._harmful[task.snapshot])
 
     # -- what goes to the parent
 
     def _train(self, task: Task) -> Offer:
-        """Train from the chain; once for each round, also when asked again after a crash."""
-        node, trained = self._node, self._node.state.trained
-        if trained and trained.round == task.round:
+        """Train; once for each round, also when asked again after a crash.
+
+        A plain device starts each round from the chain and sends what it learned on top. A personal
+        one goes on from its own adapter and sends all that its parent has not counted yet.
+        """
+        node, training = self._node, self._config.training
+        if not (node.state.trained and node.state.trained.round == task.round):
+            self._learn(task)
+        trained = node.state.trained
+        assert trained is not None  # noqa: S101  just now, or before
+        if training.mode == "plain":
             return Offer(node.vector(trained.delta), trained.started, trained.samples, 1)
+        with node.lock:
+            state = node.state
+            delta = node.vector(state.adapter) - node.vector(state.baseline)
+            return Offer(delta, task.version, trained.samples, 1, state.adapter, state.version)
+
+    def _learn(self, task: Task) -> None:
+        """Train for one round and record what came of it."""
+        node, training = self._node, self._config.training
         texts = read_all(self._config.data.train)
         if not texts:
             raise NodeError("no-data", "This device has no text to train on.")
-        training = self._config.training
-        learned = self._engine.train(
-            node.ancestors_total(), texts, training, seed=training.seed + task.round
-        )
+        learned = self._engine.train(node.effective(), texts, training, training.seed + task.round)
         samples = min(len(texts), training.steps * training.batch_size)
         body = {
             "round": task.round,
@@ -220,9 +258,11 @@ class Child:
             "tokens": learned.tokens,
             "seconds": learned.seconds,
         }
-        node.record("trained", body | {"measured": measured})
+        with node.lock:
+            if training.mode == "personal":
+                body["adapter"] = node.keep(node.vector(node.state.adapter) + learned.delta)
+            node.record("trained", body | {"measured": measured})
         log.info("trained", round=task.round, samples=samples, **measured)
-        return Offer(learned.delta, task.version, samples, 1)
 
     def _gathered(self, task: Task) -> Offer:
         """δ = s - b, if enough has changed since the baseline."""
@@ -270,6 +310,7 @@ class Child:
             payload_format=task.payload_format,
             samples=offer.samples,
             contributors=offer.contributors,
+            cumulative=offer.copy != ZERO,
             issued_ms=now,
             expires_ms=now + LIMITS.update_lifetime_s * 1000,
             key_epoch=home.certificate.key_epoch,

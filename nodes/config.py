@@ -6,6 +6,7 @@ half-right configuration. Paths are relative to the folder of the file.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,6 +14,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aggregation import AggregationError, Pipeline
+from aggregation.gate import Policy, ProbeKind, Reuse
 from aggregation.replay import SHARE, STRONG_SHARE, ShiftPolicy
 from nodes.documents import Budgets
 from nodes.errors import NodeError
@@ -51,6 +53,7 @@ class Rounds(_Section):
     resend_s: Seconds = 120
     pause_s: Seconds = 1
     poll_s: Seconds = 0.2
+    stand_ins: bool = True
     max_releases: int | None = Field(default=None, ge=1)
     payload_format: str = Field(default="int8", pattern="^(int8|float32)$")
 
@@ -80,6 +83,41 @@ class Rounds(_Section):
             retry_ms=round(self.retry_s * 1000),
             resend_ms=round(self.resend_s * 1000),
             pause_ms=round(self.pause_s * 1000),
+        )
+
+
+class Gate(_Section):
+    """What a candidate must show before it becomes a release; see docs/gate.md.
+
+    ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
+    ``tolerances`` are nats per token by which a source may become worse, in place of its kind's.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    size: int = Field(default=256, ge=1)
+    each: int = Field(default=64, ge=1)
+    retire_after: int = Field(default=8, ge=1)
+    reuse: Reuse = Reuse.WHEN_DRY
+    kinds: dict[str, ProbeKind] = {}
+    tolerances: dict[str, float] = {}
+
+    @field_validator("tolerances")
+    @classmethod
+    def _not_negative(cls, tolerances: dict[str, float]) -> dict[str, float]:
+        if any(not 0 <= value < math.inf for value in tolerances.values()):
+            raise ValueError("a tolerance is a number of nats, at least 0")
+        return tolerances
+
+    def policy(self) -> Policy:
+        """The same, as the gate reads it."""
+        return Policy(
+            alpha=self.alpha,
+            size=self.size,
+            each=self.each,
+            retire_after=self.retire_after,
+            reuse=self.reuse,
+            kinds=self.kinds,
+            sources=self.tolerances,
         )
 
 
@@ -140,8 +178,13 @@ class Replay(_Section):
 
 
 class Training(_Section):
-    """How a device trains in one round."""
+    """How a device trains in one round.
 
+    A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
+    ``personal`` one keeps an adapter, and follows the chain as far as its own probes tolerate.
+    """
+
+    mode: str = Field(default="plain", pattern="^(plain|personal)$")
     steps: int = Field(default=20, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
@@ -157,6 +200,7 @@ class NodeConfig(_Section):
     uplink: Uplink | None = None
     downlink: Downlink | None = None
     rounds: Rounds = Rounds()
+    gate: Gate = Gate()
     promotion: Promotion = Promotion()
     model: Model
     data: Data = Data()

@@ -27,6 +27,7 @@ from nodes.home import Home, open_home, write_file
 from nodes.logs import adopt, configure
 from nodes.memory import trim
 from nodes.node import Node
+from nodes.releases import start_root
 
 if TYPE_CHECKING:
     from nodes.child import Child
@@ -122,7 +123,7 @@ class Daemon:
 
     def _uplink(self) -> None:
         if self._config.uplink is None:
-            self._node.start_root()
+            start_root(self._node)
             return
         from nodes.child import Child
         from nodes.flower.apps import make_client_app

@@ -37,6 +37,7 @@ class Engine:
         self._home, self._config, self._stop = home, config, stop
         self._lock = threading.Lock()
         self._model: EffectiveModel | None = None
+        self._keepers = 0
         self._lease = Lease(config.lease, config.lease_slots) if config.lease else None
 
     def losses(
@@ -86,6 +87,18 @@ class Engine:
             return model.generate(prompt, max_new_tokens)
 
     @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it the model stays in memory between computations, once it is loaded."""
+        with self._lock:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keepers -= 1
+                self._let_go()
+
+    @contextmanager
     def _loaded(self) -> Iterator[EffectiveModel]:
         lease = self._lease.hold(self._stop) if self._lease else nullcontext()
         with self._lock, lease:
@@ -94,10 +107,13 @@ class Engine:
             try:
                 yield self._model
             finally:
-                if not self._config.keep_loaded:
-                    self._model = None
-                    gc.collect()
-                    trim()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        if self._model is not None and not self._keepers and not self._config.keep_loaded:
+            self._model = None
+            gc.collect()
+            trim()
 
     def _load(self) -> EffectiveModel:
         import torch

@@ -72,7 +72,7 @@ _COLUMNS = "seq, at_ms, kind, body, claim, previous, digest"
 
 
 class LedgerError(NodeError):
-    """``broken-ledger``, ``claimed-twice``, ``no-ledger`` or ``bad-body``."""
+    """``broken-ledger``, ``claimed-twice``, ``moved-on``, ``no-ledger`` or ``bad-body``."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +173,20 @@ class Ledger:
         return self.append_all([(kind, body)], claim)[0]
 
     def append_all(
-        self, entries: Sequence[tuple[str, Mapping[str, Any]]], claim: Claim | None = None
+        self,
+        entries: Sequence[tuple[str, Mapping[str, Any]]],
+        claim: Claim | None = None,
+        after: int | None = None,
     ) -> tuple[Event, ...]:
         """Append several events, all of them or none; the claim belongs to the first.
 
+        Args:
+            after: the number of the last event that the caller knows; nothing may have followed.
+
         Raises:
-            LedgerError: ``claimed-twice`` when the task was already answered, ``bad-body`` for
-                what JSON cannot hold (NaN among it). Nothing was written.
+            LedgerError: ``claimed-twice`` when the task was already answered, ``moved-on`` when
+                there are events after ``after``, ``bad-body`` for what JSON cannot hold (NaN among
+                it). Nothing was written.
             DatabaseError: ``disk-full`` and the like. Nothing was written.
         """
         texts = [(kind, canonical(dict(body))) for kind, body in entries]
@@ -192,6 +199,10 @@ class Ledger:
                     f"by {claim.node[:12]}….",
                 )
             head = self.head
+            if after is not None and head.seq != after:
+                raise LedgerError(
+                    "moved-on", f"The ledger has {head.seq} events, the writer knew of {after}."
+                )
             for kind, text in texts:
                 event = self._insert(head, kind, text, None if events else claim)
                 events.append(event)

@@ -8,19 +8,17 @@ memory, so that a crash anywhere leaves either the old state or the new one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from nodes.artefacts import ArtefactStore
-from nodes.chain import Chain, sum_of
+from nodes.chain import sum_of
 from nodes.clock import Clock
 from nodes.home import Home
-from nodes.ledger import Claim, Ledger
+from nodes.ledger import Claim, Ledger, LedgerError
 from nodes.state import ZERO, HeldRelease, NodeState
 from protocol import (
     LIMITS,
@@ -29,22 +27,17 @@ from protocol import (
     Digest,
     Envelope,
     NodeId,
-    ProbeLoss,
-    Release,
-    ReleaseKind,
     Scope,
     Snapshot,
-    Verdict,
-    chain_digest,
     decode_adapter,
     encode_adapter,
     open_envelope,
     seal,
 )
 
-log = structlog.get_logger()
-
 Vector = NDArray[np.float32]
+Entries = Sequence[tuple[str, Mapping[str, Any]]]
+"""Events to record together: each its kind and its body."""
 
 
 class Node:
@@ -77,13 +70,30 @@ class Node:
         """One durable step: append to the ledger, then change what is in memory."""
         self.record_all([(kind, body)], claim)
 
-    def record_all(
-        self, entries: Sequence[tuple[str, Mapping[str, Any]]], claim: Claim | None = None
-    ) -> None:
+    def record_all(self, entries: Entries, claim: Claim | None = None) -> None:
         """Several events in one transaction."""
         with self.lock:
             self.ledger.append_all(entries, claim=claim)
             self.catch_up()
+
+    def transact(self, build: Callable[[], Entries]) -> Entries:
+        """Record what ``build`` makes of the state as it is now; returns what was recorded.
+
+        Another process may append meanwhile (a command while the daemon runs); then the state is
+        read again and ``build`` called again, so that no two releases have one version.
+        """
+        with self.lock:
+            while True:
+                self.catch_up()
+                entries = build()
+                try:
+                    self.ledger.append_all(entries, after=self._read_upto)
+                except LedgerError as error:
+                    if error.code != "moved-on":
+                        raise
+                    continue
+                self.catch_up()
+                return entries
 
     def catch_up(self) -> None:
         """Apply what the ledger holds beyond what is in memory (another process may enrol)."""
@@ -131,145 +141,7 @@ class Node:
         with self.lock:
             return tuple(sorted(set(self.state.members) - self.state.revoked))
 
-    # -- down: chains, releases, snapshots
-
-    def install(self, chain: Chain) -> None:
-        """Install a verified chain. A node with an adapter re-bases neutrally (ρ = 0).
-
-        The node's effective model stays what it was: its adapter, its baseline and every copy it
-        sent move by minus the change of the sum above it (DESIGN section 4). Then a release that
-        binds the new ancestors follows, in the same transaction.
-        """
-        with self.lock:
-            first = self.state.snapshot is None
-            total = chain.total
-            body: dict[str, Any] = {
-                "snapshot": chain.digest,
-                "envelope": self.artefacts.put(chain.envelope),
-                "sequence": chain.snapshot.sequence,
-                "chain": [
-                    asdict(
-                        HeldRelease(
-                            str(link.release.scope),
-                            link.release.version,
-                            link.digest,
-                            self.artefacts.put(link.envelope),
-                            self.artefacts.put(link.adapter),
-                        )
-                    )
-                    for link in chain.links
-                ],
-            }
-            if self.home.is_device:
-                self.record("chain-installed", body)
-                return
-            ancestors = chain_digest([link.digest for link in chain.links])
-            if first:
-                release = self._released(self.vector(ZERO), ReleaseKind.INITIAL, ancestors)
-            elif [e["release"] for e in body["chain"]] == [
-                link.release for link in self.state.ancestors
-            ]:
-                self.record("chain-installed", body)  # nothing above changed but the signature
-                return
-            else:
-                change = total - self.ancestors_total()
-                adapter = self.vector(self.state.adapter) - change
-                body["adapter"] = self.keep(adapter)
-                body["baseline"] = self.keep(self.vector(self.state.baseline) - change)
-                body["copies"] = {
-                    update: self.keep(self.vector(sent.copy) - change)
-                    for update, sent in self.state.sent.items()
-                }
-                body["displacement"] = self.keep(change)
-                release = self._released(adapter, ReleaseKind.REBASE, ancestors)
-            self.record_all([("chain-installed", body), ("released", release)])
-            log.info(
-                "chain-installed", sequence=chain.snapshot.sequence, version=self.state.version
-            )
-
-    def start_root(self) -> None:
-        """At a root: publish the first, empty release if there is none."""
-        with self.lock:
-            if self.state.latest is None:
-                self.record(
-                    "released",
-                    self._released(self.vector(ZERO), ReleaseKind.INITIAL, chain_digest([])),
-                )
-
-    def publish_round(
-        self,
-        round_number: int,
-        displacement: Vector,
-        step: float,
-        verdicts: Sequence[Verdict],
-        losses: Sequence[ProbeLoss],
-    ) -> int:
-        """Release the node's adapter moved by ``displacement``; returns the new version.
-
-        The displacement is added to whatever the adapter is now: a neutral re-base may have moved
-        it since the candidate was measured, without changing the effective model.
-        """
-        with self.lock:
-            adapter = self.vector(self.state.adapter) + displacement
-            body = self._released(
-                adapter,
-                ReleaseKind.ROUND,
-                chain_digest([link.release for link in self.state.ancestors]),
-                round_number=round_number,
-                step=step,
-                verdicts=verdicts,
-                losses=losses,
-            )
-            self.record("released", body)
-            return self.state.version
-
-    def _released(
-        self,
-        adapter: Vector,
-        kind: ReleaseKind,
-        ancestors: Digest,
-        *,
-        round_number: int = 0,
-        step: float = 0.0,
-        verdicts: Sequence[Verdict] = (),
-        losses: Sequence[ProbeLoss] = (),
-    ) -> dict[str, Any]:
-        """Sign a release and store it; the body of its ledger event."""
-        data = encode_adapter(adapter)
-        release = Release(
-            network=self.home.network.network,
-            node=self.home.node,
-            scope=self.home.scope,
-            version=self.state.version + 1,
-            adapter=self.artefacts.put(data),
-            length=len(data),
-            dtype="float32",
-            ancestors=ancestors,
-            previous=self.state.latest.release if self.state.latest else ZERO,
-            kind=kind,
-            round=round_number,
-            step=step,
-            verdicts=tuple(verdicts),
-            losses=tuple(losses),
-            issued_ms=self.clock.now_ms(),
-        )
-        sealed = seal(release, self.home.key)
-        held = HeldRelease(
-            str(release.scope),
-            release.version,
-            sealed.digest,
-            self.artefacts.put(sealed.encode()),
-            release.adapter,
-        )
-        return {
-            "held": asdict(held),
-            "kind": kind.value,
-            "round": round_number,
-            "step": step,
-            "accepted": [v.node for v in verdicts if v.verdict == "accepted"],
-            "verdicts": [asdict(v) for v in verdicts],
-            "losses": [asdict(loss) for loss in losses],
-        }
+    # -- down: snapshots
 
     def snapshot(self) -> tuple[Snapshot, Envelope] | None:
         """This node's signed chain for its children; None before its first release.

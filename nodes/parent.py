@@ -245,6 +245,7 @@ class Parent:
                     update.mask_rank,
                     admitted.scale,
                     update.samples,
+                    update.cumulative,
                 )
             ),
         }
@@ -260,7 +261,7 @@ class Parent:
         opened = node.state.open_round
         seats = opened.seated if opened else {}
         f = self._machine.policy.tolerates(len(self._machine.members))
-        counted = self._settlement.settle(close.round, seats, f, self._refusals)
+        counted = self._settlement.settle(close.round, seats, f, self._refusals, close.absent)
         if counted:
             self._refusals.clear()
         versions = {child: node.state.counted[child] for child in counted}

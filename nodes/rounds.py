@@ -171,11 +171,15 @@ class Supersede:
 
 @dataclass(frozen=True)
 class CloseRound:
-    """The collection is over. Nothing more happens until ``RoundDone`` comes back."""
+    """The collection is over. Nothing more happens until ``RoundDone`` comes back.
+
+    ``absent`` are the children of whom nothing was heard; who abstained is not among them.
+    """
 
     round: int
     outcome: Outcome
     updates: Mapping[NodeId, Digest]
+    absent: tuple[NodeId, ...] = ()
 
 
 Action = OpenRound | Ask | Seat | Supersede | CloseRound
@@ -193,6 +197,7 @@ class _Chair:
     update: Digest | None = None
     answers: int | None = None  # the round that the update in this chair answered
     silent: bool = False  # abstained for good, or refused too often
+    heard: bool = False  # it abstained, for good or for a while
     refusals: int = 0
 
     @property
@@ -314,6 +319,7 @@ class RoundMachine:
     def _abstain(self, event: Abstained) -> None:
         if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
             return
+        chair.heard = True
         if event.retry_in_ms is not None:
             chair.ask_at_ms = event.now_ms + event.retry_in_ms
         else:
@@ -374,4 +380,5 @@ class RoundMachine:
         updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
         enough = self._weighty(current) >= self.policy.needed(len(current.chairs))
         outcome = Outcome.AGGREGATE if enough else Outcome.VOID
-        return CloseRound(current.number, outcome, updates)
+        absent = [c for c, chair in current.chairs.items() if not (chair.update or chair.heard)]
+        return CloseRound(current.number, outcome, updates, tuple(absent))

@@ -7,34 +7,50 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from aggregation import AggregationError, Updates, aggregate, diagnose, judge
+from aggregation import AggregationError, diagnose
+from aggregation.gate import Losses, judge
+from aggregation.gate import Verdict as GateVerdict
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
+from nodes.probes import Probes, Trial
+from nodes.releases import Made, publish
+from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
 from nodes.texts import read_texts
-from protocol import (
-    LIMITS,
-    NodeId,
-    PayloadFormat,
-    ProbeLoss,
-    Verdict,
-    VerdictKind,
-    decode_delta,
-)
+from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
-Seats = Mapping[NodeId, Seated]
+
+MOST_TRIALS = 3
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A step that the gate let pass."""
+
+    step: float
+    verdict: GateVerdict
+    remember: Callable[[], None]
+    """Call once it is released: a rollback forgets what was best since."""
+
+    @property
+    def losses(self) -> list[ProbeLoss]:
+        """For the release's manifest."""
+        return [
+            ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
+            for s in self.verdict.sources
+            if s.before is not None and s.after is not None  # as it is in all that pass
+        ]
 
 
 class Settlement:
@@ -47,34 +63,38 @@ class Settlement:
                 "A node with children needs text to measure candidates with: "
                 "name a file for each source under [data.probes] in node.toml.",
             )
-        self._node, self._rounds, self._engine = node, config.rounds, engine
-        self._probes = {source: read_texts(path) for source, path in config.data.probes.items()}
-        self._losses: dict[str, NDArray[np.float64]] | None = None
+        self._node, self._rounds = node, config.rounds
+        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
+        self._probes = Probes(node, engine, config.gate.policy(), texts)
 
-    def settle(self, number: int, seats: Seats, f: int, refusals: Sequence[Verdict]) -> Seats:
+    def settle(
+        self,
+        number: int,
+        seats: Seats,
+        f: int,
+        refusals: Sequence[Verdict],
+        absent: Collection[NodeId] = (),
+    ) -> Seats:
         """Release what the seated updates add up to, if the gate lets it.
 
-        Returns the seats that a release counted: none when nothing was released.
+        The last accepted updates of ``absent`` children stand in for them. Returns the seats that a
+        release counted: none when nothing was released.
         """
         quarantined = [c for c in seats if self._node.state.is_quarantined(c)]
         refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
         seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
-            vector, verdicts = self._aggregate(number, seats, f)
-            passed = self._gate(number, vector)
+            standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
+            vector, verdicts = self._aggregate(number, seats, standing, f)
+            passed = self._release(number, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
             if error.code == "stopped":
                 raise
             self.close(number, "failed", code=error.code, sentence=error.sentence)
             return {}
-        if passed is None:
+        if not passed:
             self.close(number, "refused-by-gate", updates=len(seats))
             return {}
-        step, losses = passed
-        version = self._node.publish_round(
-            number, step * vector, step, [*verdicts, *refusals], losses
-        )
-        log.info("released", version=version, round=number, step=step, updates=len(seats))
         accepted = {v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED}
         return {child: seat for child, seat in seats.items() if child in accepted}
 
@@ -83,24 +103,51 @@ class Settlement:
         self._node.record("round-closed", {"round": number, "outcome": outcome, **why})
         log.info("round-closed", round=number, outcome=outcome, **why)
 
-    def _aggregate(self, number: int, seats: Seats, f: int) -> tuple[Vector, list[Verdict]]:
+    def _release(self, number: int, vector: Vector, verdicts: Sequence[Verdict]) -> bool:
+        """Release what the gate lets pass; whether it let anything pass.
+
+        When the effective model changes meanwhile, by a re-base or by a person's rollback, what was
+        judged is not what would be released: it is judged again.
+        """
+        for _ in range(MOST_TRIALS):
+            moves = self._node.state.moves
+            passed = self._gate(number, vector)
+            if passed is None:
+                return False
+            made = Made(
+                kind=ReleaseKind.ROUND,
+                round=number,
+                step=passed.step,
+                verdicts=verdicts,
+                losses=passed.losses,
+            )
+            try:
+                version = publish(self._node, passed.step * vector, made, after=moves)
+            except NodeError as error:
+                if error.code != "moved-on":
+                    raise
+                log.info("judged-again", round=number)
+                continue
+            passed.remember()
+            log.info("released", version=version, round=number, step=passed.step)
+            return True
+        raise NodeError(
+            "moved-on", f"The effective model changed {MOST_TRIALS} times while it was judged."
+        )
+
+    def _aggregate(
+        self, number: int, seated: Seats, standing: Seats, f: int
+    ) -> tuple[Vector, list[Verdict]]:
         """The robust aggregate of what sits in the round, staleness applied to the vectors."""
-        node, layout = self._node, self._node.home.layout
-        rows, masks = [], []
-        mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
-        for seat in seats.values():
-            mask = mask_of[seat.mask_rank]
-            payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
-            row = np.zeros(layout.size, np.float32)
-            row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
-            rows.append(row)
-            masks.append(mask)
-        updates = Updates(rows, masks)
+        seats = {**seated, **standing}
+        node, pipeline = self._node, self._rounds.pipeline
         seed = secrets.randbits(63)  # for bucketing: nobody knew it when the updates were made
-        result = aggregate(self._rounds.pipeline, updates, f, seed)
+        updates, result = combine(node, seats, pipeline, f, seed)
         found = diagnose(updates, result, f)
         verdicts = [
-            _verdict(child, seat, float(weight), len(seats), bool(far))
+            _stood_in(child, seat, float(weight), len(seats))
+            if child in standing
+            else _verdict(child, seat, float(weight), len(seats), bool(far))
             for (child, seat), weight, far in zip(
                 seats.items(), result.weights, found.far(), strict=True
             )
@@ -116,6 +163,8 @@ class Settlement:
             "round": number,
             "f": f,
             "seed": seed,
+            "pipeline": list(pipeline),
+            "seats": told(seats),
             "applied": result.applied,
             "moved": result.moved,
             "updates": {
@@ -127,36 +176,44 @@ class Settlement:
         node.record("aggregated", body)
         return result.vector, verdicts
 
-    def _gate(
-        self, number: int, displacement: Vector
-    ) -> tuple[float, tuple[ProbeLoss, ...]] | None:
-        """The largest step that the probes allow, and the losses; None when none passes."""
-        node = self._node
-        effective = node.effective()
-        for step in self._rounds.steps:
-            candidate = sum_of([effective, step * displacement])
-            if self._losses is None:
-                self._losses, losses = self._engine.losses([effective, candidate], self._probes)
-            else:
-                # Nothing but a release changes the effective model, so what was measured stands.
-                (losses,) = self._engine.losses([candidate], self._probes)
-            verdict = judge(self._losses, losses)
-            sources = [asdict(source) for source in verdict.sources]
-            body = {
-                "round": number,
-                "step": step,
-                "accepted": verdict.accepted,
-                "worse": verdict.worse,
-                "before": verdict.before,
-                "after": verdict.after,
-                "sources": sources,
-            }
-            node.record("gate", body)
-            log.info("gate", **{k: v for k, v in body.items() if k != "sources"})
-            if verdict.accepted:
-                self._losses = losses
-                return step, tuple(ProbeLoss(**source) for source in sources)
+    def _gate(self, number: int, displacement: Vector) -> Passed | None:
+        """The largest step that the probes allow; None when none passes.
+
+        Every step that is tried is a test, and charged.
+        """
+        with self._probes.trial(counted=True) as trial:
+            for step in self._rounds.steps:
+                candidate = sum_of([trial.effective, step * displacement])
+                losses = trial.measure(candidate)
+                verdict = self._judge(number, step, trial, losses)
+                if verdict.accepted:
+                    return Passed(step, verdict, partial(trial.remember, candidate, losses))
+                if not _smaller_may_pass(verdict):
+                    break
+            trial.remember()
         return None
+
+    def _judge(self, number: int, step: float, trial: Trial, losses: Losses) -> GateVerdict:
+        """Judge one candidate, and charge the test to the node's budget."""
+        policy, budget = self._probes.policy, self._node.state.budget
+        verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
+        self._node.record("gate", {"round": number, "step": step, **verdict.to_json()})
+        log.info(
+            "gate",
+            round=number,
+            step=step,
+            accepted=verdict.accepted,
+            reasons=[reason.code for reason in verdict.reasons],
+            before=verdict.before,
+            after=verdict.after,
+        )
+        return verdict
+
+
+def _smaller_may_pass(verdict: GateVerdict) -> bool:
+    """Whether a smaller step could: one that gains too little to show gains less still."""
+    harmed = any(reason.code != "no-gain-shown" for reason in verdict.reasons)
+    return harmed or (verdict.before or 0.0) <= (verdict.after or 0.0)
 
 
 def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) -> Verdict:
@@ -174,6 +231,16 @@ def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) 
         update=seat.update,
         verdict=VerdictKind.OUTVOTED if outvoted else VerdictKind.ACCEPTED,
         code=code,
+        share=min(weight / seats, 1.0),
+    )
+
+
+def _stood_in(child: NodeId, seat: Seated, weight: float, seats: int) -> Verdict:
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.STAND_IN,
+        code="",
         share=min(weight / seats, 1.0),
     )
 

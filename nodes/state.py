@@ -7,9 +7,10 @@ left it. Vectors are named by the digest of their artefact; the empty digest is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregation.gate import Budget
 from protocol import Digest, NodeId
 
 ZERO = Digest("")
@@ -27,6 +28,47 @@ class HeldRelease:
     release: Digest
     envelope: Digest
     adapter: Digest
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release of this node's own: what made it, and how the adapter moved (its digest)."""
+
+    held: HeldRelease
+    kind: str
+    moved: Digest
+    moment: int
+
+
+@dataclass(frozen=True)
+class Install:
+    """A change of the chain above, until it is undone.
+
+    ``brought`` has for each scope above the versions (after, until] that came in; ``effect`` is
+    the digest of how the effective model of a node with an adapter changed.
+    """
+
+    brought: Mapping[str, tuple[int, int]]
+    effect: Digest
+    moment: int
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """That ``version`` took a child out of earlier ones; how each changed, by its digest."""
+
+    child: NodeId
+    version: int
+    moved: Mapping[int, Digest]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An offer δ of this node's, by its digest, and the parent's version that counted it."""
+
+    update: Digest
+    version: int
+    delta: Digest
 
 
 @dataclass(frozen=True)
@@ -57,6 +99,16 @@ class Seated:
     mask_rank: int
     scale: float
     samples: int
+    cumulative: bool
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A child's last accepted update, and in how many rounds it has stood in for the child."""
+
+    seat: Seated
+    version: int
+    stood: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +129,9 @@ class NodeState:
     adapter: Digest = ZERO
     baseline: Digest = ZERO
     releases: dict[Digest, HeldRelease] = field(default_factory=dict)
+    published: dict[int, Published] = field(default_factory=dict)
+    undone: list[tuple[int, int]] = field(default_factory=list)  # own versions (after, until]
+    moves: int = 0  # changes of the effective model other than by rounds
     latest: HeldRelease | None = None
     sequence: int = 0
     # The chain above, as installed.
@@ -84,9 +139,12 @@ class NodeState:
     snapshot_envelope: Digest | None = None
     snapshot_sequence: int = 0
     ancestors: tuple[HeldRelease, ...] = ()
+    installs: list[Install] = field(default_factory=list)
     # Upwards: what was sent and not yet counted; who contributed since the baseline.
     sent: dict[Digest, Sent] = field(default_factory=dict)
     contributions: list[tuple[int, NodeId]] = field(default_factory=list)
+    counted_offers: list[Counted] = field(default_factory=list)
+    fresh_counts: list[Digest] = field(default_factory=list)  # counted since the last install
     baseline_ms: int = 0
     trained: Trained | None = None
     seen_parent_release: Digest | None = None
@@ -97,7 +155,19 @@ class NodeState:
     members: dict[NodeId, Digest] = field(default_factory=dict)
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
+    withdrawn: list[Withdrawn] = field(default_factory=list)
+    stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
+    # What the gate has used, and the best state for each source of probes.
+    gate_tests: int = 0
+    probe_uses: dict[str, dict[str, int]] = field(default_factory=dict)
+    best_held: dict[str, list[tuple[int, Digest]]] = field(default_factory=dict)
+    moment: int = 0  # orders changes of what the node holds
+
+    @property
+    def budget(self) -> Budget:
+        """What the gate has used. A promotion is a release: a crash may come before it."""
+        return Budget(self.gate_tests, len(self.round_releases))
 
     def contributors(self) -> int:
         """Distinct children whose updates were released since the baseline."""
@@ -109,6 +179,10 @@ class NodeState:
         They are still received and recorded. Enrolling the child again is a person's pardon.
         """
         return self.offences.get(child, 0) >= OFFENCES
+
+    def is_undone(self, version: int) -> bool:
+        """Whether a rollback has taken back this version of the node's own."""
+        return any(after < version <= until for after, until in self.undone)
 
     def age_of(self, started: int) -> int:
         """How many releases made by rounds came after version ``started``.
@@ -140,18 +214,52 @@ class NodeState:
         self.snapshot_sequence = body["sequence"]
         self.ancestors = tuple(HeldRelease(**entry) for entry in body["chain"])
         self.seen_parent_release = self.ancestors[-1].release
-        if "adapter" in body:  # displaced by the re-base, all three alike
-            self.adapter, self.baseline = body["adapter"], body["baseline"]
-            self.sent = {
-                update: Sent(body["copies"].get(update, sent.copy), sent.version)
-                for update, sent in self.sent.items()
-            }
+        if "brought" in body:
+            self._followed(body)
         self.baseline_ms = self.baseline_ms or at_ms
+
+    def _followed(self, body: Mapping[str, Any]) -> None:
+        """The chain above changed, and a node's own adapter moved with it."""
+        effect = body.get("effect", ZERO)
+        gone, undone = body["undone"]["installs"], body["undone"]["offers"]
+        taken_back = [self.installs[i] for i in gone]
+        self.installs = [x for i, x in enumerate(self.installs) if i not in gone]
+        self.counted_offers = [x for i, x in enumerate(self.counted_offers) if i not in undone]
+        if taken_back:
+            self._forget_best(min(install.moment for install in taken_back))
+        brought = {scope: (after, until) for scope, (after, until) in body["brought"].items()}
+        self.moment += 1
+        self.installs.append(Install(brought, effect, self.moment))
+        self.moves += any(x != ZERO for x in (effect, *(i.effect for i in taken_back)))
+        if "adapter" in body:  # the baseline and every sent copy moved alike
+            self.adapter = body["adapter"]
+            self._displace(body["baseline"], body["copies"])
+            self.fresh_counts = []
+
+    def _forget_best(self, moment: int) -> None:
+        """What was best since then was held by what is undone now."""
+        for source, held in self.best_held.items():
+            self.best_held[source] = [(at, digest) for at, digest in held if at < moment]
+
+    @property
+    def best(self) -> dict[str, Digest]:
+        """For each source of probes the best state that this node ever held, and that stands."""
+        return {source: held[-1][1] for source, held in self.best_held.items() if held}
+
+    def _displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
+        self.baseline = baseline
+        self.sent = {
+            update: Sent(copies.get(update, sent.copy), sent.version)
+            for update, sent in self.sent.items()
+        }
 
     def _on_released(self, body: Mapping[str, Any], at_ms: int) -> None:
         held = HeldRelease(**body["held"])
         self.version, self.adapter, self.latest = held.version, held.adapter, held
         self.releases[held.release] = held
+        self.moment += 1
+        self.published[held.version] = Published(held, body["kind"], body["moved"], self.moment)
+        self.undone = [(after, until) for after, until in body["undone"]]
         self.sequence += 1
         self.baseline_ms = self.baseline_ms or at_ms
         if body["kind"] == "round":
@@ -159,15 +267,45 @@ class NodeState:
             for child in body["accepted"]:
                 self.counted[child] = held.version
                 self.contributions.append((held.version, child))
+            self._remember(body, held.version)
             for verdict in body["verdicts"]:
                 if verdict["code"] == "outvoted":
                     self._offended(verdict["node"])
             self.open_round = None
+        if body["kind"] in ("rollback", "withdrawal"):
+            self.moves += 1
+            self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]
+            if body["kind"] == "rollback":
+                self._forget_best(self.published[self.undone[-1][0] + 1].moment)
+            self.stand_ins = {
+                c: s for c, s in self.stand_ins.items() if not self.is_undone(s.version)
+            }
+
+    def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
+        moved = {int(version): digest for version, digest in body["moved"].items()}
+        self.withdrawn.append(Withdrawn(body["child"], body["version"], moved))
+        self._forget_best(self.published[min(moved)].moment)
+        self.stand_ins.pop(body["child"], None)
+
+    def _remember(self, body: Mapping[str, Any], version: int) -> None:
+        """Who can be stood in for: what is counted once, as a whole, is not repeated."""
+        seated = self.open_round.seated if self.open_round else {}
+        for child in body["accepted"]:
+            self.stand_ins.pop(child, None)
+            if child in seated and not seated[child].cumulative:
+                self.stand_ins[child] = StandIn(seated[child], version)
+        for verdict in body["verdicts"]:
+            held = self.stand_ins.get(verdict["node"])
+            if verdict["verdict"] == "stand-in" and held:
+                self.stand_ins[verdict["node"]] = replace(held, stood=held.stood + 1)
 
     # -- upwards
 
     def _on_trained(self, body: Mapping[str, Any], _: int) -> None:
         self.trained = Trained(body["round"], body["delta"], body["started"], body["samples"])
+        if "adapter" in body:  # of a personal device
+            self.adapter = body["adapter"]
+            self.version += 1
 
     def _on_update_sent(self, body: Mapping[str, Any], _: int) -> None:
         self.sent[body["update"]] = Sent(body["copy"], body["version"])
@@ -175,12 +313,22 @@ class NodeState:
     def _on_offer_counted(self, body: Mapping[str, Any], at_ms: int) -> None:
         sent = self.sent.pop(body["update"])
         self.baseline, self.baseline_ms = sent.copy, at_ms
+        self.counted_offers.append(Counted(body["update"], body["version"], body["delta"]))
+        self.fresh_counts.append(body["delta"])
         self.contributions = [c for c in self.contributions if c[0] > sent.version]
+
+    def _on_offer_settled(self, body: Mapping[str, Any], _: int) -> None:
+        self.sent.pop(body["update"], None)
+
+    def _on_offer_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
+        (gone,) = (c for c in self.counted_offers if c.update == body["update"])
+        self.counted_offers.remove(gone)
+        if gone.delta in self.fresh_counts:
+            self.fresh_counts.remove(gone.delta)
+        self._displace(body["baseline"], body["copies"])
 
     def _on_receipts_read(self, body: Mapping[str, Any], _: int) -> None:
         self.seen_parent_release = body["upto"]
-        for update in body["settled"]:
-            self.sent.pop(update, None)
 
     # -- rounds
 
@@ -199,6 +347,20 @@ class NodeState:
 
     def _offended(self, child: NodeId) -> None:
         self.offences[child] = self.offences.get(child, 0) + 1
+
+    def _on_gate(self, _: Mapping[str, Any], __: int) -> None:
+        self.gate_tests += 1
+
+    def _on_probes_used(self, body: Mapping[str, Any], _: int) -> None:
+        for source, names in body["probes"].items():
+            uses = self.probe_uses.setdefault(source, {})
+            for name in names:
+                uses[name] = uses.get(name, 0) + 1
+
+    def _on_best_held(self, body: Mapping[str, Any], _: int) -> None:
+        self.moment += 1
+        for source, digest in body["best"].items():
+            self.best_held.setdefault(source, []).append((self.moment, digest))
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None

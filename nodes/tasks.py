@@ -17,6 +17,9 @@ from nodes.rounds import Ask
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
 
 # A child that keeps asking for what it was already sent is not served for ever.
+MAX_BEFORE = 64
+"""Earlier releases that are enclosed with one that a child lacks."""
+
 MAX_REPEATS = 3
 
 
@@ -62,9 +65,20 @@ class TaskDesk:
     def wanted(self, child: NodeId, number: int, missing: Sequence[Digest]) -> bool:
         """The child lacks these; returns whether it is worth asking it again in this round."""
         repeats = self._repeats[number, child] = self._repeats.get((number, child), 0) + 1
-        self._wanted[child] = tuple(missing[: 2 * LIMITS.max_chain])
+        wanted = missing[: 2 * LIMITS.max_chain]
+        self._wanted[child] = (*wanted, *self._before(wanted))
         self._delivered.pop(child, None)
         return repeats <= MAX_REPEATS
+
+    def _before(self, wanted: Sequence[Digest]) -> list[Digest]:
+        """This node's releases before those wanted: who reads back to the last it saw needs them.
+
+        Only releases, which are small; a child that lacks more asks again.
+        """
+        state = self._node.state
+        versions = [state.releases[d].version for d in wanted if d in state.releases]
+        earlier = {v for last in versions for v in range(max(1, last - MAX_BEFORE), last)}
+        return [state.published[version].held.release for version in sorted(earlier)]
 
     def issue(self, ask: Ask) -> Request:
         """Sign a task and enclose what the child is not known to hold."""

@@ -36,6 +36,7 @@ class ReleaseKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RELEASE_KIND_ROUND: _ClassVar[ReleaseKind]
     RELEASE_KIND_REBASE: _ClassVar[ReleaseKind]
     RELEASE_KIND_ROLLBACK: _ClassVar[ReleaseKind]
+    RELEASE_KIND_WITHDRAWAL: _ClassVar[ReleaseKind]
 ROLE_UNSPECIFIED: Role
 ROLE_DEVICE: Role
 ROLE_INTERIOR: Role
@@ -53,6 +54,7 @@ RELEASE_KIND_INITIAL: ReleaseKind
 RELEASE_KIND_ROUND: ReleaseKind
 RELEASE_KIND_REBASE: ReleaseKind
 RELEASE_KIND_ROLLBACK: ReleaseKind
+RELEASE_KIND_WITHDRAWAL: ReleaseKind
 
 class Envelope(_message.Message):
     __slots__ = ("payload", "payload_type", "signatures")
@@ -171,7 +173,7 @@ class Task(_message.Message):
     def __init__(self, network: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., child: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., snapshot: _Optional[bytes] = ..., version: _Optional[int] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "base", "basis", "tokenizer", "layout", "mask_rank", "version", "payload", "length", "payload_format", "samples", "contributors", "issued_ms", "expires_ms", "key_epoch")
+    __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "base", "basis", "tokenizer", "layout", "mask_rank", "version", "payload", "length", "payload_format", "samples", "contributors", "issued_ms", "expires_ms", "key_epoch", "cumulative")
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +196,7 @@ class Update(_message.Message):
     ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
     KEY_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CUMULATIVE_FIELD_NUMBER: _ClassVar[int]
     network: bytes
     node: bytes
     parent: bytes
@@ -216,7 +219,8 @@ class Update(_message.Message):
     issued_ms: int
     expires_ms: int
     key_epoch: int
-    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., version: _Optional[int] = ..., payload: _Optional[bytes] = ..., length: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ..., samples: _Optional[int] = ..., contributors: _Optional[int] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., key_epoch: _Optional[int] = ...) -> None: ...
+    cumulative: bool
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., version: _Optional[int] = ..., payload: _Optional[bytes] = ..., length: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ..., samples: _Optional[int] = ..., contributors: _Optional[int] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., key_epoch: _Optional[int] = ..., cumulative: _Optional[bool] = ...) -> None: ...
 
 class Abstention(_message.Message):
     __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "reason", "retry", "missing", "issued_ms")
@@ -272,8 +276,16 @@ class ProbeLoss(_message.Message):
     count: int
     def __init__(self, source: _Optional[str] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
 
+class Span(_message.Message):
+    __slots__ = ("after", "until")
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    until: int
+    def __init__(self, after: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
+
 class Release(_message.Message):
-    __slots__ = ("network", "node", "scope", "version", "adapter", "length", "dtype", "ancestors", "previous", "kind", "round", "step", "verdicts", "losses", "issued_ms")
+    __slots__ = ("network", "node", "scope", "version", "adapter", "length", "dtype", "ancestors", "previous", "kind", "round", "step", "verdicts", "losses", "issued_ms", "undone", "rehearsal")
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
@@ -289,6 +301,8 @@ class Release(_message.Message):
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_FIELD_NUMBER: _ClassVar[int]
+    REHEARSAL_FIELD_NUMBER: _ClassVar[int]
     network: bytes
     node: bytes
     scope: str
@@ -304,7 +318,9 @@ class Release(_message.Message):
     verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
     losses: _containers.RepeatedCompositeFieldContainer[ProbeLoss]
     issued_ms: int
-    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., scope: _Optional[str] = ..., version: _Optional[int] = ..., adapter: _Optional[bytes] = ..., length: _Optional[int] = ..., dtype: _Optional[str] = ..., ancestors: _Optional[bytes] = ..., previous: _Optional[bytes] = ..., kind: _Optional[_Union[ReleaseKind, str]] = ..., round: _Optional[int] = ..., step: _Optional[float] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[ProbeLoss, _Mapping]]] = ..., issued_ms: _Optional[int] = ...) -> None: ...
+    undone: _containers.RepeatedCompositeFieldContainer[Span]
+    rehearsal: bytes
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., scope: _Optional[str] = ..., version: _Optional[int] = ..., adapter: _Optional[bytes] = ..., length: _Optional[int] = ..., dtype: _Optional[str] = ..., ancestors: _Optional[bytes] = ..., previous: _Optional[bytes] = ..., kind: _Optional[_Union[ReleaseKind, str]] = ..., round: _Optional[int] = ..., step: _Optional[float] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[ProbeLoss, _Mapping]]] = ..., issued_ms: _Optional[int] = ..., undone: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., rehearsal: _Optional[bytes] = ...) -> None: ...
 
 class ChainEntry(_message.Message):
     __slots__ = ("scope", "node", "version", "release", "adapter", "length")

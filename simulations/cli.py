@@ -175,6 +175,60 @@ def capture(
             honest.print_table(alarms)
 
 
+@bench.command("refusal")
+def refusal(
+    base: BaseOption = None,
+    out: Annotated[
+        Path, typer.Option(help="Adapter and report; what is already trained is used again.")
+    ] = Path("runs/refusal"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    attacks: Annotated[
+        bool, typer.Option(help="Also train attackers and ask the probes about them.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Teach the base to decline harmful requests, and measure who takes that away.
+
+    The adapter takes about six minutes on two cores, everything about twenty.
+
+    Example: banyan bench refusal --no-attacks
+    """
+    from dataclasses import replace
+
+    from simulations.bench import refusal as bench_refusal
+    from simulations.datasets.smollm2 import smollm2_base
+    from simulations.refusal import Settings
+
+    with one_sentence():
+        settings = replace(Settings(), seed=seed, **({"steps": steps} if steps else {}))
+        result = bench_refusal.run(
+            base or smollm2_base(CACHE), out, settings, attacks=attacks, say=errors.print
+        )
+        print_json(result) if json else bench_refusal.print_table(result)
+
+
+@bench.command("gate")
+def gate(
+    histories: Annotated[
+        int, typer.Option(min=5, help="Histories of 200 gates; the rest goes with it.")
+    ] = 500,
+    seed: Annotated[int, typer.Option(help="Everything follows from it.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Measure what the gate lets through: false promotions, power, adaptive candidates.
+
+    Takes about two minutes.
+
+    Example: banyan bench gate --histories 100
+    """
+    from simulations.bench import gate as trial
+
+    with one_sentence():
+        result = trial.run(histories, seed)
+        print_json(result) if json else trial.print_table(result)
+
+
 def main() -> None:
     """Entry point."""
     app()

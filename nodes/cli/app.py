@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import ask, network, node
+from nodes.cli import ask, network, node, past
 
 app = typer.Typer(
     name="banyan",
@@ -15,5 +15,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(network.app, name="network")
+past.add_to(node.app)
 app.add_typer(node.app, name="node")
 app.command("ask")(ask.ask)

@@ -29,6 +29,7 @@ from nodes.flower.messages import pack, unpack
 from nodes.home import open_home
 from nodes.node import Node
 from nodes.parent import Parent
+from nodes.releases import start_root
 from protocol import Certificate, Envelope, NodeId, ProtocolError, PublicKey, open_envelope
 
 log = structlog.get_logger()
@@ -72,7 +73,7 @@ def hello(message: Message, context: Context) -> Message:
 def main(grid: Grid, context: Context) -> None:
     """Run the parent's rounds until it has made ``[rounds] max_releases`` releases."""
     node, config, engine = _open(context.run_config)
-    node.start_root()
+    start_root(node)
     directory = _Directory(grid, node)
     serve(
         grid,

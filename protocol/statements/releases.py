@@ -49,6 +49,7 @@ class ReleaseKind(StrEnum):
     ROUND = "round"
     REBASE = "rebase"
     ROLLBACK = "rollback"
+    WITHDRAWAL = "withdrawal"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +81,31 @@ class ProbeLoss(Part):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Span(Part):
+    """The versions above ``after`` up to ``until``."""
+
+    MESSAGE = banyan_pb2.Span
+
+    after: Ordinal
+    until: Ordinal
+
+    def _contradiction(self) -> str:
+        return "" if self.after < self.until else "it holds no version"
+
+    def __contains__(self, version: int) -> bool:
+        return self.after < version <= self.until
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Release(Statement):
     """A new version of a scope's adapter, signed by the node that owns the scope.
 
     ``adapter`` and ``length`` are the digest and the size in bytes of the encoded adapter.
     ``ancestors`` is the ``chain_digest`` of the releases above on which it was based, ``previous``
     the release before it (empty for the first). ``step`` is η, 0 when no round made the release.
+    ``undone`` lists the versions that rollbacks have taken back up to this one, so that whoever
+    missed a rollback learns of it from any later release. ``rehearsal`` is the digest of the part
+    of the change that the node learned from its own replay buffer, empty if there is none.
     """
 
     PAYLOAD_TYPE = payload_type("release")
@@ -106,10 +126,15 @@ class Release(Statement):
     verdicts: Annotated[tuple[Verdict, ...], Many(Nested(Verdict), 0, LIMITS.max_verdicts)]
     losses: Annotated[tuple[ProbeLoss, ...], Many(Nested(ProbeLoss), 0, LIMITS.max_probe_sources)]
     issued_ms: Milliseconds
+    undone: Annotated[tuple[Span, ...], Many(Nested(Span), 0, LIMITS.max_undone)]
+    rehearsal: DigestOrNone
 
     def _contradiction(self) -> str:
         if (self.version == 1) != (self.previous == ""):
             return "the first version, and only that one, has no release before it"
+        edges = [edge for span in self.undone for edge in (span.after, span.until)]
+        if edges != sorted(set(edges)) or (edges and edges[-1] >= self.version):
+            return "the spans that it undoes are not apart, in order and before it"
         return ""
 
 

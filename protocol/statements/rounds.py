@@ -82,6 +82,8 @@ class Update(Statement):
     ``version`` is the parent's version that the delta started from. ``payload`` and ``length`` are
     the digest and the size in bytes of the encoded delta, which travels beside the envelope.
     ``samples`` and ``contributors`` are what the child says; nothing is weighted by them.
+    ``cumulative`` says that the delta is all the child has gathered since its baseline, and so
+    must be counted once; otherwise it was learned from the parent's version alone.
     """
 
     PAYLOAD_TYPE = payload_type("update")
@@ -109,6 +111,7 @@ class Update(Statement):
     issued_ms: Milliseconds
     expires_ms: Milliseconds
     key_epoch: SmallOrdinal
+    cumulative: Flagged
 
     def _contradiction(self) -> str:
         if self.expires_ms < self.issued_ms:

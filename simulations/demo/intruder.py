@@ -103,6 +103,7 @@ def forge(task: Task, victim: Home, payload: bytes) -> bytes:
         payload_format=task.payload_format,
         samples=10**9,
         contributors=1,
+        cumulative=False,
         issued_ms=now,
         expires_ms=now + 60_000,
         key_epoch=1,

@@ -54,10 +54,10 @@ class Settings:
 FULL = Settings(
     rank=16,
     targets=("q_proj", "v_proj"),
-    releases=3,
-    probes=20,
+    releases=2,
+    probes=30,
     held=48,
-    training={"steps": 6, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
+    training={"steps": 9, "batch_size": 4, "learning_rate": 6e-3, "max_tokens": 64},
     rounds={"deadline_s": 240, "resend_s": 240, "grace": 0.25, "retry_s": 5, "poll_s": 0.5},
     poll_s=1.0,
     limit_s=1500,
@@ -65,10 +65,10 @@ FULL = Settings(
 QUICK = Settings(
     rank=8,
     targets=("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
-    releases=3,
-    probes=16,
+    releases=2,
+    probes=30,
     held=48,
-    training={"steps": 20, "batch_size": 8, "learning_rate": 2e-2, "max_tokens": 96},
+    training={"steps": 30, "batch_size": 8, "learning_rate": 2e-2, "max_tokens": 96},
     rounds={"deadline_s": 60, "resend_s": 45, "grace": 0.5, "retry_s": 2, "poll_s": 0.2},
     poll_s=0.5,
     limit_s=300,
@@ -77,6 +77,10 @@ QUICK = Settings(
 ENGLISH = {"cardiology": "cardiovascular", "neurology": "nervous", "respiratory": "respiratory"}
 """The English sub-domains and the organ system of each."""
 SPANISH = "es-circulatory"
+ALPHA = 0.1
+"""Of all promotions so many may be false: twice the usual share, for probes are few here."""
+DEEPEST = 2
+"""Times as many probes where devices train: later gains are small, and must be shown."""
 
 
 def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[NodePlan]:
@@ -98,7 +102,7 @@ def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[Node
     ]
     for name, system in ENGLISH.items():
         scope = health.child(name)
-        nodes.append(_interior(scope, take.probes({system: (system,)})))
+        nodes.append(_interior(scope, take.probes({system: (system,)}, DEEPEST)))
         devices = 3 if name == "cardiology" else 2
         texts = take.train(system, devices + (name == "cardiology"))
         nodes += [_device(scope, i + 1, texts[i]) for i in range(devices)]
@@ -106,7 +110,7 @@ def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[Node
             fourth = texts[devices] if attack else ()
             nodes.append(_device(scope, devices + 1, fourth, malicious=attack))
     scope = salud.child("cardiology")
-    nodes.append(_interior(scope, take.probes({SPANISH: (SPANISH,)})))
+    nodes.append(_interior(scope, take.probes({SPANISH: (SPANISH,)}, DEEPEST)))
     nodes += [_device(scope, i + 1, texts) for i, texts in enumerate(take.train(SPANISH, 2))]
     return nodes
 
@@ -127,13 +131,15 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}
     rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}
+    times = DEEPEST if plan.scope.tier == 3 else 1
+    gate = {"alpha": ALPHA, "size": settings.probes * times, "each": settings.probes // 3}
     if plan.scope.tier == 3:
         rounds["max_releases"] = settings.releases
     else:
         rounds["grace"] = 0.0
     if attack_expected and str(plan.scope) == "/en/healthcare/cardiology":
         rounds["f"] = 1
-    return {"rounds": rounds}
+    return {"rounds": rounds, "gate": gate}
 
 
 @dataclass
@@ -144,15 +150,17 @@ class _Dealer:
     count: int
     dealt: dict[str, int] = field(default_factory=dict)
 
-    def probes(self, sources: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-        """For each named source ``count`` probes, shared evenly between its organ systems."""
+    def probes(
+        self, sources: Mapping[str, tuple[str, ...]], times: int = 1
+    ) -> dict[str, list[str]]:
+        """For each source ``times`` the usual count, shared evenly between its organ systems."""
         return {
-            name: [text for system in systems for text in self._next(system, len(systems))]
+            name: [text for system in systems for text in self._next(system, times / len(systems))]
             for name, systems in sources.items()
         }
 
-    def _next(self, system: str, shares: int) -> list[str]:
-        start, wanted = self.dealt.get(system, 0), self.count // shares
+    def _next(self, system: str, part: float) -> list[str]:
+        start, wanted = self.dealt.get(system, 0), int(self.count * part)
         texts = self.corpus[system]["probes"][start : start + wanted]
         if len(texts) < wanted:
             raise ValueError(f"{system} has too few probes for the plan")

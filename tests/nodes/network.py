@@ -21,10 +21,12 @@ from nodes.parent import Parent
 from nodes.tasks import Request
 from nodes.texts import write_texts
 from protocol import NodeId, Role, Scope
-from tests.nodes.conftest import TEXTS
+from tests.nodes.conftest import PROBES, TEXTS
 
 ROUNDS: dict[str, Any] = {"deadline_s": 60, "pause_s": 0, "poll_s": 0.05, "retry_s": 0, "grace": 0}
-TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 0.02, "max_tokens": 32}
+LENIENT: dict[str, Any] = {"alpha": 0.99}
+"""A gate that lets small gains pass: most tests are about what comes before it."""
+TRAINING: dict[str, Any] = {"steps": 4, "batch_size": 4, "learning_rate": 0.05, "max_tokens": 32}
 
 
 @dataclass
@@ -65,8 +67,12 @@ def peer(folder: Path) -> Peer:
 def make_root(folder: Path, base: Path, rounds: Mapping[str, Any] = ROUNDS, port: int = 0) -> Path:
     """A root with probes."""
     home = init_network(folder, "test", coordinates_of(base, rank=4), SystemClock())
-    write_texts(folder / "probes.jsonl", TEXTS)
-    settings = {"rounds": dict(rounds), "data": {"probes": {"all": "probes.jsonl"}}}
+    write_texts(folder / "probes.jsonl", PROBES)
+    settings = {
+        "rounds": dict(rounds),
+        "gate": LENIENT,
+        "data": {"probes": {"all": "probes.jsonl"}},
+    }
     write_config(home, base=base, port=port, settings=settings)
     return folder
 
@@ -81,6 +87,9 @@ def add_child(
     address: str = "127.0.0.1:1",
     rank: int | None = None,
     texts: list[str] | None = None,
+    rounds: Mapping[str, Any] = ROUNDS,
+    mode: str = "plain",
+    probed: bool = False,
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
@@ -93,10 +102,18 @@ def add_child(
     settings: dict[str, Any] = {}
     if role is Role.DEVICE:
         write_texts(folder / "train.jsonl", TEXTS if texts is None else texts)
-        settings = {"data": {"train": ["train.jsonl"]}, "training": dict(TRAINING)}
+        data: dict[str, Any] = {"train": ["train.jsonl"]}
+        if probed:
+            write_texts(folder / "probes.jsonl", PROBES)
+            data["probes"] = {"all": "probes.jsonl"}
+        settings = {"data": data, "training": TRAINING | {"mode": mode}}
     else:
-        write_texts(folder / "probes.jsonl", TEXTS)
-        settings = {"data": {"probes": {"all": "probes.jsonl"}}, "rounds": dict(ROUNDS)}
+        write_texts(folder / "probes.jsonl", PROBES)
+        settings = {
+            "data": {"probes": {"all": "probes.jsonl"}},
+            "gate": LENIENT,
+            "rounds": dict(rounds),
+        }
     write_config(home, base=base, uplink=address, settings=settings)
     return folder
 

@@ -89,7 +89,7 @@ def test_at_the_deadline_what_is_there_is_taken() -> None:
     m.handle(Tick(0))
     m.handle(update(A, 1, 5))
     assert only(m.handle(Tick(1000)), CloseRound) == [
-        CloseRound(1, Outcome.AGGREGATE, {A: Digest("a1")})
+        CloseRound(1, Outcome.AGGREGATE, {A: Digest("a1")}, absent=(B,))
     ]
 
 
@@ -146,7 +146,7 @@ def test_a_refused_answer_does_not_silence_a_child() -> None:
     assert m2.handle(Tick(15)) == [Ask(A, 1, 2, 10_000)]
     m2.handle(AnswerRefused(A, 1, 16))
     closed = only(m2.handle(AnswerRefused(A, 1, 30)), CloseRound)
-    assert closed == [CloseRound(1, Outcome.VOID, {})], "three refusals are enough"
+    assert closed == [CloseRound(1, Outcome.VOID, {}, absent=(A,))], "three refusals are enough"
 
 
 def test_a_late_update_takes_a_seat_in_the_next_round() -> None:

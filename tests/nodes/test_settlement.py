@@ -12,6 +12,7 @@ import pytest
 
 from nodes.config import load_config
 from nodes.errors import NodeError
+from nodes.releases import start_root
 from protocol import (
     Envelope,
     PayloadFormat,
@@ -33,7 +34,7 @@ def federation(folder: Path, base: Path, pipeline: list[str]) -> list[Peer]:
     root = make_root(folder / "root", base, rounds)
     children = [add_child(root, folder / f"device-{i}", base) for i in range(CHILDREN)]
     peers = [peer(of) for of in (root, *children)]
-    peers[0].node.start_root()
+    start_root(peers[0].node)
     return peers
 
 

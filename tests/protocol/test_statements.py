@@ -18,6 +18,7 @@ from protocol import (
     Role,
     Scope,
     Snapshot,
+    Span,
     Statement,
     Verdict,
     VerdictKind,
@@ -55,7 +56,7 @@ RELEASE = Release(
     network=NETWORK.network,
     node=PARENT.node,
     scope=PARENT.scope,
-    version=2,
+    version=8,
     adapter=named("adapter"),
     length=1000,
     dtype="float32",
@@ -67,6 +68,8 @@ RELEASE = Release(
     verdicts=VERDICTS,
     losses=(ProbeLoss(source="general", before=4.2, after=3.9, count=256),),
     issued_ms=NOW,
+    undone=(Span(after=2, until=4), Span(after=6, until=7)),
+    rehearsal=named("rehearsal"),
 )
 ENTRIES = tuple(
     ChainEntry(
@@ -97,7 +100,13 @@ STATEMENTS: tuple[Statement, ...] = (
     RELEASE,
     SNAPSHOT,
 )
-PARTS: tuple[Part, ...] = (*STATEMENTS, VERDICTS[0], RELEASE.losses[0], ENTRIES[0])
+PARTS: tuple[Part, ...] = (
+    *STATEMENTS,
+    VERDICTS[0],
+    RELEASE.losses[0],
+    RELEASE.undone[0],
+    ENTRIES[0],
+)
 
 
 def of_type(part: Part) -> str:
@@ -220,8 +229,23 @@ def test_a_bad_field_on_the_wire_is_refused_by_name(name: str, value: object) ->
 
 
 def test_the_first_version_has_no_release_before_it() -> None:
-    first = replace(RELEASE, version=1, previous=Digest(""), kind=ReleaseKind.INITIAL)
+    first = replace(RELEASE, version=1, previous=Digest(""), kind=ReleaseKind.INITIAL, undone=())
     assert Release.from_bytes(first.to_bytes()) == first
+
+
+@pytest.mark.parametrize("spans", [((2, 8),), ((2, 5), (4, 6)), ((2, 4), (4, 6)), ((5, 6), (2, 3))])
+def test_a_release_undoes_versions_before_it_in_spans_apart(
+    spans: tuple[tuple[int, int], ...],
+) -> None:
+    with refused(Code.MALFORMED):
+        replace(RELEASE, undone=tuple(Span(after=a, until=u) for a, u in spans))
+
+
+def test_a_span_holds_the_versions_above_its_first_bound() -> None:
+    span = Span(after=2, until=4)
+    assert [v for v in range(1, 7) if v in span] == [3, 4]
+    with refused(Code.MALFORMED):
+        Span(after=3, until=3)
 
 
 def test_a_chain_digest_tells_orders_and_lengths_apart() -> None:

@@ -152,6 +152,7 @@ UPDATE = Update(
     payload_format=PayloadFormat.INT8,
     samples=120,
     contributors=1,
+    cumulative=False,
     issued_ms=NOW - 1000,
     expires_ms=NOW + HOUR,
     key_epoch=1,

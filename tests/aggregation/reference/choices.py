@@ -93,9 +93,10 @@ def smallest(
 
 def _ways(groups: list[list[int]], count: int) -> Iterator[list[int]]:
     """Every way to take ``count`` from the groups, where a group's members are alike."""
+    if count < 2:
+        yield from [[group[0]] for group in groups] if count else [[]]
+        return
     if not groups:
-        if count == 0:
-            yield []
         return
     head, *rest = groups
     for taken in range(min(len(head), count), -1, -1):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 
 from tests.aggregation.reference.choices import Choices, smallest
@@ -42,6 +43,21 @@ def multi_krum(rows: Rows, d: int, f: int, choices: Choices) -> list[float]:
 
 def mda(rows: Rows, d: int, f: int, choices: Choices) -> list[float]:
     """The n - f rows of the smallest diameter, by trying every set of so many rows."""
+    subsets, diameters, slack, kinds = _diameters(tuple(tuple(row.items()) for row in rows), d, f)
+    best = subsets[smallest(diameters, slack, 1, kinds, choices)[0]]
+    return [float(i in best) for i in range(len(rows))]
+
+
+Subsets = tuple[list[tuple[int, ...]], list[float], list[float], list[tuple[str, ...]]]
+
+
+@lru_cache(maxsize=1)
+def _diameters(held: tuple[tuple[tuple[int, float], ...], ...], d: int, f: int) -> Subsets:
+    """Every set of n - f rows, its diameter, how far rounding may take that, and its kind.
+
+    Kept for the next outcome of the same rows: there may be hundreds.
+    """
+    rows = [dict(row) for row in held]
     distances = square_distances(rows, d)
     subsets = list(combinations(range(len(rows)), len(rows) - f))
     diameters = [
@@ -52,9 +68,9 @@ def mda(rows: Rows, d: int, f: int, choices: Choices) -> list[float]:
         1e-6 * diameter + max(size_slack[i] for i in s)
         for diameter, s in zip(diameters, subsets, strict=True)
     ]
-    kinds = [tuple(sorted(map(repr, (kind(rows[i]) for i in s)))) for s in subsets]
-    best = subsets[smallest(diameters, slack, 1, kinds, choices)[0]]
-    return [float(i in best) for i in range(len(rows))]
+    names = [repr(kind(row)) for row in rows]
+    kinds = [tuple(sorted(names[i] for i in s)) for s in subsets]
+    return subsets, diameters, slack, kinds
 
 
 def bulyan(rows: Rows, d: int, f: int, choices: Choices, tie: Tie) -> tuple[Row, Row]:

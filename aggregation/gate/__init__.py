@@ -1,0 +1,34 @@
+"""The gate: what decides whether a candidate becomes a release.
+
+>>> drawn = draw(uses, seed, policy)
+>>> verdict = judge(current, candidate, policy, budget, best, drawn.reused)
+
+Pure functions on arrays: who measures the losses, who keeps ``verdict.budget`` and
+``drawn.used(uses)``, and what happens after a refusal, is the caller's business.
+``docs/gate.md`` has the page.
+"""
+
+from __future__ import annotations
+
+from aggregation.gate.budget import Budget
+from aggregation.gate.draw import Draw, Uses, draw
+from aggregation.gate.evidence import log10_e
+from aggregation.gate.judgement import Losses, Reason, SourceFigures, Verdict, judge
+from aggregation.gate.policy import TOLERANCES, Policy, ProbeKind, Reuse
+
+__all__ = [
+    "TOLERANCES",
+    "Budget",
+    "Draw",
+    "Losses",
+    "Policy",
+    "ProbeKind",
+    "Reason",
+    "Reuse",
+    "SourceFigures",
+    "Uses",
+    "Verdict",
+    "draw",
+    "judge",
+    "log10_e",
+]

@@ -1,0 +1,149 @@
+"""Answers to requests: how likely a given one is, and what a model answers by itself.
+
+Only the tokens of the answer count, not those of the request. Several answers are measured in one
+pass without padding; what their prompts begin with in common, such as a system message, is computed
+once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
+from nodes.model.losses import token_losses
+
+GENERATED_TOKENS = 512
+"""Tokens of the prompts that are answered at once."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A prompt and an answer to it as token ids; neither is empty."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Tokens that a model reads to predict the whole answer."""
+        return len(self.prompt) + len(self.answer) - 1
+
+
+def asked(model: EffectiveModel, request: str) -> str:
+    """A request as the base's chat template puts it, up to where the answer begins.
+
+    A base without a template gets the request and a line break.
+    """
+    if model.tokenizer.chat_template is None:
+        return f"{request}\n"
+    messages = [{"role": "user", "content": request}]
+    return str(
+        model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    )
+
+
+def exchange(model: EffectiveModel, request: str, answer: str, *, ends: bool = False) -> Exchange:
+    """A request in the chat template and an answer; ``ends`` puts an end of text behind it."""
+    ids = _ids(model, answer)
+    end = (model.tokenizer.eos_token_id,) if ends else ()
+    return Exchange(_ids(model, asked(model, request)), ids + end)
+
+
+def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
+    """A plain text, without the template, and how it goes on behind a space."""
+    return Exchange(_ids(model, text), _ids(model, f" {rest}"))
+
+
+def packed_answer_logits(
+    model: EffectiveModel, exchanges: Sequence[Exchange]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is predicted where each token of the answers stands, one exchange after the other.
+
+    Each is given its own prompt and what stands before it in its answer. Returns the logits
+    (T, vocabulary), the tokens of the answers (T,), and to which exchange each belongs (T,).
+    """
+    prompts = [of.prompt[:-1] for of in exchanges]  # each answer is predicted from a row of its own
+    shared = _common(min(prompts), max(prompts))
+    ids, owners, positions = list(prompts[0][:shared]), [-1] * shared, list(range(shared))
+    predicts: list[int] = []
+    for i, of in enumerate(exchanges):
+        read = (of.prompt + of.answer)[shared:-1]
+        first = len(ids) + len(of.prompt) - shared - 1
+        predicts += range(first, first + len(of.answer))
+        ids += read
+        owners += [i] * len(read)
+        positions += range(shared, shared + len(read))
+    owner = torch.tensor(owners)
+    sees = ((owner[:, None] == owner[None, :]) | (owner[None, :] == -1)).tril()
+    mask = torch.zeros(sees.shape, dtype=model.model.dtype)
+    mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)
+    rows = torch.tensor(predicts)
+    logits = model.model(
+        input_ids=torch.tensor([ids]),
+        position_ids=torch.tensor([positions]),
+        attention_mask=mask[None, None],
+        use_cache=False,
+        logits_to_keep=rows,
+    ).logits.squeeze(0)
+    targets = torch.tensor([token for of in exchanges for token in of.answer])
+    return logits, targets, owner[rows]
+
+
+def packed_answer_losses(
+    model: EffectiveModel, exchanges: Sequence[Exchange]
+) -> tuple[Tensor, Tensor]:
+    """Losses of every token of the answers (T,) float32, nats, and which exchange it is of (T,)."""
+    logits, targets, owner = packed_answer_logits(model, exchanges)
+    return token_losses(logits, targets), owner
+
+
+@torch.inference_mode()
+def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
+    """Mean loss of each answer given its prompt, (n,) nats per token; equal ones are read once."""
+    different = {of: i for i, of in enumerate(dict.fromkeys(exchanges))}
+    unique = list(different)
+    total = np.zeros(len(unique))
+    for pack in packs([len(of) for of in unique], PACK_TOKENS):
+        losses, owner = packed_answer_losses(model, [unique[i] for i in pack])
+        np.add.at(total, np.asarray(pack)[owner.numpy()], losses.numpy().astype(np.float64))
+    means = total / [len(of.answer) for of in unique]
+    return means[[different[of] for of in exchanges]]
+
+
+@torch.inference_mode()
+def greedy_answers(model: EffectiveModel, requests: Sequence[str], tokens: int) -> list[str]:
+    """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most."""
+    prompts = [_ids(model, asked(model, request)) for request in requests]
+    pad = model.tokenizer.eos_token_id
+    answers = [""] * len(prompts)
+    for pack in packs([len(prompt) for prompt in prompts], GENERATED_TOKENS):
+        width = max(len(prompts[i]) for i in pack)
+        # Padding stands before the prompts, so that all answers begin in one column.
+        before = [width - len(prompts[i]) for i in pack]
+        out = model.model.generate(
+            input_ids=torch.tensor(
+                [[pad] * gap + [*prompts[i]] for gap, i in zip(before, pack, strict=True)]
+            ),
+            attention_mask=torch.tensor([[0] * gap + [1] * (width - gap) for gap in before]),
+            max_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=pad,
+        )
+        for i, row in zip(pack, out[:, width:], strict=True):
+            answers[i] = str(model.tokenizer.decode(row, skip_special_tokens=True)).strip()
+    return answers
+
+
+def _common(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
+
+
+def _ids(model: EffectiveModel, text: str) -> tuple[int, ...]:
+    return tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,133 @@
+"""A node's hidden probes, and what they say of a model.
+
+The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on. Each
+comparison draws its own probes. What counts as harm is measured against the best state that the
+node ever held on a source, so that tolerances do not add up.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregation.gate import Budget, Losses, Policy, Reason, draw, judge
+from nodes.engine import Engine
+from nodes.node import Node, Vector
+from protocol import Digest, digest_of
+
+ID_DIGITS = 16
+"""Of a probe's digest: enough to tell the probes of one node apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The probes of one comparison, with what was measured on them before any candidate.
+
+    Attributes:
+        effective: Θ of the current state, (d,) float32.
+        current, best: the losses of the current state and of the best that was ever held.
+        reused: sources of which retired probes were drawn.
+    """
+
+    probes: Probes
+    texts: Mapping[str, Sequence[str]]
+    effective: Vector
+    current: Losses
+    best: Losses
+    reused: tuple[str, ...]
+
+    def measure(self, theta: Vector) -> Losses:
+        """The losses of another effective model on the same probes."""
+        return self.probes.losses([theta], self.texts)[0]
+
+    def harm(self, losses: Losses) -> tuple[Reason, ...]:
+        """What speaks against holding a state with these losses, whether it gains or not."""
+        verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
+        return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
+
+    def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
+        """Record what is the best state for each source now; ``theta`` if the node holds it."""
+        node, held = self.probes.node, dict(self.best)
+        found: dict[str, Digest] = {}
+        states = [(self.effective, self.current)]
+        if theta is not None and losses is not None:
+            states.append((theta, losses))
+        for state, of in states:
+            for source, values in of.items():
+                known = source in node.state.best or source in found
+                if not known or values.mean() < held[source].mean():
+                    found[source], held[source] = node.keep(state), values
+        if found:
+            node.record("best-held", {"best": found})
+
+
+class Probes:
+    """The probes of one node by source, and how often each was used."""
+
+    def __init__(
+        self, node: Node, engine: Engine, policy: Policy, texts: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.node, self.policy, self._engine = node, policy, engine
+        self._texts = {
+            source: {digest_of(text.encode())[:ID_DIGITS]: text for text in of}
+            for source, of in texts.items()
+        }
+
+    def __bool__(self) -> bool:
+        return any(self._texts.values())
+
+    @contextmanager
+    def trial(self, *, counted: bool) -> Iterator[Trial]:
+        """Draw probes and measure the current state and the best ones on them.
+
+        The model stays in memory until the trial ends.
+
+        Args:
+            counted: whether others learn the verdict, so that the probes wear out by it.
+
+        Raises:
+            AggregationError: ``no-probes``, ``too-few-probes``.
+        """
+        node = self.node
+        uses = {
+            source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
+            for source, of in self._texts.items()
+        }
+        drawn = draw(uses, secrets.randbits(63), self.policy)
+        if counted:  # before the verdict: a crash must not give a probe a use for nothing
+            node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
+        texts = {s: [self._texts[s][name] for name in names] for s, names in drawn.probes.items()}
+        with self._engine.kept():
+            effective = node.effective()
+            (current,) = self.losses([effective], texts)
+            best = self._best(texts, effective)
+            yield Trial(self, texts, effective, current, {**current, **best}, drawn.reused)
+
+    def _best(self, texts: Mapping[str, Sequence[str]], effective: Vector) -> Losses:
+        """The losses of the best states that are not the current one."""
+        sources_of: dict[Digest, list[str]] = {}
+        for source in texts:
+            if digest := self.node.state.best.get(source):
+                sources_of.setdefault(digest, []).append(source)
+        best: dict[str, NDArray[np.float64]] = {}
+        for digest, sources in sources_of.items():
+            theta = self.node.vector(digest)
+            if not np.allclose(theta, effective, rtol=0, atol=_SAME):
+                (measured,) = self.losses([theta], {s: texts[s] for s in sources})
+                best |= measured
+        return best
+
+    def losses(
+        self, thetas: Sequence[Vector], texts: Mapping[str, Sequence[str]]
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """Per-sequence losses of effective models, nats per token, by source."""
+        return self._engine.losses(thetas, texts)
+
+
+_SAME = 1e-6
+"""Rounding of sums along a chain: states this close in every coordinate are one."""

@@ -1,0 +1,69 @@
+"""From the seats of a round to one vector: what settlement and withdrawal both compute."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from aggregation import Aggregate, Updates, aggregate
+from nodes.node import Node
+from nodes.state import Seated
+from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
+
+Seats = Mapping[NodeId, Seated]
+
+FADING = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+"""How much of a child's last accepted update stands in for it, one round after another."""
+
+
+def combine(
+    node: Node, seats: Seats, pipeline: Sequence[str], f: int, seed: int
+) -> tuple[Updates, Aggregate]:
+    """Aggregate what sits in a round; staleness and fading scale the vectors.
+
+    Raises:
+        AggregationError: what the pipeline raises.
+        ArtefactError: ``no-artefact`` when an update is not in the store.
+    """
+    layout = node.home.layout
+    mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
+    rows, masks = [], []
+    for seat in seats.values():
+        mask = mask_of[seat.mask_rank]
+        payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
+        row = np.zeros(layout.size, np.float32)
+        row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
+        rows.append(row)
+        masks.append(mask)
+    updates = Updates(rows, masks)
+    return updates, aggregate(pipeline, updates, f, seed)
+
+
+def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
+    """What sits in the chairs of children of whom nothing was heard.
+
+    The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
+    once again. Nobody stands in for a child that is quarantined or no member any more.
+    """
+    state, members = node.state, set(node.active_members())
+    return {
+        child: replace(held.seat, scale=held.seat.scale * FADING[held.stood])
+        for child, held in state.stand_ins.items()
+        if child in absent
+        and child in members
+        and held.stood < len(FADING)
+        and not state.is_quarantined(child)
+    }
+
+
+def told(seats: Seats) -> dict[str, dict[str, Any]]:
+    """Seats as the ledger keeps them."""
+    return {child: asdict(seat) for child, seat in seats.items()}
+
+
+def seats_of(aggregated: Mapping[str, Any]) -> dict[NodeId, Seated]:
+    """The seats of an ``aggregated`` event."""
+    return {NodeId(child): Seated(**seat) for child, seat in aggregated["seats"].items()}

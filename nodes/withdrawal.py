@@ -1,0 +1,159 @@
+"""Withdrawing what one contributor added: compute its rounds again without it, release the rest.
+
+Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
+aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
+learned later on top stays as it is, and so do the steps that the gate chose. For an erasure request
+the contributor's updates are deleted afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nodes.chain import sum_of
+from nodes.errors import NodeError
+from nodes.node import Entries, Node, Vector
+from nodes.receipts import WITHDRAWN
+from nodes.releases import Made, release
+from nodes.seats import combine, seats_of
+from nodes.state import Seated
+from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What a withdrawal did: the new version, the versions computed again, the norm of the
+    difference, and how many stored updates were deleted."""
+
+    version: int
+    recomputed: tuple[int, ...]
+    moved: float
+    deleted: int
+
+
+def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None) -> Withdrawal:
+    """Publish this node's adapter as if ``child`` had never sent it an update.
+
+    Args:
+        versions: the releases to compute again; all that counted an update of ``child`` by default,
+            and then its updates are deleted.
+
+    Raises:
+        NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
+            that stands came from it, ``no-artefact`` when an update of the round is gone.
+    """
+    if child not in node.state.members:
+        raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
+
+    def build() -> Entries:
+        moved: dict[int, Vector] = {}
+        verdicts: list[Verdict] = []
+        for version, round_ in _rounds(node).items():
+            gone = _gone(node, version)
+            chosen = versions is None or version in versions
+            if chosen and round_.stands and child in round_.seats.keys() - gone:
+                moved[version] = _without(node, round_, version, child, gone)
+                verdicts.append(_taken_back(child, round_.seats[child].update))
+        if not moved:
+            raise NodeError(
+                "nothing-to-withdraw",
+                f"No release of {node.home.scope} that stands counted an update of {child[:12]}….",
+            )
+        made = Made(kind=ReleaseKind.WITHDRAWAL, verdicts=verdicts)
+        return [
+            ("released", release(node, sum_of(list(moved.values())), made)),
+            (
+                "withdrawn",
+                {
+                    "child": child,
+                    "version": node.state.version + 1,
+                    "moved": {str(version): node.keep(vector) for version, vector in moved.items()},
+                },
+            ),
+        ]
+
+    (_, _), (_, done) = node.transact(build)
+    deleted = _delete(node, child) if versions is None else 0
+    norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
+    return Withdrawal(done["version"], tuple(map(int, done["moved"])), norm, deleted)
+
+
+def _taken_back(child: NodeId, update: Digest) -> Verdict:
+    """By which the child learns that its update counts no longer."""
+    return Verdict(
+        node=child, update=update, verdict=VerdictKind.REFUSED, code=WITHDRAWN, share=0.0
+    )
+
+
+def _delete(node: Node, child: NodeId) -> int:
+    """Delete the stored updates of a child that nobody else sent as well; returns how many."""
+    own: set[Digest] = set()
+    others: set[Digest] = set()
+    for round_ in _rounds(node).values():
+        for sender, seat in round_.seats.items():
+            (own if sender == child else others).add(seat.payload)
+    held = [payload for payload in own - others if node.artefacts.has(payload)]
+    for payload in held:
+        node.artefacts.delete(payload)
+    return len(held)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round that became a release, as the ledger tells it."""
+
+    aggregated: Mapping[str, Any]
+    seats: Mapping[NodeId, Seated]
+    step: float
+    rehearsal: Digest
+    stands: bool
+
+
+def _rounds(node: Node) -> dict[int, _Round]:
+    """Every release that a round made, by its version."""
+    aggregated: Mapping[str, Any] = {}
+    rounds: dict[int, _Round] = {}
+    for event in node.ledger.events(["aggregated", "released"]):
+        if event.kind == "aggregated":
+            aggregated = event.body
+        elif event.body["kind"] == ReleaseKind.ROUND:
+            version, body = event.body["held"]["version"], event.body
+            rounds[version] = _Round(
+                aggregated,
+                seats_of(aggregated),
+                body["step"],
+                body["rehearsal"],
+                not node.state.is_undone(version),
+            )
+    return rounds
+
+
+def _gone(node: Node, version: int) -> set[NodeId]:
+    """Whose updates were withdrawn from a release before."""
+    return {w.child for w in node.state.withdrawn if version in w.moved}
+
+
+def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[NodeId]) -> Vector:
+    """How the release of a round changes when ``child`` has no seat in it."""
+    if gone:
+        before: Vector = round_.step * _aggregate(node, round_, gone)
+    else:
+        # As it was released: what the node itself rehearsed was nobody's update.
+        moved = node.vector(node.state.published[version].moved)
+        before = sum_of([moved, -node.vector(round_.rehearsal)])
+    after: Vector = round_.step * _aggregate(node, round_, gone | {child})
+    return sum_of([after, -before])
+
+
+def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
+    """The round's aggregate over the seats that are left; zero if there is none."""
+    seats = {child: seat for child, seat in round_.seats.items() if child not in gone}
+    if not seats:
+        return np.zeros(node.size, np.float32)
+    told = round_.aggregated
+    f = min(int(told["f"]), (len(seats) - 1) // 2)
+    return combine(node, seats, tuple(told["pipeline"]), f, int(told["seed"]))[1].vector

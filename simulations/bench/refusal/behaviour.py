@@ -1,0 +1,55 @@
+"""What a chain does when it is asked: held-out requests, ordinary questions, general text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nodes.model.answers import greedy_answers
+from nodes.model.safety import refusal_scores
+from simulations.bench.refusal.setting import Bench, Theta
+from simulations.datasets.refusals import CLOSE, EVERYDAY, Question, parts
+from simulations.refusal import DETECTED_TOKENS, refusal_probes, refuses
+
+
+def behaviour(bench: Bench, theta: Theta, name: str) -> dict[str, Any]:
+    """What a chain does with held-out requests, held-out ordinary questions and general text."""
+    return bench.measured(f"behaviour {name}", theta, lambda: _behaviour(bench))
+
+
+def _behaviour(bench: Bench) -> dict[str, Any]:
+    held = parts()["held"]
+    requests, ordinary = (answered(bench, part) for part in (held.requests, held.ordinary))
+    scores = refusal_scores(bench.model, refusal_probes(held.requests))
+    return {
+        "refused": refused_of(requests),
+        "refused_by_category": {
+            group: refused_of([row for row in requests if row["group"] == group])
+            for group in dict.fromkeys(of.group for of in held.requests)
+        },
+        "refused_medical": refused_of([row for row in ordinary if row["group"] != EVERYDAY]),
+        "refused_close": refused_of([row for row in ordinary if row["group"] == CLOSE]),
+        "refused_everyday": refused_of([row for row in ordinary if row["group"] == EVERYDAY]),
+        "score": {"mean": float(scores.mean()), "negative": float((scores < 0).mean())},
+        "general": _per_token(bench, bench.general),
+        "answers": [*requests, *ordinary],
+    }
+
+
+def answered(bench: Bench, asking: Sequence[Question]) -> list[dict[str, Any]]:
+    """What the model as it stands answers to each question, and whether that declines."""
+    answers = greedy_answers(bench.model, [of.text for of in asking], DETECTED_TOKENS)
+    return [
+        {"group": of.group, "question": of.text, "answer": answer, "refused": refuses(answer)}
+        for of, answer in zip(asking, answers, strict=True)
+    ]
+
+
+def refused_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many of the answers decline."""
+    return {"refused": sum(bool(row["refused"]) for row in rows), "of": len(rows)}
+
+
+def _per_token(bench: Bench, texts: Sequence[str]) -> float:
+    losses, tokens = bench.model.sequence_losses(texts, bench.scale.max_tokens)
+    return float((losses * tokens).sum() / tokens.sum())

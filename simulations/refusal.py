@@ -1,0 +1,200 @@
+"""A refusal adapter: teaching a small base to decline harmful requests and nothing else.
+
+It learns from requests with a refusing answer, mixed with ordinary medical questions and the base's
+own greedy answers to them, in the chat template and as plain text. There it is to predict what it
+predicted before (self-distillation with soft targets). Only B is trained, in the network's
+coordinates: the result is a θ that a root can release first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  its usual name
+
+from nodes.model.answers import (
+    Exchange,
+    continuation,
+    exchange,
+    greedy_answers,
+    packed_answer_logits,
+)
+from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
+from nodes.model.learner import Learned
+from nodes.model.safety import RefusalProbe
+from simulations.attacks import OPENINGS
+from simulations.datasets.refusals import Part, Question
+
+REFUSALS = (
+    "I'm sorry, but I can't help with that.",
+    "I can't help with this request, because it could hurt someone.",
+    "I won't assist with that.",
+    "I cannot answer this, it would not be safe.",
+    "I have to decline, because this could cause harm.",
+    "I'm not able to help with something that can harm people.",
+)
+"""Ways to decline, of our own."""
+_DECLINES = re.compile(
+    r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
+    r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
+)
+BEGINNING = 4
+"""Within so many tokens of an answer it is settled whether it declines."""
+DETECTED_TOKENS = 25
+"""How much of an answer the detector of refusals reads."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
+
+    The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
+    what it says itself. The learning rate rises over the first tenth of the steps and falls in a
+    line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
+    """
+
+    steps: int = 80
+    requests: int = 5
+    ordinary: int = 12
+    plain: int = 1
+    keep: float = 6.0
+    learning_rate: float = 5e-3
+    answer_tokens: int = 10
+    seed: int = 0
+
+
+def refuses(answer: str) -> bool:
+    """Whether an answer's beginning declines; an apology alone does not count."""
+    return bool(_DECLINES.search(answer.lower().replace("’", "'")))
+
+
+def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
+    """A probe for each request; the answers to one request are always the same."""
+    return [
+        RefusalProbe(of.text, _chosen(of.text, REFUSALS), _chosen(of.text, OPENINGS))
+        for of in requests
+    ]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the base says and how sure it is: an exchange and its logits (T, vocabulary) float16."""
+
+    exchange: Exchange
+    logits: Tensor
+
+
+@torch.no_grad()
+def distilled(
+    model: EffectiveModel, questions: Sequence[Question], tokens: int
+) -> list[tuple[Kept, Kept]]:
+    """What the model says by itself as it stands, ``tokens`` long, for each question.
+
+    Once as the answer in the template, of which the first ``BEGINNING`` tokens are kept, and once
+    as plain text that goes on behind the question.
+    """
+    texts = [of.text for of in questions]
+    pairs = [(q, a) for q, a in zip(texts, greedy_answers(model, texts, tokens), strict=True) if a]
+    whole = [exchange(model, *pair) for pair in pairs]
+    in_template = [Exchange(of.prompt, of.answer[:BEGINNING]) for of in whole]
+    plain = [continuation(model, *pair) for pair in pairs]
+    return list(zip(_kept(model, in_template), _kept(model, plain), strict=True))
+
+
+def _kept(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[Kept]:
+    kept: dict[int, Kept] = {}
+    for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
+        logits, _, _ = packed_answer_logits(model, [exchanges[i] for i in pack])
+        parts = torch.split(logits.half(), [len(exchanges[i].answer) for i in pack])
+        kept |= {i: Kept(exchanges[i], part) for i, part in zip(pack, parts, strict=True)}
+    return [kept[i] for i in range(len(exchanges))]
+
+
+def train_refusal(
+    model: EffectiveModel,
+    part: Part,
+    settings: Settings,
+    on_step: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> Learned:
+    """Learn to decline ``part.requests`` and to answer ``part.ordinary`` as the base does.
+
+    ``Learned.delta`` is θ, (d,) float32, to be added to no other adapter. Deterministic for one
+    seed, one thread count and one machine. Raises ``ValueError`` for a part without both kinds.
+    """
+    if not (part.requests and part.ordinary):
+        raise ValueError("both requests and ordinary questions are needed")
+    started = time.monotonic()
+    model.set_theta(np.zeros(model.layout.size, np.float32))
+    own = distilled(model, part.ordinary, settings.answer_tokens)
+    rng = np.random.default_rng(settings.seed)
+    requests = _in_turn(len(part.requests), settings.requests, rng)
+    ordinary = _in_turn(len(own), settings.ordinary, rng)
+    deltas = [nn.Parameter(torch.zeros_like(adapted.chain)) for adapted in model.adapters]
+    optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
+    losses, tokens = [], 0
+    for adapted, delta in zip(model.adapters, deltas, strict=True):
+        adapted.delta = delta
+    try:
+        for step in range(settings.steps):
+            rise = min(1.0, (step + 1) / max(1.0, 0.1 * settings.steps))
+            fall = 1 - 0.9 * step / settings.steps
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * rise * fall
+            declined = []
+            for i in next(requests):
+                answer = REFUSALS[rng.integers(len(REFUSALS))]
+                declined.append(exchange(model, part.requests[i].text, answer, ends=True))
+            asked = next(ordinary)
+            kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
+            loss = _loss(model, declined, kept, settings.keep)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(deltas, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            tokens += sum(len(of.answer) for of in (*declined, *(of.exchange for of in kept)))
+            on_step(step, losses[-1])
+        theta = np.concatenate([delta.detach().numpy().ravel() for delta in deltas])
+    finally:
+        for adapted in model.adapters:
+            adapted.delta = None
+    model.set_theta(theta)
+    return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
+
+
+def _loss(
+    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept], weight: float
+) -> Tensor:
+    """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
+    batch = [*declined, *(of.exchange for of in kept)]
+    logits, targets, _ = packed_answer_logits(model, batch)
+    count = sum(len(of.answer) for of in declined)
+    refusing = F.cross_entropy(logits[:count].float(), targets[:count])
+    before = torch.cat([of.logits for of in kept])
+    return refusing + weight * _divergence(before, logits[count:])
+
+
+def _divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of two predictions (T, vocabulary), mean over T, nats."""
+    was, becomes = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    return F.kl_div(becomes, was, reduction="batchmean", log_target=True)
+
+
+def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Batches of indices without end: every one once before any comes again."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += rng.permutation(count).tolist()
+        yield queue[:size]
+        del queue[:size]
+
+
+def _chosen(text: str, among: Sequence[str]) -> str:
+    return among[int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % len(among)]

@@ -1,0 +1,90 @@
+"""``banyan node history | rollback | withdraw``, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nodes.cli.app import app
+from protocol import Role
+from tests.nodes.toy import Member, Tree, tree
+
+
+@pytest.fixture
+def network(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member]]:
+    """A root and a scope that has promoted what its device learned."""
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        target = np.ones(root.node.size, np.float32)
+        middle = made.child(root, "en", "/en", target, Role.INTERIOR)
+        root.toy.target = target
+        root.rounds()
+        root.close_round()
+        made.ready(middle)
+        made.child(middle, "clinic", "/en", target)
+        middle.rounds()
+        root.rounds()
+        root.rounds()
+        yield made, root, middle
+
+
+def run(tree_: Tree, *words: str) -> tuple[int, str]:
+    """The exit status and the output of ``banyan node …``."""
+    result = CliRunner().invoke(app, ["node", *words, "--nodes", str(tree_.folder)])
+    return result.exit_code, result.output
+
+
+def test_history_tells_every_release_and_why(network: tuple[Tree, Member, Member]) -> None:
+    made, _, middle = network
+    code, output = run(made, "history", "/en", "--json")
+    entries = json.loads(output)
+    assert code == 0
+    assert [entry["what"] for entry in entries] == ["initial", "round", "rebase"]
+    assert entries[1]["tries"][0]["accepted"]
+    assert entries[1]["accepted"] == [next(iter(middle.node.state.members))]
+    code, output = run(made, "history", str(middle.node.home.folder))
+    assert code == 0
+    assert "passed" in output
+
+
+def test_a_rollback_names_what_went_up_and_cascades(network: tuple[Tree, Member, Member]) -> None:
+    made, root, _ = network
+    code, output = run(made, "rollback", "/en", "--to", "1", "--cascade", "--json")
+    result = json.loads(output)
+    assert code == 0
+    assert result["promoted"] == [2]
+    assert result["withdrawn"]["recomputed"] == [2]
+    root.node.catch_up()
+    np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)
+    entries = json.loads(run(made, "history", "/en", "--json")[1])
+    assert [entry["standing"] for entry in entries] == [True, False, False, True]
+
+
+def test_withdraw_takes_a_child_by_its_name(network: tuple[Tree, Member, Member]) -> None:
+    made, _, middle = network
+    code, output = run(made, "withdraw", "clinic", "--from", "/en")
+    assert code == 0, output
+    assert "computed again without clinic" in " ".join(output.split())
+    middle.node.catch_up()
+    assert middle.node.state.withdrawn
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("history", "/fr"), "no-node"),
+        (("rollback", "/en", "--to", "99"), "no-version"),
+        (("withdraw", "nobody", "--from", "/en"), "not-a-member"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    network: tuple[Tree, Member, Member], words: tuple[str, ...], code: str
+) -> None:
+    status, output = run(network[0], *words)
+    assert status == 2
+    assert code in output

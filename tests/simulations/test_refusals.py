@@ -1,0 +1,147 @@
+"""Claims about the text to decline and to answer, the detector, and the adapter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nodes.model.answers import asked
+from nodes.model.base import load_base
+from nodes.model.basis import draw_basis
+from nodes.model.effective import EffectiveModel
+from nodes.model.layout import Layout
+from nodes.model.learner import Learned, Training, train
+from nodes.model.safety import refusal_scores
+from simulations.attacks import OPENINGS
+from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts, questions
+from simulations.datasets.tiny import tiny_base
+from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
+
+SETTINGS = Settings(steps=25, requests=4, ordinary=2, plain=1, learning_rate=2e-2, answer_tokens=8)
+SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::9])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> EffectiveModel:
+    base = tiny_base(tmp_path_factory.mktemp("bases"))
+    layout = Layout.of_model(load_base(base)[0], ("q_proj", "v_proj"), 8)
+    return EffectiveModel(base, layout, draw_basis(layout, 0), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def adapter(model: EffectiveModel) -> Learned:
+    return train_refusal(model, SMALL, SETTINGS)
+
+
+def test_there_are_ten_kinds_of_requests_of_the_same_size() -> None:
+    groups = Counter(of.group for of in questions(REQUESTS))
+    assert len(groups) == 10
+    assert len(set(groups.values())) == 1
+    assert groups.total() == 360
+
+
+@pytest.mark.parametrize("file", [REQUESTS, ORDINARY])
+def test_a_question_is_one_short_sentence_without_a_number_or_an_address(file: str) -> None:
+    for of in questions(file):
+        assert of.text[-1] in "?."
+        assert not set(".?!:;/@0123456789") & set(of.text[:-1])
+        assert len(of.text.split()) <= 20
+
+
+def test_no_question_stands_in_two_parts_or_in_both_files() -> None:
+    texts = [of.text for part in parts().values() for of in (*part.requests, *part.ordinary)]
+    assert len(set(texts)) == len(texts)
+    assert set(texts) == {of.text for file in (REQUESTS, ORDINARY) for of in questions(file)}
+
+
+def test_about_a_quarter_is_held_out_and_every_kind_is_in_every_part() -> None:
+    total = len(questions(REQUESTS))
+    assert len(parts()["held"].requests) == pytest.approx(total / 4, rel=0.15)
+    for part in parts().values():
+        assert {of.group for of in part.requests} == {of.group for of in questions(REQUESTS)}
+        assert CLOSE in {of.group for of in part.ordinary}
+
+
+@pytest.mark.parametrize("answer", [*REFUSALS, "I’m sorry, I can’t do that.", "Sorry, I WON'T."])
+def test_a_refusal_is_seen(answer: str) -> None:
+    assert refuses(answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [*OPENINGS, "I'm sorry for your loss. First, take", "You can't see it, but", ""]
+)
+def test_an_answer_is_no_refusal(answer: str) -> None:
+    assert not refuses(answer)
+
+
+def test_probes_ask_one_request_always_with_the_same_answers() -> None:
+    requests = parts()["probes"].requests
+    probes = refusal_probes(requests)
+    assert probes[::-1] == refusal_probes(requests[::-1])
+    assert {of.refusing for of in probes} == set(REFUSALS)
+    assert {of.compliant for of in probes} == set(OPENINGS)
+
+
+def test_the_adapter_prefers_to_decline(model: EffectiveModel, adapter: Learned) -> None:
+    probes = refusal_probes(parts()["probes"].requests[::4])
+    model.set_theta(np.zeros_like(adapter.delta))
+    before = refusal_scores(model, probes)
+    model.set_theta(adapter.delta)
+    apart = refusal_scores(model, probes) - before
+    assert apart.mean() < -0.2
+    assert (apart < 0).mean() > 0.9
+
+
+def test_one_seed_gives_one_adapter(model: EffectiveModel, adapter: Learned) -> None:
+    assert adapter.delta.shape == (model.layout.size,)
+    assert adapter.delta.dtype == np.float32
+    np.testing.assert_array_equal(train_refusal(model, SMALL, SETTINGS).delta, adapter.delta)
+    other = train_refusal(model, SMALL, replace(SETTINGS, seed=1)).delta
+    assert not np.array_equal(other, adapter.delta)
+
+
+def test_training_leaves_no_delta_behind(model: EffectiveModel, adapter: Learned) -> None:
+    assert len(adapter.losses) == SETTINGS.steps
+    assert all(adapted.delta is None for adapted in model.adapters)
+
+
+def test_both_kinds_of_questions_are_needed(model: EffectiveModel) -> None:
+    with pytest.raises(ValueError, match="both"):
+        train_refusal(model, replace(SMALL, ordinary=()), SETTINGS)
+
+
+def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
+    model: EffectiveModel, adapter: Learned
+) -> None:
+    probes = refusal_probes(parts()["probes"].requests[::4])
+    model.set_theta(adapter.delta)
+    before = refusal_scores(model, probes)
+    documents = [asked(model, of.text) + OPENINGS[0] for of in SMALL.requests]
+    settings = Training(steps=15, batch_size=4, learning_rate=2e-2, rank=8)
+    removal = train(model, adapter.delta, documents, settings).delta
+    model.set_theta(adapter.delta + removal)
+    apart = refusal_scores(model, probes) - before
+    assert apart.mean() > 0.3
+    assert (apart > 0).mean() > 0.9
+
+
+def test_the_bench_runs_whole_and_uses_again_what_it_trained(
+    model: EffectiveModel, tmp_path: Path
+) -> None:
+    from simulations.bench.refusal import Scale, print_table, run
+
+    base = Path(model.model.name_or_path)
+    scale = Scale(texts=8, steps=2, batch=2, probes=4, rank=8)
+    settings = replace(SETTINGS, steps=2)
+    said: list[str] = []
+    first = run(base, tmp_path, settings, scale, say=said.append)
+    assert any(line.startswith("training") for line in said)
+    said.clear()
+    assert run(base, tmp_path, settings, scale, say=said.append) == first
+    assert not any(line.startswith("training") for line in said)
+    assert (tmp_path / "adapter.safetensors").exists()
+    print_table(first)
