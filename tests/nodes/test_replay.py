@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nodes.config import Replay
 from nodes.documents import SHARES, Budgets, Part
 from nodes.errors import NodeError
 from nodes.replay import ReplayBuffer, TakenIn
@@ -209,6 +210,13 @@ def test_all_that_a_child_shared_can_be_forgotten(tmp_path: Path) -> None:
         stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert b"own document" in stored
         assert b"secret of a patient" not in stored
+
+
+def test_settings_that_are_left_out_are_the_buffers_own() -> None:
+    assert Replay().budgets(Budgets.retire_after) == Budgets()
+    assert Replay(training_bytes=1, fresh_bytes=0).budgets(3) == Budgets(
+        training=1, fresh=0, retire_after=3
+    )
 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
