@@ -300,6 +300,12 @@ class ReplayBuffer:
             "LEFT JOIN uses ON uses.id = documents.id WHERE part = ? AND kept = 1",
             *(self._budgets.retire_after, part),
         )
+        passed = self._database.read(
+            "SELECT source, child, coalesce(uses, 0) >= ? AS late, min(priority) FROM documents "
+            "LEFT JOIN uses ON uses.id = documents.id WHERE part = ? AND kept = 0 "
+            "GROUP BY source, child, late ORDER BY late DESC",
+            *(self._budgets.retire_after, part),
+        )
         return Reservoir(
             self._budgets.of(part),
             self._budgets.child_share,
@@ -308,6 +314,7 @@ class ReplayBuffer:
                 Item(Cell(source, child or None), priority, size, bool(late))
                 for source, child, priority, size, late in kept
             ),
+            {Cell(source, child or None): (bool(late), rank) for source, child, late, rank in passed},
         )
 
     def _bound_fresh(self) -> int:

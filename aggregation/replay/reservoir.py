@@ -3,7 +3,7 @@
 A document's priority is a keyed hash of it. Of every source and contributor the documents with the
 smallest priorities are kept, as many as fit. So the sample is uniform, and the same whatever the
 order in which documents came and however often the node was restarted: space that was once lost to
-others never comes back, and what did not fit then would not fit now.
+others never comes back, so what found no place once bounds its cell for ever.
 
 The budget is balanced between sources by water-filling (a small source leaves its rest to large
 ones), a source's share in the same way between its contributors, and no child holds more than its
@@ -42,6 +42,14 @@ class Item:
     size: int
     late: bool = False
 
+    @property
+    def rank(self) -> Rank:
+        """Its place in its cell: the smallest ranks stay."""
+        return self.late, self.priority
+
+
+Rank = tuple[bool, bytes]
+
 
 @dataclass(frozen=True)
 class Reservoir:
@@ -53,12 +61,14 @@ class Reservoir:
             cap.
         offered: bytes ever offered, kept or not.
         items: what is kept.
+        ends: of cells that did not keep everything, the smallest rank that found no place.
     """
 
     budget: int
     child_share: float = 0.25
     offered: Mapping[Cell, int] = field(default_factory=dict)
     items: frozenset[Item] = frozenset()
+    ends: Mapping[Cell, Rank] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.budget < 0 or not 0 <= self.child_share <= 1:
@@ -75,9 +85,8 @@ class Reservoir:
         for item in new:
             offered[item.cell] += item.size
         room = allotments(offered, self.budget, self.child_share)
-        return Reservoir(
-            self.budget, self.child_share, dict(offered), _smallest(self.items | new, room)
-        )
+        kept, ends = _smallest(self.items | new, room, self.ends)
+        return Reservoir(self.budget, self.child_share, dict(offered), kept, ends)
 
 
 def allotments(
@@ -118,20 +127,25 @@ def fill(demands: Mapping[Key, int], budget: int) -> dict[Key, int]:
     return {key: d if level is None else min(d, level) for key, d in demands.items()}
 
 
-def _smallest(items: Iterable[Item], room: Mapping[Cell, int]) -> frozenset[Item]:
-    """Of every cell the first in order, up to the first that does not fit.
+def _smallest(
+    items: Iterable[Item], room: Mapping[Cell, int], ends: Mapping[Cell, Rank]
+) -> tuple[frozenset[Item], dict[Cell, Rank]]:
+    """Of every cell the first in rank, up to the first that does not fit or ever did not fit.
 
-    Going on to smaller ones would fill the rest, but depend on the order of arrival.
+    Going on to smaller ones would fill the rest, but depend on the order of arrival. Returns what
+    is kept and where each cell ends now.
     """
     cells: defaultdict[Cell, list[Item]] = defaultdict(list)
     for item in items:
         cells[item.cell].append(item)
     kept: list[Item] = []
+    ends = dict(ends)
     for cell, of_cell in cells.items():
         left = room[cell]
-        for item in sorted(of_cell, key=lambda i: (i.late, i.priority)):
+        for item in sorted(of_cell, key=lambda i: i.rank):
             left -= item.size
-            if left < 0:
+            if left < 0 or (cell in ends and item.rank >= ends[cell]):
+                ends[cell] = min(item.rank, ends.get(cell, item.rank))
                 break
             kept.append(item)
-    return frozenset(kept)
+    return frozenset(kept), ends
