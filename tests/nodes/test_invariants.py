@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aggregation.gate import TOLERANCES, ProbeKind
+from nodes.errors import NodeError
 from nodes.releases import roll_back
 from nodes.withdrawal import withdraw
-from protocol import Role
+from protocol import ReleaseKind, Role
 from tests.nodes.toy import Member, Tree, distance
 
 SCOPES = ("/en", "/es")
@@ -105,9 +106,15 @@ class Life(RuleBasedStateMachine):
     def a_person_rolls_back(self, name: str, part: float) -> None:
         node = self.members()[name].node
         to = 1 + int(part * (node.state.version - 1))
-        if to < node.state.version and not node.state.is_undone(to):
-            roll_back(node, to)
-            self.least.clear()  # from here on the best counts anew
+        if to >= node.state.version or node.state.is_undone(to):
+            return
+        later = [node.state.published[v].kind for v in range(to + 1, node.state.version + 1)]
+        if all(kind == ReleaseKind.REBASE for kind in later):
+            with pytest.raises(NodeError, match="nothing-to-undo"):
+                roll_back(node, to)
+            return
+        roll_back(node, to)
+        self.least.clear()  # from here on the best counts anew
 
     @precondition(lambda self: self.root.node.state.round_releases)
     @rule(which=st.sampled_from([0, 1]))
