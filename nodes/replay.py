@@ -314,7 +314,7 @@ class ReplayBuffer:
                 Item(Cell(source, child or None), priority, size, bool(late))
                 for source, child, priority, size, late in kept
             ),
-            {Cell(source, child or None): (bool(late), rank) for source, child, late, rank in passed},
+            {Cell(source, child or None): (bool(late), at) for source, child, late, at in passed},
         )
 
     def _bound_fresh(self) -> int:
