@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from aggregation import AggregationError, Pipeline
 from aggregation.gate import Policy, ProbeKind, Reuse
+from aggregation.replay import SHARE, STRONG_SHARE, ShiftPolicy
+from nodes.documents import Budgets
 from nodes.errors import NodeError
 from nodes.rounds import RoundPolicy
 
@@ -142,6 +144,38 @@ class Data(_Section):
 
     train: tuple[Path, ...] = ()
     probes: dict[str, Path] = {}
+    watch: Path | None = None
+    column: str = "text"
+    rest_s: Seconds = 5
+
+
+class Replay(_Section):
+    """What the node keeps of the past, in bytes, and how much of it a training run sees."""
+
+    training_bytes: int = Field(default=Budgets.training, ge=0)
+    probe_bytes: int = Field(default=Budgets.probes, ge=0)
+    descriptor_bytes: int = Field(default=Budgets.descriptors, ge=0)
+    fresh_bytes: int = Field(default=Budgets.fresh, ge=0)
+    document_bytes: int = Field(default=Budgets.document, ge=256)
+    child_share: float = Field(default=Budgets.child_share, ge=0, le=1)
+    share: float = Field(default=SHARE, ge=0, le=1)
+    strong_share: float = Field(default=STRONG_SHARE, ge=0, le=1)
+
+    def budgets(self, retire_after: int) -> Budgets:
+        """The same, as the buffer reads it; ``retire_after`` is the gate's."""
+        return Budgets(
+            training=self.training_bytes,
+            probes=self.probe_bytes,
+            descriptors=self.descriptor_bytes,
+            fresh=self.fresh_bytes,
+            document=self.document_bytes,
+            child_share=self.child_share,
+            retire_after=retire_after,
+        )
+
+    def shift(self) -> ShiftPolicy:
+        """The shares, as the measurement of a shift reads them."""
+        return ShiftPolicy(share=self.share, strong_share=self.strong_share)
 
 
 class Training(_Section):
@@ -171,6 +205,7 @@ class NodeConfig(_Section):
     promotion: Promotion = Promotion()
     model: Model
     data: Data = Data()
+    replay: Replay = Replay()
     training: Training = Training()
 
 
@@ -213,6 +248,7 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
                 update={
                     "train": tuple(folder / p for p in data.train),
                     "probes": {source: folder / p for source, p in data.probes.items()},
+                    "watch": folder / data.watch if data.watch else None,
                 }
             ),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aggregation import AggregationError
 from nodes.errors import NodeError
 from nodes.model.base import describe_base
 from nodes.model.basis import draw_basis
@@ -103,7 +104,7 @@ def test_parts_have_about_their_shares() -> None:
 
 
 def test_shares_that_do_not_sum_to_one_are_an_error() -> None:
-    with pytest.raises(ValueError, match="sum to 1"):
+    with pytest.raises(AggregationError, match="sum to 1"):
         split(["text"], {"train": 0.5}, KEY)
 
 

@@ -1,0 +1,34 @@
+"""The replay buffer as pure functions: what to keep, what to mix in, when text has shifted.
+
+They see keyed hashes, sizes and texts that are handed to them. Where these are stored, and who may
+read them, is the caller's business.
+"""
+
+from __future__ import annotations
+
+from aggregation.replay.divide import canonical_text, divide, keyed_hash, part_of
+from aggregation.replay.mixture import SHARE, STRONG_SHARE, Drawn, Mixture, mixture
+from aggregation.replay.reservoir import Cell, Item, Reservoir, allotments
+from aggregation.replay.shift import Kind, Shift, ShiftPolicy, shift
+from aggregation.replay.stand_ins import stand_ins
+
+__all__ = [
+    "SHARE",
+    "STRONG_SHARE",
+    "Cell",
+    "Drawn",
+    "Item",
+    "Kind",
+    "Mixture",
+    "Reservoir",
+    "Shift",
+    "ShiftPolicy",
+    "allotments",
+    "canonical_text",
+    "divide",
+    "keyed_hash",
+    "mixture",
+    "part_of",
+    "shift",
+    "stand_ins",
+]
