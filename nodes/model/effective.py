@@ -88,7 +88,7 @@ class EffectiveModel:
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         """Token ids of each text with an end of text behind, cut to ``max_tokens``."""
         ends = self.tokenizer.eos_token_id
-        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
         return [
             [*of[: max_tokens - 1], ends] if ends is not None else of[:max_tokens] for of in ids
         ]

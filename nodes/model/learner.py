@@ -1,27 +1,32 @@
 """Training a delta on top of a chain: only B is trained, in float32, on native bf16 weights.
 
 A device of rank r trains the first r columns of every B; the forward pass uses the whole chain. A
-batch is a number of documents packed without padding, so that no time goes into nothing.
+batch is a number of documents packed without padding, so that no time goes into nothing. Old text
+is mixed in by tokens (``aggregation.replay.mixture``), inside the budget: it makes no run longer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from aggregation.replay import Drawn, mixture
 from nodes.model.effective import EffectiveModel
 
 
 @dataclass(frozen=True)
 class Training:
-    """How to train. ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning rate:
-    it rises over that share of the steps, then falls in a line to that share of its height."""
+    """How to train. ``batch_size`` is the mean number of documents of a step; all steps together
+    read as many tokens as ``steps * batch_size`` new documents have on average. ``rank`` is the
+    device's r; ``warm_up`` and ``final`` shape the learning rate: it rises over that share of the
+    steps, then falls in a line to that share of its height."""
 
     steps: int = 20
     batch_size: int = 8
@@ -37,13 +42,17 @@ class Training:
 class Learned:
     """A delta (d,) float32, zero outside the device's rank, and what it took.
 
-    ``losses`` are the mean losses of each step's batch, nats per token; ``tokens`` were predicted.
+    ``losses`` are the mean losses of each step's batch, nats per token; ``tokens`` were predicted,
+    ``replayed`` are those of old text by source. ``seen`` are the new texts that were read, by
+    their place.
     """
 
     delta: NDArray[np.float32]
     losses: tuple[float, ...]
     tokens: int
     seconds: float
+    replayed: Mapping[str, int] = field(default_factory=dict)
+    seen: tuple[int, ...] = ()
 
 
 def train(
@@ -52,24 +61,29 @@ def train(
     texts: Sequence[str],
     settings: Training,
     on_step: Callable[[int, float], None] = lambda _step, _loss: None,
+    *,
+    old: Mapping[str, Sequence[str]] | None = None,
+    share: float = 0.0,
 ) -> Learned:
     """Train on ``texts`` from the effective model base + ``theta``.
+
+    Args:
+        texts: what to learn; none to go over the old once more.
+        old: text that was learned from before, by source, of which ``share`` of the tokens are.
 
     Deterministic for one seed, one thread count and one machine.
     Raises ``ValueError`` when no text has two tokens.
     """
-    documents = [d for d in model.tokenize(texts, settings.max_tokens) if len(d) > 1]
-    if not documents:
-        raise ValueError("no text has anything to predict")
+    batches = _batches(model, texts, old or {}, share, settings)
     model.set_theta(theta)
     started = time.monotonic()
     with _trainable(model, settings.rank) as deltas:
         optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
         losses, tokens = [], 0
-        for step, batch in enumerate(_batches(len(documents), settings)):
+        for step, batch in enumerate(batches):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _schedule(step, settings)
-            of_tokens, _ = model.packed_losses([documents[i] for i in batch])
+                group["lr"] = settings.learning_rate * _schedule(step, len(batches), settings)
+            of_tokens, _ = model.packed_losses([drawn.document.ids for drawn in batch])
             loss = of_tokens.mean()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
@@ -79,7 +93,24 @@ def train(
             tokens += of_tokens.numel()
             on_step(step, losses[-1])
         delta = _flatten(model, deltas)
-    return Learned(delta, tuple(losses), tokens, time.monotonic() - started)
+    drawn = [one for batch in batches for one in batch]
+    replayed = {
+        source: sum(one.tokens for one in drawn if one.source == source) for source in old or {}
+    }
+    seen = tuple(sorted({one.document.place for one in drawn if one.source is None}))
+    return Learned(delta, tuple(losses), tokens, time.monotonic() - started, replayed, seen)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A tokenized document and its place among the texts of its source."""
+
+    place: int
+    ids: Sequence[int]
+
+    @property
+    def predicted(self) -> int:
+        return len(self.ids) - 1
 
 
 class _trainable:  # noqa: N801  reads as the statement it is
@@ -108,21 +139,42 @@ def _flatten(model: EffectiveModel, deltas: Sequence[nn.Parameter]) -> NDArray[n
     return full
 
 
-def _batches(count: int, settings: Training) -> Iterator[list[int]]:
-    """Batches of documents: every document once before any comes again."""
-    rng = np.random.default_rng(settings.seed)
-    queue: list[int] = []
-    for _ in range(settings.steps):
-        while len(queue) < settings.batch_size:
-            queue += rng.permutation(count).tolist()
-        yield queue[: settings.batch_size]
-        del queue[: settings.batch_size]
+def _batches(
+    model: EffectiveModel,
+    texts: Sequence[str],
+    old: Mapping[str, Sequence[str]],
+    share: float,
+    settings: Training,
+) -> list[list[Drawn[_Document]]]:
+    """The documents of every step. A run on fewer documents than steps has fewer steps."""
+
+    def documents(of: Sequence[str]) -> list[_Document]:
+        found = enumerate(model.tokenize(of, settings.max_tokens))
+        return [_Document(place, ids) for place, ids in found if len(ids) > 1]
+
+    new = documents(texts)
+    known = {source: documents(of) for source, of in old.items()}
+    lengths = [of.predicted for of in new or chain.from_iterable(known.values())]
+    if not lengths:
+        raise ValueError("no text has anything to predict")
+    budget = round(settings.steps * settings.batch_size * sum(lengths) / len(lengths))
+    run = mixture(
+        new,
+        known,
+        lambda document: document.predicted,
+        budget=max([budget, *lengths]),
+        share=share if new else 1.0,
+        seed=settings.seed,
+    ).drawn
+    steps = min(settings.steps, len(run))
+    ends = [len(run) * step // steps for step in range(steps + 1)]
+    return [list(run[start:end]) for start, end in pairwise(ends)]
 
 
-def _schedule(step: int, settings: Training) -> float:
+def _schedule(step: int, steps: int, settings: Training) -> float:
     """The learning rate at a step, as a share of its height."""
-    rising = max(1, round(settings.warm_up * settings.steps))
+    rising = max(1, round(settings.warm_up * steps))
     if step < rising:
         return (step + 1) / rising
-    falling = (step - rising) / max(1, settings.steps - rising)
+    falling = (step - rising) / max(1, steps - rising)
     return 1 - (1 - settings.final) * falling

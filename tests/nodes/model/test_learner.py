@@ -108,3 +108,31 @@ def test_a_theta_of_another_length_is_refused(model: EffectiveModel) -> None:
 def test_texts_with_nothing_to_predict_are_refused(model: EffectiveModel) -> None:
     with pytest.raises(ValueError, match="predict"):
         train(model, chain(model), [""], SETTINGS)
+
+
+def test_old_text_takes_its_share_of_the_tokens_and_no_more(model: EffectiveModel) -> None:
+    settings = replace(SETTINGS, steps=8)
+    old = {"one": TEXTS[:3], "two": TEXTS[3:5]}
+    alone = train(model, chain(model), TEXTS[5:], settings)
+    mixed = train(model, chain(model), TEXTS[5:], settings, old=old, share=0.25)
+    assert mixed.tokens <= 1.1 * alone.tokens
+    assert sum(mixed.replayed.values()) == pytest.approx(0.25 * alone.tokens, rel=0.2)
+    assert abs(mixed.replayed["one"] - mixed.replayed["two"]) < 40  # within a document or two
+
+
+def test_it_says_which_new_texts_it_read(model: EffectiveModel) -> None:
+    few = train(model, chain(model), TEXTS, replace(SETTINGS, steps=1, batch_size=2))
+    assert 0 < len(few.seen) < len(TEXTS)
+    many = train(model, chain(model), TEXTS, replace(SETTINGS, steps=2 * len(TEXTS), batch_size=1))
+    assert many.seen == tuple(range(len(TEXTS)))
+
+
+def test_without_new_text_it_goes_over_the_old(model: EffectiveModel) -> None:
+    learned = train(model, chain(model), [], replace(SETTINGS, steps=2), old={"one": TEXTS})
+    assert learned.seen == ()
+    assert sum(learned.replayed.values()) == learned.tokens > 0
+
+
+def test_nothing_to_predict_is_said(model: EffectiveModel) -> None:
+    with pytest.raises(ValueError, match="anything to predict"):
+        train(model, chain(model), [""], SETTINGS, old={"one": []})
