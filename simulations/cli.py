@@ -208,6 +208,36 @@ def refusal(
         print_json(result) if json else bench_refusal.print_table(result)
 
 
+@bench.command("forgetting")
+def forgetting(
+    base: BaseOption = None,
+    out: Annotated[
+        Path, typer.Option(help="Report and picture; what is already computed is used again.")
+    ] = Path("runs/forgetting"),
+    quick: Annotated[
+        bool, typer.Option(help="A tiny base, three systems: the same in half a minute.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Measure what is forgotten when organ systems are learned one after another.
+
+    One device learns them all, or children who are online one after another: plainly, with replay,
+    and with all that a node does. Takes about two hours on two cores; goes on where it stopped.
+
+    Example: banyan bench forgetting --quick
+    """
+    from simulations.bench import forgetting as bench_forgetting
+    from simulations.datasets.smollm2 import smollm2_base
+    from simulations.datasets.tiny import tiny_base
+
+    with one_sentence():
+        base = base or (tiny_base(CACHE) if quick else smollm2_base(CACHE))
+        out = out / "quick" if quick else out
+        scale = bench_forgetting.QUICK if quick else bench_forgetting.Scale()
+        result = bench_forgetting.run(base, out, scale, errors.print)
+        print_json(result) if json else bench_forgetting.print_table(result)
+
+
 @bench.command("gate")
 def gate(
     histories: Annotated[

@@ -15,8 +15,10 @@ from aggregation.gate.draw import Draw, Uses, draw
 from aggregation.gate.evidence import log10_e
 from aggregation.gate.judgement import Losses, Reason, SourceFigures, Verdict, judge
 from aggregation.gate.policy import TOLERANCES, Policy, ProbeKind, Reuse
+from aggregation.gate.step import STEPS, Step, choose_step
 
 __all__ = [
+    "STEPS",
     "TOLERANCES",
     "Budget",
     "Draw",
@@ -26,8 +28,10 @@ __all__ = [
     "Reason",
     "Reuse",
     "SourceFigures",
+    "Step",
     "Uses",
     "Verdict",
+    "choose_step",
     "draw",
     "judge",
     "log10_e",

@@ -21,6 +21,8 @@ SYSTEMS = {
     "immune": "HP:0002715",
     "integument": "HP:0001574",
     "respiratory": "HP:0002086",
+    "genitourinary": "HP:0000119",
+    "metabolism": "HP:0001939",
 }
 """Organ systems by the name that the rest of the project uses."""
 SHORTEST = 40

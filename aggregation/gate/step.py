@@ -1,0 +1,54 @@
+"""How far to go: the part of a displacement that is best as a whole and harms no source.
+
+Along a straight line from the state that is held, what is new is gained early and what is old is
+lost late: half of a step keeps most of the one and loses little of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aggregation.gate.judgement import Losses
+
+STEPS = (1.0, 0.75, 0.5, 0.25)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A part of a displacement, and the losses on every probe when it is taken."""
+
+    size: float
+    losses: Losses
+
+
+def choose_step(
+    measure: Callable[[float], Losses],
+    best: Losses,
+    tolerance: float,
+    steps: Sequence[float] = STEPS,
+) -> Step | None:
+    """The step with the least mean loss of all that harm no source; None when every one does.
+
+    Sources count alike. Steps are tried from the largest on, and no more once a smaller one is no
+    better. It costs no training, only measuring.
+
+    Args:
+        measure: the losses of the state that a step leads to; always on the same probes.
+        best: for each source the losses of the best state ever held; a source that is missing here
+            was not held before.
+        tolerance: nats per token by which a source's mean may be above its best.
+    """
+    chosen: Step | None = None
+    for size in sorted(steps, reverse=True):
+        step = Step(size, measure(size))
+        if any(step.losses[s].mean() > of.mean() + tolerance for s, of in best.items()):
+            continue
+        if chosen is not None and _mean(step.losses) >= _mean(chosen.losses):
+            break
+        chosen = step
+    return chosen
+
+
+def _mean(losses: Losses) -> float:
+    return sum(float(of.mean()) for of in losses.values()) / len(losses)

@@ -1,0 +1,87 @@
+"""What is forgotten when organ systems arrive one after another, and what memory does about it.
+
+Every training and every measurement is kept in a file named after what made it, so that an
+interrupted bench goes on where it stopped. Settings are chosen on probes; the tables are of
+held-out text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulations.bench.forgetting.learners import CHILDREN, DEVICE, Learner
+from simulations.bench.forgetting.picture import draw
+from simulations.bench.forgetting.setting import QUICK, Bench, Scale, State, Theta
+from simulations.bench.forgetting.table import print_table
+from simulations.bench.kept import digest
+from simulations.forgetting import LossMatrix
+
+__all__ = ["QUICK", "Scale", "print_table", "run"]
+
+FIRST = 4
+"""Sources of the shorter sequence that the tables report as well."""
+
+
+def run(
+    base: Path,
+    out: Path,
+    scale: Scale | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> dict[str, Any]:
+    """Let every learner learn the sequence, and measure; ``report.json`` and ``forgetting.png``.
+
+    Raises ``NodeError`` ``no-base``, ``no-data``.
+    """
+    bench = Bench(base, out / "kept", scale or Scale(), say)
+    systems, unseen = bench.scale.systems, bench.scale.unseen
+    alone = [bench.train(bench.start, source) for source in systems]
+    result: dict[str, Any] = {
+        "scale": asdict(bench.scale),
+        "base": bench.held_losses(bench.start, (*systems, *unseen)),
+        "alone": {
+            source: bench.held_losses(state, (source, *unseen))
+            for source, state in zip(systems, alone, strict=True)
+        },
+        "mean_of_alone": bench.held_losses(_mean(alone), (*systems, *unseen)),
+        "tokens_alone": [state.tokens for state in alone],
+        "device": {name: _sequence(bench, learner) for name, learner in DEVICE.items()},
+        "children": {name: _sequence(bench, learner) for name, learner in CHILDREN.items()},
+    }
+    (out / "report.json").write_text(json.dumps(result, indent=1), "utf-8")
+    draw(result, out / "forgetting.png")
+    return result
+
+
+def _sequence(bench: Bench, learner: Learner) -> dict[str, Any]:
+    """What a learner knows after each source."""
+    states, sources = learner.states(bench), bench.scale.systems
+    losses = [bench.held_losses(state, sources) for state in states]
+    whole = LossMatrix(sources, np.array([[row[s] for s in sources] for row in losses]))
+    first = min(FIRST, len(sources))
+    return {
+        "matrix": whole.losses.tolist(),
+        "tokens": [state.tokens for state in states],
+        "whole": _measures(whole),
+        "first": {"sources": first, **_measures(whole.first(first))},
+        "unseen": bench.held_losses(states[-1], bench.scale.unseen),
+    }
+
+
+def _measures(matrix: LossMatrix) -> dict[str, float]:
+    return {
+        "average": matrix.average,
+        "forgetting": matrix.forgetting,
+        "backward_transfer": matrix.backward_transfer,
+    }
+
+
+def _mean(states: Sequence[State]) -> State:
+    """The adapters' mean: what federated averaging makes when all are online at once."""
+    theta: Theta = np.mean([state.theta for state in states], axis=0, dtype=np.float32)
+    return State(theta, digest([state.made for state in states]), "mean of alone")

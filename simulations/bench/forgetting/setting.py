@@ -1,0 +1,179 @@
+"""What every sequence of the bench shares: the scale, the model, the text, and kept results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodes.coordinates import DEFAULT_TARGETS
+from nodes.model.base import describe_base, load_base
+from nodes.model.basis import draw_basis
+from nodes.model.effective import EffectiveModel
+from nodes.model.layout import Layout
+from nodes.model.learner import Training, train
+from simulations.bench.kept import Kept, digest
+from simulations.datasets.hpo import definitions
+from simulations.datasets.split import split
+
+Theta = NDArray[np.float32]
+Losses = Mapping[str, NDArray[np.float64]]
+
+SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
+KEY = b"banyan bench forgetting"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is learned and measured; ``probes`` and ``held`` count documents of each source."""
+
+    systems: tuple[str, ...] = (
+        "nervous",
+        "cardiovascular",
+        "eye",
+        "immune",
+        "genitourinary",
+        "metabolism",
+    )
+    unseen: tuple[str, ...] = ("respiratory", "integument")
+    steps: int = 50
+    batch_size: int = 8
+    learning_rate: float = 5e-3
+    max_tokens: int = 128
+    rank: int = 16
+    probes: int = 40
+    held: int = 32
+    seed: int = 0
+
+
+QUICK = Scale(
+    systems=("nervous", "cardiovascular", "eye"),
+    unseen=("respiratory",),
+    steps=12,
+    batch_size=4,
+    learning_rate=2e-2,
+    max_tokens=48,
+    probes=12,
+    held=16,
+)
+"""For the tiny base: the same code in seconds."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a learner.
+
+    Attributes:
+        theta: Θ, (d,) float32.
+        made: names everything that led to it.
+        name: for a person.
+        tokens: predicted in all training until then.
+        read: of each source the texts that were read when it was learned.
+    """
+
+    theta: Theta
+    made: str
+    name: str
+    tokens: int = 0
+    read: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Bench:
+    """The model and the text, with every training and measurement kept in ``folder``."""
+
+    def __init__(self, base: Path, folder: Path, scale: Scale, say: Callable[[str], None]) -> None:
+        """Raises ``NodeError`` ``no-base``, ``no-data``."""
+        self.scale = scale
+        described = describe_base(base)
+        self._base = base
+        self.layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
+        self.kept = Kept(folder, [described.digest, self.layout.digest], say)
+        self.parts = {
+            source: split(definitions(source), SHARES, KEY)
+            for source in (*scale.systems, *scale.unseen)
+        }
+
+    @cached_property
+    def _model(self) -> EffectiveModel:
+        """Loaded when something is still to be computed."""
+        return EffectiveModel(self._base, self.layout, draw_basis(self.layout, 0))
+
+    @property
+    def start(self) -> State:
+        """The base alone."""
+        return State(np.zeros(self.layout.size, np.float32), "base", "base")
+
+    def train(self, at: State, source: str, share: float = 0.0) -> State:
+        """What comes of training on ``source``; of what ``at`` has read, a share is replayed."""
+        texts = self.parts[source]["train"]
+        old = at.read if share else {}
+
+        def make() -> tuple[Theta, dict[str, Any]]:
+            learned = train(self._model, at.theta, texts, self._training, old=old, share=share)
+            told = asdict(learned)
+            del told["delta"]
+            return learned.delta, told
+
+        text = digest([texts, {s: list(of) for s, of in old.items()}])
+        what = [at.made, asdict(self._training), text, share]
+        name, about = f"train {source}", f"train {source} after {at.name}"
+        vector, told = self.kept.vector(name, what, self.layout.size, make, about)
+        return State(
+            at.theta + vector,
+            digest([name, what]),
+            source,
+            at.tokens + told["tokens"],
+            {**at.read, source: [texts[i] for i in told["seen"]]},
+        )
+
+    def probe_losses(self, at: State, sources: Sequence[str]) -> Losses:
+        """Of the probes of each source the losses (k,), nats per token."""
+        measured = self._measured(at, "probes", self.scale.probes, sources)
+        return {source: np.asarray(of["losses"]) for source, of in measured.items()}
+
+    def held_losses(self, at: State, sources: Sequence[str]) -> dict[str, float]:
+        """Of each source the mean loss of its held-out text, nats per token."""
+        measured = self._measured(at, "held", self.scale.held, sources)
+        return {
+            source: float(np.average(of["losses"], weights=of["tokens"]))
+            for source, of in measured.items()
+        }
+
+    def _measured(
+        self, at: State, part: str, count: int, sources: Sequence[str]
+    ) -> dict[str, dict[str, list[float]]]:
+        texts = {source: self.parts[source][part][:count] for source in sources}
+
+        def make() -> dict[str, Any]:
+            self._model.set_theta(at.theta)
+            flat = [text for of in texts.values() for text in of]
+            losses, tokens = self._model.sequence_losses(flat, self.scale.max_tokens)
+            found, start = {}, 0
+            for source, of in texts.items():
+                end = start + len(of)
+                found[source] = {
+                    "losses": losses[start:end].tolist(),
+                    "tokens": tokens[start:end].tolist(),
+                }
+                start = end
+            return found
+
+        about = f"measure {part} after {at.name}"
+        return self.kept.record(f"{part} losses", [at.made, digest(texts)], make, about)
+
+    @property
+    def _training(self) -> Training:
+        scale = self.scale
+        return Training(
+            steps=scale.steps,
+            batch_size=scale.batch_size,
+            learning_rate=scale.learning_rate,
+            max_tokens=scale.max_tokens,
+            rank=scale.rank,
+            seed=scale.seed,
+        )

@@ -1,0 +1,62 @@
+"""Claims about the step that is chosen along a displacement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from aggregation.gate import STEPS, Losses, choose_step
+
+Line = dict[str, tuple[float, float]]
+
+
+def losses_of(line: Line, step: float) -> dict[str, NDArray[np.float64]]:
+    """Of each source a parabola: where along the line it is least, and how steep."""
+    return {s: np.full(3, 1 + steep * (step - least) ** 2) for s, (least, steep) in line.items()}
+
+
+LINES = st.dictionaries(
+    st.sampled_from(["new", "heart", "eye"]),
+    st.tuples(st.floats(-1, 2), st.floats(0.01, 3)),
+    min_size=1,
+)
+
+
+@given(LINES, st.floats(0.001, 0.5))
+def test_it_is_the_best_of_the_steps_that_harm_nothing(line: Line, tolerance: float) -> None:
+    best = {s: of for s, of in losses_of(line, 0).items() if s != "new"}
+
+    def measure(step: float) -> Losses:
+        return losses_of(line, step)
+
+    def mean(step: float) -> float:
+        return float(np.mean([of.mean() for of in measure(step).values()]))
+
+    allowed = [
+        step
+        for step in STEPS
+        if all(measure(step)[s].mean() <= of.mean() + tolerance for s, of in best.items())
+    ]
+    chosen = choose_step(measure, best, tolerance)
+    if not allowed:
+        assert chosen is None
+    else:
+        assert chosen is not None
+        assert chosen.size in allowed
+        assert mean(chosen.size) == pytest.approx(min(map(mean, allowed)))
+
+
+def test_nothing_smaller_is_measured_once_it_is_no_better() -> None:
+    measured = []
+
+    def measure(step: float) -> Losses:
+        measured.append(step)
+        return losses_of({"new": (1.0, 1.0)}, step)
+
+    chosen = choose_step(measure, {}, 0.02)
+    assert chosen is not None
+    assert chosen.size == 1.0
+    assert measured == [1.0, 0.75]
