@@ -24,25 +24,22 @@ class Step:
 
 def choose_step(
     measure: Callable[[float], Losses],
-    best: Losses,
-    tolerance: float,
+    harms: Callable[[Losses], bool],
     steps: Sequence[float] = STEPS,
 ) -> Step | None:
-    """The step with the least mean loss of all that harm no source; None when every one does.
+    """The step with the least mean loss of all that do no harm; None when every one does.
 
     Sources count alike. Steps are tried from the largest on, and no more once a smaller one is no
     better. It costs no training, only measuring.
 
     Args:
         measure: the losses of the state that a step leads to; always on the same probes.
-        best: for each source the losses of the best state ever held; a source that is missing here
-            was not held before.
-        tolerance: nats per token by which a source's mean may be above its best.
+        harms: whether a state with these losses is not to be held.
     """
     chosen: Step | None = None
     for size in sorted(steps, reverse=True):
         step = Step(size, measure(size))
-        if any(step.losses[s].mean() > of.mean() + tolerance for s, of in best.items()):
+        if harms(step.losses):
             continue
         if chosen is not None and _mean(step.losses) >= _mean(chosen.losses):
             break

@@ -38,7 +38,9 @@ def run(
 
     Raises ``NodeError`` ``no-base``, ``no-data``.
     """
-    bench = Bench(base, out / "kept", scale or Scale(), say)
+    scale = scale or Scale()
+    trainings = len(scale.systems) * (1 + len(DEVICE) + len(CHILDREN))
+    bench = Bench(base, out / "kept", scale, say, trainings)
     systems, unseen = bench.scale.systems, bench.scale.unseen
     alone = [bench.train(bench.start, source) for source in systems]
     result: dict[str, Any] = {

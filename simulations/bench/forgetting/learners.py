@@ -1,83 +1,150 @@
 """Who learns one source after another, and how.
 
-A *device* learns all sources itself, from one state on. *Children* at a parent are online one after
-another: each learns its own source from the parent's release, and its update alone makes the
-round. A parent holds none of their text to train on.
+A *device* learns all sources itself, going on from one state. *Children* at a parent are online one
+after another: each learns its own source from the parent's release, and its update alone makes the
+round. The parent holds none of their text to train on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import TOLERANCES, Losses, ProbeKind, choose_step
+from aggregation.gate import Budget, Losses, Policy, choose_step, judge
 from simulations.bench.forgetting.setting import Bench, State
 from simulations.bench.kept import digest
 
-TOLERANCE = TOLERANCES[ProbeKind.ORDINARY]
+POLICY = Policy()
+STEPS = (1.0, 0.5, 0.25)
+"""That a parent tries, as ``[rounds] steps`` has them."""
+
+
+class Learner(ABC):
+    """Learns the sources of a bench in their order."""
+
+    @abstractmethod
+    def states(self, bench: Bench) -> list[State]:
+        """The state after each source."""
 
 
 @dataclass(frozen=True)
-class Learner:
-    """How to learn a sequence.
-
-    Attributes:
-        share: of the training's tokens that are old text.
-        chooses: whether the step is chosen on own probes of what is known.
-    """
+class Plain(Learner):
+    """Goes on training; a ``share`` of the tokens is text of earlier sources."""
 
     share: float = 0.0
-    chooses: bool = False
 
     def states(self, bench: Bench) -> list[State]:
-        """The state after each source of the sequence."""
+        """The state after each source."""
         at, states = bench.start, []
-        best: dict[str, NDArray[np.float64]] = {}
         for source in bench.scale.systems:
-            trained = bench.train(at, source, self.share if at.read else 0.0)
-            at = self._chosen(bench, at, trained, source, best) if self.chooses else trained
+            at = bench.train(at, source, self.share if at.read else 0.0)
             states.append(at)
         return states
 
-    def _chosen(
-        self,
-        bench: Bench,
-        at: State,
-        trained: State,
-        source: str,
-        best: dict[str, NDArray[np.float64]],
-    ) -> State:
-        sources = [*at.read, source]
 
-        def to(step: float) -> State:
-            theta = (at.theta + step * (trained.theta - at.theta)).astype(np.float32)
-            return replace(trained, theta=theta, made=digest([trained.made, at.made, step]))
+@dataclass(frozen=True)
+class Device(Learner):
+    """Replays, and goes as far as is best on its own probes of all that it knows."""
 
-        def measure(step: float) -> Losses:
-            return bench.probe_losses(to(step), sources)
+    share: float
 
-        chosen = choose_step(measure, best, TOLERANCE)
-        state = to(chosen.size if chosen else 0.0)
-        losses = chosen.losses if chosen else measure(0.0)
-        for name, of in losses.items():
-            if name not in best or of.mean() < best[name].mean():
-                best[name] = of
-        bench.kept.say(f"{source}: step {chosen.size if chosen else 0}")
-        return state
+    def states(self, bench: Bench) -> list[State]:
+        """The state after each source."""
+        at, states, best = bench.start, [], _Best()
+        for source in bench.scale.systems:
+            probes = [*at.read, source]
+            current = bench.probe_losses(at, probes)
+            held = best.of(current)
+            trained = bench.train(at, source, self.share if at.read else 0.0)
+            line = _Line(bench, at, trained, probes)
+
+            def harms(losses: Losses, current: Losses = current, held: Losses = held) -> bool:
+                verdict = judge(current, losses, POLICY, Budget(), held)
+                return any(reason.code != "no-gain-shown" for reason in verdict.reasons)
+
+            chosen = choose_step(line.losses, harms)
+            size = chosen.size if chosen else 0.0
+            bench.kept.say(f"step {size} on {source}")
+            at = line.to(size)
+            best.take(chosen.losses if chosen else current)
+            states.append(at)
+        return states
 
 
-DEVICE = {
-    "plain": Learner(),
-    "replay 5 %": Learner(share=0.05),
-    "replay 25 %": Learner(share=0.25),
-    "full": Learner(share=0.25, chooses=True),
+@dataclass(frozen=True)
+class Gated(Learner):
+    """A parent with probes of every source, whose gate takes the largest step that passes."""
+
+    def states(self, bench: Bench) -> list[State]:
+        """The state after each child."""
+        at, states, best, budget = bench.start, [], _Best(), Budget()
+        probes = bench.scale.systems
+        for source in bench.scale.systems:
+            current = bench.probe_losses(at, probes)
+            best.take(current)
+            line = _Line(bench, at, bench.train(at, source), probes)
+            size = 0.0
+            for step in STEPS:
+                losses = line.losses(step)
+                verdict = judge(current, losses, POLICY, budget, best.of(current))
+                budget = verdict.budget
+                if verdict.accepted:
+                    size = step
+                    best.take(losses)
+                    break
+            bench.kept.say(f"step {size} on {source}")
+            at = line.to(size)
+            states.append(at)
+        return states
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The states between one and what training made of it."""
+
+    bench: Bench
+    at: State
+    trained: State
+    probes: Sequence[str]
+
+    def to(self, step: float) -> State:
+        theta = (self.at.theta + step * (self.trained.theta - self.at.theta)).astype(np.float32)
+        made = digest([self.trained.made, self.at.made, step])
+        return replace(self.trained, theta=theta, made=made)
+
+    def losses(self, step: float) -> Losses:
+        return self.bench.probe_losses(self.to(step), self.probes)
+
+
+@dataclass
+class _Best:
+    """Of each source the losses of the best state that was held, on one set of probes."""
+
+    found: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def of(self, current: Losses) -> Losses:
+        return {**current, **self.found}
+
+    def take(self, losses: Losses) -> None:
+        for source, values in losses.items():
+            if source not in self.found or values.mean() < self.found[source].mean():
+                self.found[source] = values
+
+
+DEVICE: Mapping[str, Learner] = {
+    "plain": Plain(),
+    "replay 5 %": Plain(share=0.05),
+    "replay 25 %": Plain(share=0.25),
+    "full": Device(share=0.25),
 }
 """One device that learns all sources."""
-CHILDREN = {
-    "FedAvg": Learner(),
-    "full": Learner(chooses=True),
+CHILDREN: Mapping[str, Learner] = {
+    "FedAvg": Plain(),
+    "full": Gated(),
 }
-"""A parent whose children are online one after another. Averaging one update without memory is to
-go on from where it ends, so the first is what a plain device does."""
+"""A parent whose children are online one after another. To average one update without memory is to
+go on from where it ends: FedAvg is here what a plain device does."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -86,9 +88,21 @@ class State:
 class Bench:
     """The model and the text, with every training and measurement kept in ``folder``."""
 
-    def __init__(self, base: Path, folder: Path, scale: Scale, say: Callable[[str], None]) -> None:
-        """Raises ``NodeError`` ``no-base``, ``no-data``."""
+    def __init__(
+        self,
+        base: Path,
+        folder: Path,
+        scale: Scale,
+        say: Callable[[str], None],
+        trainings: int = 0,
+    ) -> None:
+        """``trainings`` are to come in all: for what is said of the time that is left.
+
+        Raises ``NodeError`` ``no-base``, ``no-data``.
+        """
         self.scale = scale
+        self._trainings, self._asked = trainings, 0
+        self._took: list[float] = []
         described = describe_base(base)
         self._base = base
         self.layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
@@ -114,14 +128,16 @@ class Bench:
         old = at.read if share else {}
 
         def make() -> tuple[Theta, dict[str, Any]]:
+            started = time.monotonic()
             learned = train(self._model, at.theta, texts, self._training, old=old, share=share)
+            self._took.append(time.monotonic() - started)
             told = asdict(learned)
             del told["delta"]
             return learned.delta, told
 
         text = digest([texts, {s: list(of) for s, of in old.items()}])
         what = [at.made, asdict(self._training), text, share]
-        name, about = f"train {source}", f"train {source} after {at.name}"
+        name, about = f"train {source}", f"train {source} after {at.name}{self._left()}"
         vector, told = self.kept.vector(name, what, self.layout.size, make, about)
         return State(
             at.theta + vector,
@@ -130,6 +146,14 @@ class Bench:
             at.tokens + told["tokens"],
             {**at.read, source: [texts[i] for i in told["seen"]]},
         )
+
+    def _left(self) -> str:
+        """Which training comes next, and for how long it will go on at most."""
+        self._asked += 1
+        left = max(0, self._trainings - self._asked + 1)
+        minutes = left * statistics.fmean(self._took) / 60 if self._took else 0
+        until = f", at most {minutes:.0f} min left" if self._took else ""
+        return f" ({self._asked} of {self._trainings}{until})" if left else ""
 
     def probe_losses(self, at: State, sources: Sequence[str]) -> Losses:
         """Of the probes of each source the losses (k,), nats per token."""
