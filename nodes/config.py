@@ -161,8 +161,8 @@ class Replay(_Section):
     share: float = Field(default=SHARE, ge=0, le=1)
     strong_share: float = Field(default=STRONG_SHARE, ge=0, le=1)
 
-    def budgets(self, retire_after: int) -> Budgets:
-        """The same, as the buffer reads it; ``retire_after`` is the gate's."""
+    def budgets(self) -> Budgets:
+        """The same, as the buffer reads it."""
         return Budgets(
             training=self.training_bytes,
             probes=self.probe_bytes,
@@ -170,7 +170,6 @@ class Replay(_Section):
             fresh=self.fresh_bytes,
             document=self.document_bytes,
             child_share=self.child_share,
-            retire_after=retire_after,
         )
 
     def shift(self) -> ShiftPolicy:
