@@ -84,7 +84,7 @@ class Child:
     def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
         self._node, self._config, self._engine = node, config, engine
         self._corpus = Corpus(node.home, config, node.clock)
-        self._probes = Probes(node, engine, config.gate.policy(), self._corpus.operators_probes)
+        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
         self._harmful: dict[Digest, str] = {}
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:

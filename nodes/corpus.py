@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,8 +21,9 @@ from nodes.clock import Clock
 from nodes.config import NodeConfig
 from nodes.documents import Part
 from nodes.home import Home
-from nodes.replay import FILE, ReplayBuffer
+from nodes.replay import FILE, ReplayBuffer, TakenIn
 from nodes.texts import read_texts
+from protocol import NodeId
 
 log = structlog.get_logger()
 
@@ -83,6 +85,23 @@ class Corpus:
         """Of each source the texts that the operator measures with, in the order of the file."""
         probes = (text for texts in self.operators_probes.values() for text in texts)
         self._held_out = frozenset(map(canonical_text, probes))
+
+    # -- what comes in
+
+    def take_in(self, source: str, texts: Iterable[str], child: NodeId | None = None) -> TakenIn:
+        """Take in text under a source that this node names; ``child`` chose to share it."""
+        with self._opened() as buffer:
+            return buffer.take_in(source, texts, child)
+
+    def scan(self) -> Scan | None:
+        """Take in what is new in the watched folder; None without one.
+
+        Raises ``NodeError`` ``no-watch-folder``.
+        """
+        if self._config.data.watch is None:
+            return None
+        with self._opened() as buffer:
+            return self._scan(buffer, self._config.data.watch)
 
     # -- training
 
@@ -170,8 +189,17 @@ class Corpus:
             buffer.take_in(path.stem, read_texts(path), part=Part.TRAINING)
         if data.watch is None:
             return None
+        scan = self._scan(buffer, data.watch)
+        for refusal in scan.refused:
+            log.warning("file-refused", path=refusal.path, code=refusal.code, why=refusal.sentence)
+        if scan.read:
+            log.info("text-arrived", **arrived(scan))
+        return scan
+
+    def _scan(self, buffer: ReplayBuffer, folder: Path) -> Scan:
+        data = self._config.data
         arrivals = Arrivals(
-            data.watch,
+            folder,
             buffer,
             self._home.folder,
             self._clock,
@@ -179,14 +207,9 @@ class Corpus:
             limits=Limits(rest_s=data.rest_s),
         )
         try:
-            scan = arrivals.scan()
+            return arrivals.scan()
         finally:
             arrivals.close()
-        for refusal in scan.refused:
-            log.warning("file-refused", path=refusal.path, code=refusal.code, why=refusal.sentence)
-        if scan.read:
-            log.info("text-arrived", **arrived(scan))
-        return scan
 
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Without what the operator measures with."""

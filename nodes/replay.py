@@ -325,6 +325,22 @@ class ReplayBuffer:
         )
 
 
+def sizes_in(folder: Path) -> dict[Part, dict[str, Size]]:
+    """How full the buffer of a state folder is; nothing where there is none."""
+    if not (folder / FILE).exists():
+        return {}
+    with ReplayBuffer(folder) as buffer:
+        return buffer.sizes()
+
+
+def forget(folder: Path, child: str) -> int:
+    """Delete what a child shared from the buffer of a state folder, if there is one."""
+    if not (folder / FILE).exists():
+        return 0
+    with ReplayBuffer(folder) as buffer:
+        return buffer.forget(child)
+
+
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     """Rows of source, id, text; a document that stands in several sources counts in the first."""
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)

@@ -18,6 +18,7 @@ from aggregation.gate import Losses, judge
 from aggregation.gate import Verdict as GateVerdict
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
+from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
@@ -25,7 +26,6 @@ from nodes.probes import Probes, Trial
 from nodes.releases import Made, publish
 from nodes.seats import Seats, combine, stand_ins, told
 from nodes.state import Seated
-from nodes.texts import read_texts
 from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
@@ -64,8 +64,8 @@ class Settlement:
                 "name a file for each source under [data.probes] in node.toml.",
             )
         self._node, self._rounds = node, config.rounds
-        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
-        self._probes = Probes(node, engine, config.gate.policy(), texts)
+        self._corpus = Corpus(node.home, config, node.clock)
+        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
 
     def settle(
         self,

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodes.config import NodeConfig
 from nodes.corpus import Corpus
+from nodes.documents import Part
+from nodes.parent import Parent
+from nodes.replay import ReplayBuffer
 from nodes.texts import write_texts
 from tests.nodes.conftest import PROBES, TEXTS
 from tests.nodes.network import TRAINING
@@ -151,6 +153,47 @@ def test_what_is_measured_with_is_never_trained_on(pair: tuple[Tree, Member, Mem
     assert len(device.toy.lessons) == 2
 
 
+def take_in(member: Member, source: str, texts: list[str], child: str | None = None) -> None:
+    """Probes in a member's buffer."""
+    with ReplayBuffer(member.node.home.folder) as buffer:
+        buffer.take_in(source, texts, child, Part.PROBES)
+
+
+def test_probes_that_arrive_while_the_node_runs_are_drawn(
+    pair: tuple[Tree, Member, Member],
+) -> None:
+    _, root, _ = pair
+    take_in(root, "all", ENGLISH[:3])
+    take_in(root, "few", ENGLISH[10:20])
+    root.rounds()
+    used = root.node.state.probe_uses
+    assert set(used) == {"all"}
+    assert len(used["all"]) == len(PROBES) + 3
+    take_in(root, "many", SPANISH)
+    root.rounds()
+    assert set(used) == {"all", "many"}
+    assert len(used["many"]) == len(SPANISH)
+
+
+def test_an_arrived_probe_that_wore_out_gives_way(pair: tuple[Tree, Member, Member]) -> None:
+    _, root, _ = pair
+    budget = {"probe_bytes": 600, "child_share": 1.0}
+    replay = root.config.replay.model_copy(update=budget)
+    root.config = root.config.model_copy(update={"replay": replay})
+    assert root.parent is not None
+    root.parent = Parent(root.node, root.config, root.engine)
+    budgets = replay.budgets()
+    with ReplayBuffer(root.node.home.folder, budgets) as buffer:
+        buffer.take_in("all", ENGLISH, part=Part.PROBES)
+        first = buffer.probes()["all"]
+    for _ in range(root.config.gate.retire_after):
+        root.rounds()
+    assert {root.node.state.probe_uses["all"][id_] for id_ in first} == {8}
+    with ReplayBuffer(root.node.home.folder, budgets) as buffer:
+        buffer.take_in("all", SPANISH, part=Part.PROBES)
+        assert len(buffer.probes()["all"].keys() - first.keys()) > 5
+
+
 def test_text_does_not_get_into_the_ledger(pair: tuple[Tree, Member, Member]) -> None:
     _, root, device = pair
     arrive(device, "a.jsonl", ENGLISH)
@@ -163,8 +206,6 @@ def test_text_does_not_get_into_the_ledger(pair: tuple[Tree, Member, Member]) ->
 
 def test_a_node_without_text_makes_no_buffer(pair: tuple[Tree, Member, Member]) -> None:
     _, root, _ = pair
-    config: NodeConfig = root.config
-    assert config.data.train == ()
     root.rounds()
     assert corpus(root).to_rehearse() == {}
     assert corpus(root).arrived_probes() == {}
