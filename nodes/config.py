@@ -91,6 +91,7 @@ class Gate(_Section):
 
     ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
     ``tolerances`` are nats per token by which a source may become worse, in place of its kind's.
+    ``rehearsal_steps`` of training on the node's own text repair what did harm; 0: never.
     """
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
@@ -98,6 +99,7 @@ class Gate(_Section):
     each: int = Field(default=64, ge=1)
     retire_after: int = Field(default=8, ge=1)
     reuse: Reuse = Reuse.WHEN_DRY
+    rehearsal_steps: int = Field(default=5, ge=0)
     kinds: dict[str, ProbeKind] = {}
     tolerances: dict[str, float] = {}
 

@@ -120,17 +120,16 @@ class Corpus:
         with self._opened() as buffer:
             scan = self._take_in(buffer)
             waiting, old = buffer.fresh(), self._allowed(buffer.training())
+        found = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
+        # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
         fresh = {
-            id_: text
-            for texts in waiting.values()
-            for id_, text in texts.items()
-            if canonical_text(text) not in self._held_out
+            id_: text for text, id_ in sorted(found) if canonical_text(text) not in self._held_out
         }
         if not fresh or not old:
             return Lesson(fresh, old, float(not fresh), None, scan)
-        found = shift(list(fresh.values()), old, self._config.replay.shift())
-        share = max(found.share, 1 - len(fresh) / reads)
-        return Lesson(fresh, old, share, found, scan)
+        shifted = shift(list(fresh.values()), old, self._config.replay.shift())
+        share = max(shifted.share, 1 - len(fresh) / reads)
+        return Lesson(fresh, old, share, shifted, scan)
 
     def learned(self, ids: Iterable[str]) -> None:
         """These fresh documents were learned from. Call it when what was learned is durable: a
@@ -212,9 +211,9 @@ class Corpus:
             arrivals.close()
 
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Without what the operator measures with."""
+        """Without what the operator measures with, in the order of the texts."""
         found = {
-            source: [text for text in texts if canonical_text(text) not in self._held_out]
+            source: sorted(t for t in texts if canonical_text(t) not in self._held_out)
             for source, texts in by_source.items()
         }
         return {source: texts for source, texts in found.items() if texts}

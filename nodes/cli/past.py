@@ -236,7 +236,10 @@ def _row(entry: Entry) -> Iterator[str]:
 
 def _try(body: dict[str, Any]) -> str:
     verdict = "passed" if body["accepted"] else _reasons(body["reasons"])
-    return f"η {body['step']:g} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
+    rehearsed = " rehearsed" if body["rehearsal"] else ""
+    return (
+        f"η {body['step']:g}{rehearsed} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
+    )
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> str:
