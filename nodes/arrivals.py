@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregation.replay import Shift, ShiftPolicy, shift
 from nodes.clock import Clock
 from nodes.database import Database
 from nodes.errors import NodeError
@@ -65,15 +64,13 @@ class Refusal:
 @dataclass(frozen=True)
 class Scan:
     """What one scan found. ``added`` and ``known`` count documents; ``waiting`` names files that
-    may still be written or are left for the next scan. ``shift`` compares all text that was not
-    yet learned from with what was; None when no document was added."""
+    may still be written or are left for the next scan."""
 
     read: tuple[str, ...] = ()
     added: int = 0
     known: int = 0
     waiting: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
-    shift: Shift | None = None
 
 
 class Arrivals:
@@ -83,7 +80,6 @@ class Arrivals:
         folder: the watched folder.
         state: the node's state folder; ``arrivals.sqlite`` in it remembers which files were read.
         column: the name of the text in ``.jsonl`` and ``.csv``.
-        policy: what counts as a shift of the text.
     """
 
     def __init__(
@@ -95,11 +91,9 @@ class Arrivals:
         *,
         column: str = COLUMN,
         limits: Limits | None = None,
-        policy: ShiftPolicy | None = None,
     ) -> None:
         self._folder, self._buffer, self._clock = folder, buffer, clock
         self._state, self._column, self._limits = state, column, limits or Limits()
-        self._policy = policy or ShiftPolicy()
         if folder.resolve() == state.resolve():
             raise NodeError("bad-config", f"{folder} holds the node's state; watch another folder.")
         self._database = Database(state / "arrivals.sqlite", _SCHEMA, _VERSION)
@@ -159,11 +153,7 @@ class Arrivals:
                     added += taken.added
                     known += taken.known
             self._remember(file)  # only now: after a crash it is read again, and nothing is new
-        found = None
-        if added:
-            fresh = [text for texts in self._buffer.fresh().values() for text in texts.values()]
-            found = shift(fresh, self._buffer.training(), self._policy)
-        return Scan(tuple(read), added, known, tuple(waiting), tuple(refused), found)
+        return Scan(tuple(read), added, known, tuple(waiting), tuple(refused))
 
     def _content(self, file: _File) -> bytes | None:
         """The bytes of a file that is whole; None while it may still be written."""

@@ -19,12 +19,12 @@ from aggregation.gate import Losses
 from nodes import rebase, receipts
 from nodes.chain import Missing, sum_of, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
+from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
 from nodes.probes import Probes, Trial
 from nodes.state import ZERO
-from nodes.texts import read_all, read_texts
 from protocol import (
     LIMITS,
     Abstention,
@@ -83,8 +83,8 @@ class Child:
 
     def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
         self._node, self._config, self._engine = node, config, engine
-        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
-        self._probes = Probes(node, engine, config.gate.policy(), texts)
+        self._corpus = Corpus(node.home, config, node.clock)
+        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
         self._harmful: dict[Digest, str] = {}
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
@@ -239,13 +239,25 @@ class Child:
             return Offer(delta, task.version, trained.samples, 1, state.adapter, state.version)
 
     def _learn(self, task: Task) -> None:
-        """Train for one round and record what came of it."""
+        """Train for one round and record what came of it.
+
+        A crash between the record and the buffer's note of it trains on the same text once more,
+        in another round; none is skipped.
+        """
         node, training = self._node, self._config.training
-        texts = read_all(self._config.data.train)
-        if not texts:
+        reads = training.steps * training.batch_size
+        lesson = self._corpus.lesson(reads)
+        if not lesson.documents:
             raise NodeError("no-data", "This device has no text to train on.")
-        learned = self._engine.train(node.effective(), texts, training, training.seed + task.round)
-        samples = min(len(texts), training.steps * training.batch_size)
+        learned = self._engine.train(
+            node.effective(),
+            list(lesson.fresh.values()),
+            training,
+            training.seed + task.round,
+            lesson.old,
+            lesson.share,
+        )
+        samples = min(lesson.documents, reads)
         body = {
             "round": task.round,
             "delta": node.keep(learned.delta),
@@ -257,11 +269,15 @@ class Child:
             "last_loss": learned.losses[-1],
             "tokens": learned.tokens,
             "seconds": learned.seconds,
+            "replayed": dict(learned.replayed),
+            **lesson.told(),
         }
         with node.lock:
             if training.mode == "personal":
                 body["adapter"] = node.keep(node.vector(node.state.adapter) + learned.delta)
             node.record("trained", body | {"measured": measured})
+        ids = list(lesson.fresh)
+        self._corpus.learned(ids[place] for place in learned.seen)
         log.info("trained", round=task.round, samples=samples, **measured)
 
     def _gathered(self, task: Task) -> Offer:

@@ -91,6 +91,7 @@ class Gate(_Section):
 
     ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
     ``tolerances`` are nats per token by which a source may become worse, in place of its kind's.
+    ``rehearsal_steps`` of training on the node's own text repair what did harm; 0: never.
     """
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
@@ -98,6 +99,7 @@ class Gate(_Section):
     each: int = Field(default=64, ge=1)
     retire_after: int = Field(default=8, ge=1)
     reuse: Reuse = Reuse.WHEN_DRY
+    rehearsal_steps: int = Field(default=5, ge=0)
     kinds: dict[str, ProbeKind] = {}
     tolerances: dict[str, float] = {}
 
@@ -161,8 +163,8 @@ class Replay(_Section):
     share: float = Field(default=SHARE, ge=0, le=1)
     strong_share: float = Field(default=STRONG_SHARE, ge=0, le=1)
 
-    def budgets(self, retire_after: int) -> Budgets:
-        """The same, as the buffer reads it; ``retire_after`` is the gate's."""
+    def budgets(self) -> Budgets:
+        """The same, as the buffer reads it."""
         return Budgets(
             training=self.training_bytes,
             probes=self.probe_bytes,
@@ -170,7 +172,6 @@ class Replay(_Section):
             fresh=self.fresh_bytes,
             document=self.document_bytes,
             child_share=self.child_share,
-            retire_after=retire_after,
         )
 
     def shift(self) -> ShiftPolicy:

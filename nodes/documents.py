@@ -36,8 +36,7 @@ class Budgets:
     """Limits in bytes. ``child_share``: of each part, the most that one child may hold.
 
     ``fresh`` bounds the text that waits to be learned from; 0 where nobody trains. ``document``: of
-    a longer document only the beginning is kept. A probe is used up after ``retire_after`` gates:
-    it then gives way to others.
+    a longer document only the beginning is kept.
     """
 
     training: int = 8 << 20
@@ -46,7 +45,6 @@ class Budgets:
     fresh: int = 64 << 20
     document: int = 16 << 10
     child_share: float = 0.25
-    retire_after: int = 8
 
     def of(self, part: Part) -> int:
         """The budget of one part."""

@@ -63,7 +63,13 @@ class Engine:
         return measured
 
     def train(
-        self, theta: NDArray[np.float32], texts: Sequence[str], training: Training, seed: int
+        self,
+        theta: NDArray[np.float32],
+        texts: Sequence[str],
+        training: Training,
+        seed: int,
+        old: Mapping[str, Sequence[str]],
+        share: float,
     ) -> Learned:
         """Train a delta on top of ``theta``; see ``nodes.model.learner``."""
         from nodes.model.learner import Training as Settings
@@ -78,7 +84,7 @@ class Engine:
             seed=seed,
         )
         with self._loaded() as model:
-            return train(model, theta, texts, settings)
+            return train(model, theta, texts, settings, old=old, share=share)
 
     def generate(self, theta: NDArray[np.float32], prompt: str, max_new_tokens: int) -> str:
         """The greedy continuation of ``prompt`` by the effective model ``theta``."""

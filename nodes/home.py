@@ -10,6 +10,9 @@
     basis.safetensors the fixed matrices A
     parent-ca.pem     what the parent's TLS certificate must chain to (not at a root)
     tls/              this node's own TLS files (only if it has children)
+    replay.sqlite     the replay buffer: text (mode 0600; only where there is text)
+    replay.key        divides it, and must be kept with it (mode 0600)
+    arrivals.sqlite   which files of the watched folder were read
     ledger.sqlite     artefacts/    node.toml    flower/    logs/
 
 Opening a home verifies all of it; a node never starts on a folder that does not hold together.

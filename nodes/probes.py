@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.gate import Budget, Losses, Policy, Reason, draw, judge
+from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.node import Node, Vector
 from protocol import Digest, digest_of
@@ -67,19 +68,22 @@ class Trial:
 
 
 class Probes:
-    """The probes of one node by source, and how often each was used."""
+    """The probes of one node by source, and how often each was used.
 
-    def __init__(
-        self, node: Node, engine: Engine, policy: Policy, texts: Mapping[str, Sequence[str]]
-    ) -> None:
-        self.node, self.policy, self._engine = node, policy, engine
-        self._texts = {
+    They are those of the operator's files and those that arrived in the buffer under the same
+    source. A source of which all probes arrived takes part once there are ``policy.least``: with
+    fewer its mean says nothing, and the node would refuse what does no harm.
+    """
+
+    def __init__(self, node: Node, engine: Engine, policy: Policy, corpus: Corpus) -> None:
+        self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
+        self._operators = {
             source: {digest_of(text.encode())[:ID_DIGITS]: text for text in of}
-            for source, of in texts.items()
+            for source, of in corpus.operators_probes.items()
         }
 
     def __bool__(self) -> bool:
-        return any(self._texts.values())
+        return any(self._texts().values())
 
     @contextmanager
     def trial(self, *, counted: bool) -> Iterator[Trial]:
@@ -93,20 +97,41 @@ class Probes:
         Raises:
             AggregationError: ``no-probes``, ``too-few-probes``.
         """
-        node = self.node
+        node, pool = self.node, self._texts()
         uses = {
             source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
-            for source, of in self._texts.items()
+            for source, of in pool.items()
         }
         drawn = draw(uses, secrets.randbits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
-        texts = {s: [self._texts[s][name] for name in names] for s, names in drawn.probes.items()}
+            self._retire()
+        texts = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
         with self._engine.kept():
             effective = node.effective()
             (current,) = self.losses([effective], texts)
             best = self._best(texts, effective)
             yield Trial(self, texts, effective, current, {**current, **best}, drawn.reused)
+
+    def _texts(self) -> dict[str, dict[str, str]]:
+        """Of each source name → text, as of now: probes may arrive, and give way to others."""
+        pool = {source: dict(of) for source, of in self._operators.items()}
+        for source, of in self._corpus.arrived_probes().items():
+            if source in pool or len(of) >= self.policy.least:
+                pool.setdefault(source, {}).update(of)
+        return pool
+
+    def _retire(self) -> None:
+        """Tell the buffer which of its probes others are to replace."""
+        used = self.node.state.probe_uses
+        worn = [
+            name
+            for source, of in self._corpus.arrived_probes().items()
+            for name in of
+            if used.get(source, {}).get(name, 0) >= self.policy.retire_after
+        ]
+        if worn:
+            self._corpus.retire(worn)
 
     def _best(self, texts: Mapping[str, Sequence[str]], effective: Vector) -> Losses:
         """The losses of the best states that are not the current one."""

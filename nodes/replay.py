@@ -8,8 +8,9 @@ Training text is *fresh* until it was learned from, then old. Fresh text waits o
 sample, so that none is lost before. Probes are never handed out as training text: a text that is a
 probe anywhere is left out, also where an operator made it one.
 
-A document that was evicted does not come back when it is seen again, and how often a probe was used
-is kept by its keyed hash for ever: otherwise sending a probe anew would make it fresh.
+A document that was evicted does not come back when it is seen again, and that a probe has retired
+is kept by its keyed hash for ever: otherwise sending a probe anew would make it fresh. (How often
+each was used is in the ledger, under the same ids.)
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ CREATE TABLE offered (
     part TEXT NOT NULL, source TEXT NOT NULL, child TEXT NOT NULL,
     documents INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (part, source, child)
 ) WITHOUT ROWID;
-CREATE TABLE uses (id BLOB PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE retired (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+FILE = "replay.sqlite"
+"""Its name in the state folder."""
 _VERSION = 1
 _KEY_BYTES = 32
 _OWN = ""
@@ -83,7 +86,7 @@ class ReplayBuffer:
         Raises ``NodeError`` ``no-replay-key`` or ``wrong-replay-key`` when the key does not fit.
         """
         self._budgets = budgets or Budgets()
-        path = folder / "replay.sqlite"
+        path = folder / FILE
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._database = Database(path, _SCHEMA, _VERSION)
         try:
@@ -144,19 +147,16 @@ class ReplayBuffer:
             for id_ in ids:
                 self._settle(bytes.fromhex(id_))
 
-    def used(self, ids: Iterable[str]) -> None:
-        """These probes were used in one more gate."""
+    def retire(self, ids: Iterable[str]) -> None:
+        """These probes are used up: they give way to others where there is no room for all."""
         with self._database.transaction():
             for id_ in ids:
-                self._database.write(
-                    "INSERT INTO uses VALUES (?, 1) ON CONFLICT DO UPDATE SET uses = uses + 1",
-                    bytes.fromhex(id_),
-                )
+                self._database.write("INSERT OR IGNORE INTO retired VALUES (?)", bytes.fromhex(id_))
 
     def forget(self, child: str) -> int:
         """Delete all that a child shared, also the memory of it; returns how many were kept.
 
-        The space is overwritten. How often its probes were used stays, by keyed hash.
+        The space is overwritten. Which of its probes had retired stays, by keyed hash.
         """
         with self._database.transaction():
             query = "SELECT count(*) FROM documents WHERE child = ? AND kept = 1"
@@ -196,27 +196,14 @@ class ReplayBuffer:
         rows = self._database.read(query, Part.DESCRIPTORS)
         return {of: list(texts.values()) for of, texts in _by_source(rows).items()}
 
-    def probes(self) -> dict[str, dict[str, int]]:
-        """Of each source the ids of its probes and in how many gates each was used."""
+    def probes(self) -> dict[str, dict[str, str]]:
+        """Text that is only measured with: of each source id → text."""
         rows = self._database.read(
-            "SELECT source, documents.id, coalesce(uses, 0) FROM documents "
-            "LEFT JOIN uses ON uses.id = documents.id "
-            "WHERE part = ? AND kept = 1 ORDER BY source, priority",
+            "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 "
+            "ORDER BY source, priority",
             Part.PROBES,
         )
-        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        seen: set[bytes] = set()
-        for source, id_, uses in rows:
-            if id_ not in seen:
-                found[source][id_.hex()] = uses
-                seen.add(id_)
-        return dict(found)
-
-    def probe_texts(self, ids: Iterable[str]) -> dict[str, str]:
-        """The texts of probes. One that was evicted meanwhile is left out."""
-        query = "SELECT text FROM documents WHERE id = ? AND part = ? AND kept = 1 LIMIT 1"
-        rows = ((i, self._database.read(query, bytes.fromhex(i), Part.PROBES)) for i in ids)
-        return {id_: row[0][0].decode() for id_, row in rows if row}
+        return _by_source(rows)
 
     def sizes(self) -> dict[Part, dict[str, Size]]:
         """How full each part is, by source."""
@@ -296,15 +283,15 @@ class ReplayBuffer:
             "SELECT source, child, size FROM offered WHERE part = ?", part
         )
         kept = self._database.read(
-            "SELECT source, child, priority, size, coalesce(uses, 0) >= ? FROM documents "
-            "LEFT JOIN uses ON uses.id = documents.id WHERE part = ? AND kept = 1",
-            *(self._budgets.retire_after, part),
+            "SELECT source, child, priority, size, id IN (SELECT id FROM retired) FROM documents "
+            "WHERE part = ? AND kept = 1",
+            part,
         )
         passed = self._database.read(
-            "SELECT source, child, coalesce(uses, 0) >= ? AS late, min(priority) FROM documents "
-            "LEFT JOIN uses ON uses.id = documents.id WHERE part = ? AND kept = 0 "
+            "SELECT source, child, id IN (SELECT id FROM retired) AS late, min(priority) "
+            "FROM documents WHERE part = ? AND kept = 0 "
             "GROUP BY source, child, late ORDER BY late DESC",
-            *(self._budgets.retire_after, part),
+            part,
         )
         return Reservoir(
             self._budgets.of(part),
@@ -336,6 +323,22 @@ class ReplayBuffer:
             "WHERE id = ? AND fresh = 1",
             id_,
         )
+
+
+def sizes_in(folder: Path) -> dict[Part, dict[str, Size]]:
+    """How full the buffer of a state folder is; nothing where there is none."""
+    if not (folder / FILE).exists():
+        return {}
+    with ReplayBuffer(folder) as buffer:
+        return buffer.sizes()
+
+
+def forget(folder: Path, child: str) -> int:
+    """Delete what a child shared from the buffer of a state folder, if there is one."""
+    if not (folder / FILE).exists():
+        return 0
+    with ReplayBuffer(folder) as buffer:
+        return buffer.forget(child)
 
 
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from aggregation import Aggregate, Updates, aggregate
+from aggregation import Aggregate, Updates, aggregate, replay
 from nodes.node import Node
 from nodes.state import Seated
 from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
 
 Seats = Mapping[NodeId, Seated]
-
-FADING = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
-"""How much of a child's last accepted update stands in for it, one round after another."""
 
 
 def combine(
@@ -49,13 +46,12 @@ def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
     once again. Nobody stands in for a child that is quarantined or no member any more.
     """
     state, members = node.state, set(node.active_members())
+    stood = {c: held.stood for c, held in state.stand_ins.items() if c in absent and c in members}
+    barred = [child for child in stood if state.is_quarantined(child)]
     return {
-        child: replace(held.seat, scale=held.seat.scale * FADING[held.stood])
-        for child, held in state.stand_ins.items()
-        if child in absent
-        and child in members
-        and held.stood < len(FADING)
-        and not state.is_quarantined(child)
+        child: replace(seat, scale=seat.scale * factor)
+        for child, factor in replay.stand_ins(stood, barred).items()
+        for seat in [state.stand_ins[child].seat]
     }
 
 

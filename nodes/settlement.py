@@ -6,32 +6,43 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import structlog
 
 from aggregation import AggregationError, diagnose
+from aggregation.audit import Policy as AuditPolicy
 from aggregation.gate import Losses, judge
 from aggregation.gate import Verdict as GateVerdict
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
+from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
 from nodes.probes import Probes, Trial
 from nodes.releases import Made, publish
 from nodes.seats import Seats, combine, stand_ins, told
-from nodes.state import Seated
-from nodes.texts import read_texts
-from protocol import NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
+from nodes.state import ZERO, Seated
+from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
 
 MOST_TRIALS = 3
+REHEARSAL = AuditPolicy(0).rehearsal
+"""The longest rehearsal, as a share of the displacement: what an audit by the grandparent allows.
+
+(It allows that share of the median update; the aggregate is not longer than that, but where most
+updates agree and some are long.)
+"""
+HARM = {"source-harmed", "over-tolerance"}
+"""Reasons of the gate that going over old text may remove."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Passed:
     verdict: GateVerdict
     remember: Callable[[], None]
     """Call once it is released: a rollback forgets what was best since."""
+    rehearsal: Digest = ZERO
+    """Of the vector that the node's own rehearsal added, if it was needed."""
 
     @property
     def losses(self) -> list[ProbeLoss]:
@@ -64,8 +77,9 @@ class Settlement:
                 "name a file for each source under [data.probes] in node.toml.",
             )
         self._node, self._rounds = node, config.rounds
-        texts = {source: read_texts(path) for source, path in config.data.probes.items()}
-        self._probes = Probes(node, engine, config.gate.policy(), texts)
+        self._engine, self._config = engine, config
+        self._corpus = Corpus(node.home, config, node.clock)
+        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
 
     def settle(
         self,
@@ -120,9 +134,11 @@ class Settlement:
                 step=passed.step,
                 verdicts=verdicts,
                 losses=passed.losses,
+                rehearsal=passed.rehearsal,
             )
+            rehearsal = self._node.vector(passed.rehearsal)
             try:
-                version = publish(self._node, passed.step * vector, made, after=moves)
+                version = publish(self._node, passed.step * vector + rehearsal, made, after=moves)
             except NodeError as error:
                 if error.code != "moved-on":
                     raise
@@ -179,29 +195,67 @@ class Settlement:
     def _gate(self, number: int, displacement: Vector) -> Passed | None:
         """The largest step that the probes allow; None when none passes.
 
-        Every step that is tried is a test, and charged.
+        Every step that is tried is a test, and charged. When none passes, the smallest of those
+        that gained enough but did harm is tried once more after a rehearsal.
         """
         with self._probes.trial(counted=True) as trial:
+            repairable = 0.0
             for step in self._rounds.steps:
                 candidate = sum_of([trial.effective, step * displacement])
                 losses = trial.measure(candidate)
                 verdict = self._judge(number, step, trial, losses)
                 if verdict.accepted:
                     return Passed(step, verdict, partial(trial.remember, candidate, losses))
+                codes = {reason.code for reason in verdict.reasons}
+                if codes <= HARM:
+                    repairable = step
                 if not _smaller_may_pass(verdict):
                     break
+            if repairable and (passed := self._rehearsed(number, repairable, displacement, trial)):
+                return passed
             trial.remember()
         return None
 
-    def _judge(self, number: int, step: float, trial: Trial, losses: Losses) -> GateVerdict:
+    def _rehearsed(
+        self, number: int, step: float, displacement: Vector, trial: Trial
+    ) -> Passed | None:
+        """Let the candidate of a step go over this node's own text, and judge it once more.
+
+        What that adds is short beside the candidate: it repairs, and is nobody's update.
+        """
+        gate, training = self._config.gate, self._config.training
+        if not gate.rehearsal_steps or not (old := self._corpus.to_rehearse()):
+            return None
+        settings = training.model_copy(update={"steps": gate.rehearsal_steps})
+        candidate = sum_of([trial.effective, step * displacement])
+        learned = self._engine.train(candidate, [], settings, training.seed + number, old, 1.0)
+        longest = REHEARSAL * step * float(np.linalg.norm(displacement))
+        length = float(np.linalg.norm(learned.delta))
+        if not 0 < length < math.inf:
+            return None
+        vector = learned.delta * np.float32(min(1.0, longest / length))
+        rehearsal = self._node.keep(vector)
+        log.info("rehearsed", round=number, step=step, length=length, longest=longest)
+        candidate = sum_of([candidate, vector])
+        losses = trial.measure(candidate)
+        verdict = self._judge(number, step, trial, losses, rehearsal)
+        if not verdict.accepted:
+            return None
+        return Passed(step, verdict, partial(trial.remember, candidate, losses), rehearsal)
+
+    def _judge(
+        self, number: int, step: float, trial: Trial, losses: Losses, rehearsal: Digest = ZERO
+    ) -> GateVerdict:
         """Judge one candidate, and charge the test to the node's budget."""
         policy, budget = self._probes.policy, self._node.state.budget
         verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
-        self._node.record("gate", {"round": number, "step": step, **verdict.to_json()})
+        body = {"round": number, "step": step, "rehearsal": rehearsal, **verdict.to_json()}
+        self._node.record("gate", body)
         log.info(
             "gate",
             round=number,
             step=step,
+            rehearsed=bool(rehearsal),
             accepted=verdict.accepted,
             reasons=[reason.code for reason in verdict.reasons],
             before=verdict.before,

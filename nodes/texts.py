@@ -57,11 +57,6 @@ def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
     return [text for text in map(str.strip, texts) if text]
 
 
-def read_all(paths: Iterable[Path]) -> list[str]:
-    """All documents of several files, in order."""
-    return [text for path in paths for text in read_texts(path)]
-
-
 def write_texts(path: Path, texts: Iterable[str]) -> None:
     """Write documents as ``.jsonl``, for whoever prepares a node's folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
 aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
 learned later on top stays as it is, and so do the steps that the gate chose. For an erasure request
-the contributor's updates are deleted afterwards.
+the contributor's updates are deleted afterwards, and the text that it shared before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nodes.errors import NodeError
 from nodes.node import Entries, Node, Vector
 from nodes.receipts import WITHDRAWN
 from nodes.releases import Made, release
+from nodes.replay import forget
 from nodes.seats import combine, seats_of
 from nodes.state import Seated
 from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
@@ -27,12 +28,13 @@ from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 @dataclass(frozen=True)
 class Withdrawal:
     """What a withdrawal did: the new version, the versions computed again, the norm of the
-    difference, and how many stored updates were deleted."""
+    difference, how many stored updates were deleted and how many shared documents forgotten."""
 
     version: int
     recomputed: tuple[int, ...]
     moved: float
     deleted: int
+    forgotten: int
 
 
 def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None) -> Withdrawal:
@@ -40,7 +42,7 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
 
     Args:
         versions: the releases to compute again; all that counted an update of ``child`` by default,
-            and then its updates are deleted.
+            and then its updates are deleted and the text that it shared is forgotten.
 
     Raises:
         NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
@@ -48,6 +50,8 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
     """
     if child not in node.state.members:
         raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
+
+    forgotten = forget(node.home.folder, child) if versions is None else 0
 
     def build() -> Entries:
         moved: dict[int, Vector] = {}
@@ -76,10 +80,15 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
             ),
         ]
 
-    (_, _), (_, done) = node.transact(build)
+    try:
+        (_, _), (_, done) = node.transact(build)
+    except NodeError as error:
+        if error.code != "nothing-to-withdraw" or not forgotten:
+            raise
+        return Withdrawal(node.state.version, (), 0.0, 0, forgotten)
     deleted = _delete(node, child) if versions is None else 0
     norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
-    return Withdrawal(done["version"], tuple(map(int, done["moved"])), norm, deleted)
+    return Withdrawal(done["version"], tuple(map(int, done["moved"])), norm, deleted, forgotten)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:

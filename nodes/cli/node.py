@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+
+if TYPE_CHECKING:
+    from nodes.replay import Size
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
 
@@ -137,19 +141,22 @@ def status(
     folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
     json: AsJson = False,
 ) -> None:
-    """What the node's ledger says: version, rounds, what was accepted and refused, losses.
+    """What the node's ledger says: version, rounds, what was accepted and refused, losses; and
+    what text its replay buffer holds.
 
     Example: banyan node status runs/demo/nodes/en-healthcare --json
     """
     from nodes.clock import SystemClock
     from nodes.home import open_home
+    from nodes.replay import sizes_in
     from nodes.status import StatusReader
 
     with one_sentence():
         home = open_home(folder, SystemClock().now_ms())
-        found = StatusReader(folder).read()
+        found, text = StatusReader(folder).read(), sizes_in(folder)
         if json:
-            print_json(found.to_json())
+            sizes = {part: {s: asdict(of) for s, of in held.items()} for part, held in text.items()}
+            print_json(found.to_json() | {"text": sizes})
             return
         table = Table(show_header=False, box=None)
         rows: list[tuple[str, object]] = [
@@ -167,6 +174,8 @@ def status(
             ("probe loss", _change(found.first_loss, found.loss)),
             ("trained", f"{found.trained_rounds} rounds, {found.trained_tokens:,} tokens"),
         ]
+        for part, held in text.items():
+            rows.append((f"text: {part}", "; ".join(_size(s, of) for s, of in held.items())))
         for label, value in rows:
             table.add_row(f"[dim]{label}[/]", str(value))
         console.print(table)
@@ -188,6 +197,10 @@ def verify(
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
+
+
+def _size(source: str, size: Size) -> str:
+    return f"{source} {size.documents:,} documents, {size.bytes:,} bytes"
 
 
 def _change(before: float | None, after: float | None) -> str:

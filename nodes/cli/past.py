@@ -120,21 +120,23 @@ def withdraw(
 ) -> None:
     """Compute a scope's rounds again without one contributor, and release the difference.
 
-    For an erasure request: its stored updates are deleted. What others learned later on top of
-    them stays; so does the contributor's membership.
+    For an erasure request: its stored updates and the text it shared are deleted. What others
+    learned later on top of them stays; so does the contributor's membership.
 
     Example: banyan node withdraw device-4 --from /en/healthcare/cardiology --nodes runs/demo/nodes
     """
     with one_sentence():
         folder = find(where, nodes)
-        result = _withdraw(folder, _member(folder, who), None)
+        result = _withdraw(folder, member(folder, who), None)
         if json:
             print_json(result)
             return
+        again = ", ".join(map(str, result["recomputed"]))
         console.print(
-            f"{result['scope']} is at version {result['version']}: versions "
-            f"{', '.join(map(str, result['recomputed']))} computed again without {who}; "
-            f"{result['deleted']} stored updates deleted."
+            f"{result['scope']} is at version {result['version']}: "
+            f"{f'versions {again}' if again else 'nothing had to be'} computed again without "
+            f"{who}; {result['deleted']} stored updates and {result['forgotten']} shared documents "
+            "deleted."
         )
 
 
@@ -168,7 +170,11 @@ def find(where: str, below: Path) -> Path:
     return found[0]
 
 
-def _member(folder: Path, who: str) -> str:
+def member(folder: Path, who: str) -> str:
+    """The id of a node's child, from its name or the start of its id.
+
+    Raises ``NodeError`` ``not-a-member`` or ``many-nodes``.
+    """
     from nodes.errors import NodeError
     from nodes.status import StatusReader
 
@@ -230,7 +236,10 @@ def _row(entry: Entry) -> Iterator[str]:
 
 def _try(body: dict[str, Any]) -> str:
     verdict = "passed" if body["accepted"] else _reasons(body["reasons"])
-    return f"η {body['step']:g} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
+    rehearsed = " rehearsed" if body["rehearsal"] else ""
+    return (
+        f"η {body['step']:g}{rehearsed} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
+    )
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> str:

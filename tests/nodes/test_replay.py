@@ -47,8 +47,7 @@ def training_text(buffer: ReplayBuffer) -> set[str]:
 
 
 def probe_text(buffer: ReplayBuffer) -> set[str]:
-    ids = [id_ for probes in buffer.probes().values() for id_ in probes]
-    return set(buffer.probe_texts(ids).values())
+    return {text for probes in buffer.probes().values() for text in probes.values()}
 
 
 def learn_all(buffer: ReplayBuffer) -> None:
@@ -168,35 +167,33 @@ def test_only_the_beginning_of_a_long_document_is_kept(tmp_path: Path) -> None:
         assert probe_text(buffer) == {"ü" * 128}
 
 
-def test_uses_of_a_probe_survive_a_restart_and_its_being_sent_again(tmp_path: Path) -> None:
-    texts = documents("heart", 10)
-    with opened(tmp_path) as buffer:
-        buffer.take_in("heart", texts, child="child", part=Part.PROBES)
-        ids = list(buffer.probes()["heart"])
-        buffer.used(ids)
-        buffer.used(ids[:1])
-    with opened(tmp_path) as buffer:
-        assert list(buffer.probes()["heart"].values()) == [2] + [1] * 9
-        assert buffer.forget("child") == 10
-        assert buffer.probes() == {}
-        buffer.take_in("heart", texts, child="child", part=Part.PROBES)
-        assert list(buffer.probes()["heart"].values()) == [2] + [1] * 9
-
-
-def test_probes_that_are_used_up_give_way_to_new_ones_and_do_not_return(tmp_path: Path) -> None:
+def test_retired_probes_give_way_to_new_ones_and_do_not_return(tmp_path: Path) -> None:
     first, second = documents("first", 40), documents("second", 40)
     with opened(tmp_path, Budgets(probes=1200)) as buffer:
         buffer.take_in("heart", first, part=Part.PROBES)
-        worn = list(buffer.probes()["heart"])
-        for _ in range(Budgets.retire_after):
-            buffer.used(worn)
+        worn = buffer.probes()["heart"]
+        buffer.retire(worn)
+        assert buffer.probes()["heart"] == worn
         buffer.take_in("heart", second, part=Part.PROBES)
         held = buffer.probes()["heart"]
-        fresh = [id_ for id_ in held if id_ not in worn]
-        assert len(fresh) > 20
+        assert len(held.keys() - worn.keys()) > 20
         before = content(buffer)
         assert buffer.take_in("heart", first, part=Part.PROBES).added == 0
         assert content(buffer) == before
+
+
+def test_that_a_probe_has_retired_is_remembered_when_it_is_sent_again(tmp_path: Path) -> None:
+    first, second = documents("first", 40), documents("second", 40)
+    with opened(tmp_path, Budgets(probes=1200, child_share=1.0)) as buffer:
+        buffer.take_in("heart", first, "child", part=Part.PROBES)
+        worn = buffer.probes()["heart"]
+        buffer.retire(worn)
+        buffer.forget("child")
+    with opened(tmp_path, Budgets(probes=1200, child_share=1.0)) as buffer:
+        buffer.take_in("heart", first, "child", part=Part.PROBES)
+        assert buffer.probes()["heart"].keys() == worn.keys()
+        buffer.take_in("heart", second, "child", part=Part.PROBES)
+        assert len(buffer.probes()["heart"].keys() - worn.keys()) > 20
 
 
 def test_all_that_a_child_shared_can_be_forgotten(tmp_path: Path) -> None:
@@ -213,10 +210,8 @@ def test_all_that_a_child_shared_can_be_forgotten(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_left_out_are_the_buffers_own() -> None:
-    assert Replay().budgets(Budgets.retire_after) == Budgets()
-    assert Replay(training_bytes=1, fresh_bytes=0).budgets(3) == Budgets(
-        training=1, fresh=0, retire_after=3
-    )
+    assert Replay().budgets() == Budgets()
+    assert Replay(training_bytes=1, fresh_bytes=0).budgets() == Budgets(training=1, fresh=0)
 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 
 from nodes.child import Child, Judged
 from nodes.clock import ManualClock, SystemClock
-from nodes.config import NodeConfig, load_config
+from nodes.config import NodeConfig, Training, load_config
 from nodes.engine import Engine
 from nodes.home import open_home
+from nodes.model.learner import Learned
 from nodes.node import Node
 from nodes.parent import Parent
 from nodes.rebase import Change
@@ -44,6 +44,8 @@ class Quadratic:
 
     target: Vector
     rate: float = 0.5
+    lessons: list[tuple[list[str], dict[str, list[str]], float]] = field(default_factory=list)
+    """What each training run was made of: new texts, old ones, their share."""
 
     def kept(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -59,9 +61,19 @@ class Quadratic:
         """Of one effective model."""
         return 500.0 * float(((theta.astype(np.float64) - self.target) ** 2).sum())
 
-    def train(self, theta: Vector, *_: object, **__: object) -> object:
+    def train(
+        self,
+        theta: Vector,
+        texts: Sequence[str],
+        training: Training,
+        seed: int,
+        old: Mapping[str, Sequence[str]],
+        share: float,
+    ) -> Learned:
+        self.lessons.append((list(texts), {source: list(of) for source, of in old.items()}, share))
         delta = (self.rate * (self.target - theta)).astype(np.float32)
-        return SimpleNamespace(delta=delta, losses=(1.0, 0.5), tokens=1, seconds=0.0)
+        seen = tuple(range(len(texts)))
+        return Learned(delta, (1.0, 0.5), 1, 0.0, dict.fromkeys(old, 1), seen)
 
 
 class Following(Child):

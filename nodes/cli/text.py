@@ -1,0 +1,80 @@
+"""``banyan node take-in``: give a node text, of its operator or shared by a child."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.past import NodesOption, find, member
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to ``banyan node``."""
+    app.command("take-in")(take_in)
+
+
+def take_in(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help=".txt, .md, .jsonl or .csv files.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="What the files are about, in this node's own words.")
+    ] = "",
+    child: Annotated[
+        str, typer.Option(help="The child that chose to share them: its name or its id's start.")
+    ] = "",
+    at: Annotated[
+        str, typer.Option("--at", help="The scope or the state folder of the node.")
+    ] = ".",
+    nodes: NodesOption = Path(),
+    json: AsJson = False,
+) -> None:
+    """Take files into a node's replay buffer, and what is new in its watched folder.
+
+    The text stays there: for training, rehearsal and probes. A child's text is bounded and is
+    deleted by `banyan node withdraw`. The node may be running.
+
+    Examples:
+      banyan node take-in shared.jsonl --source heart --child clinic --at /en/healthcare/cardiology
+      banyan node take-in --at runs/cardiology
+    """
+    from nodes.clock import SystemClock
+    from nodes.config import load_config
+    from nodes.corpus import Corpus, arrived
+    from nodes.errors import NodeError
+    from nodes.home import open_home
+    from nodes.texts import read_texts
+    from protocol import NodeId
+
+    with one_sentence():
+        if files and not source:
+            raise NodeError("usage", "Say with --source what the files are about.")
+        folder, clock = find(at, nodes), SystemClock()
+        config = load_config(folder / "node.toml")
+        corpus = Corpus(open_home(folder, clock.now_ms()), config, clock)
+        texts = [text for path in files or [] for text in read_texts(path, config.data.column)]
+        by = NodeId(member(folder, child)) if child else None
+        taken = corpus.take_in(source, texts, by) if texts else None
+        scan = corpus.scan()
+        result: dict[str, Any] = {
+            "files": asdict(taken) if taken else None,
+            "watched": arrived(scan) if scan else None,
+        }
+        if json:
+            print_json(result)
+            return
+        if taken:
+            console.print(
+                f"{source}: {taken.added} documents are new, {taken.known} were known or empty; "
+                f"{taken.evicted} older ones gave way."
+            )
+        if scan:
+            console.print(f"The watched folder: {scan.added} documents are new.")
+            for refusal in scan.refused:
+                console.print(f"{refusal.code}: {refusal.sentence}")
+        if not taken and not scan:
+            console.print("Nothing to take in: name files, or a folder as [data] watch.")
