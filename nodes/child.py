@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from aggregation.gate import Losses
 from nodes import rebase, receipts
 from nodes.chain import Missing, sum_of, verify_chain, verify_snapshot
 from nodes.config import NodeConfig
 from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.errors import NodeError
+from nodes.learning import Learning
 from nodes.node import Node, Vector
-from nodes.probes import Probes, Trial
+from nodes.probes import Judged, Probes
 from nodes.state import ZERO
 from protocol import (
     LIMITS,
@@ -63,28 +63,14 @@ class Offer:
     version: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """How far to follow a change above, and what was measured of the state that this leads to."""
-
-    share: float
-    trial: Trial | None = None
-    theta: Vector | None = None
-    losses: Losses | None = None
-
-    def remember(self) -> None:
-        """Once it is installed: what is the best state now. A rollback forgets it again."""
-        if self.trial is not None:
-            self.trial.remember(self.theta, self.losses)
-
-
 class Child:
     """Answers the tasks of one parent."""
 
     def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
         self._node, self._config, self._engine = node, config, engine
-        self._corpus = Corpus(node.home, config, node.clock)
-        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
+        corpus = Corpus(node.home, config, node.clock)
+        self._probes = Probes(node, engine, config.gate.policy(), corpus)
+        self._learning = Learning(node, config.training, engine, corpus, self._probes)
         self._harmful: dict[Digest, str] = {}
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
@@ -228,7 +214,7 @@ class Child:
         """
         node, training = self._node, self._config.training
         if not (node.state.trained and node.state.trained.round == task.round):
-            self._learn(task)
+            self._learning.learn(task)
         trained = node.state.trained
         assert trained is not None  # noqa: S101  just now, or before
         if training.mode == "plain":
@@ -237,48 +223,6 @@ class Child:
             state = node.state
             delta = node.vector(state.adapter) - node.vector(state.baseline)
             return Offer(delta, task.version, trained.samples, 1, state.adapter, state.version)
-
-    def _learn(self, task: Task) -> None:
-        """Train for one round and record what came of it.
-
-        A crash between the record and the buffer's note of it trains on the same text once more,
-        in another round; none is skipped.
-        """
-        node, training = self._node, self._config.training
-        reads = training.steps * training.batch_size
-        lesson = self._corpus.lesson(reads)
-        if not lesson.documents:
-            raise NodeError("no-data", "This device has no text to train on.")
-        learned = self._engine.train(
-            node.effective(),
-            list(lesson.fresh.values()),
-            training,
-            training.seed + task.round,
-            lesson.old,
-            lesson.share,
-        )
-        samples = min(lesson.documents, reads)
-        body = {
-            "round": task.round,
-            "delta": node.keep(learned.delta),
-            "started": task.version,
-            "samples": samples,
-        }
-        measured = {
-            "first_loss": learned.losses[0],
-            "last_loss": learned.losses[-1],
-            "tokens": learned.tokens,
-            "seconds": learned.seconds,
-            "replayed": dict(learned.replayed),
-            **lesson.told(),
-        }
-        with node.lock:
-            if training.mode == "personal":
-                body["adapter"] = node.keep(node.vector(node.state.adapter) + learned.delta)
-            node.record("trained", body | {"measured": measured})
-        ids = list(lesson.fresh)
-        self._corpus.learned(ids[place] for place in learned.seen)
-        log.info("trained", round=task.round, samples=samples, **measured)
 
     def _gathered(self, task: Task) -> Offer:
         """δ = s - b, if enough has changed since the baseline."""

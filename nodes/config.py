@@ -183,7 +183,9 @@ class Training(_Section):
     """How a device trains in one round.
 
     A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
-    ``personal`` one keeps an adapter, and follows the chain as far as its own probes tolerate.
+    ``personal`` one keeps an adapter, follows the chain as far as its own probes tolerate, and
+    keeps of what it learns the step that is best and makes no source worse than its best by more
+    than ``tolerance``, nats per token.
     """
 
     mode: str = Field(default="plain", pattern="^(plain|personal)$")
@@ -191,6 +193,7 @@ class Training(_Section):
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     max_tokens: int = Field(default=128, ge=8)
+    tolerance: float = Field(default=0.08, ge=0)
     seed: int = 0
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import Budget, Losses, Policy, Reason, draw, judge
+from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, judge
 from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.node import Node, Vector
@@ -46,9 +46,17 @@ class Trial:
         """The losses of another effective model on the same probes."""
         return self.probes.losses([theta], self.texts)[0]
 
-    def harm(self, losses: Losses) -> tuple[Reason, ...]:
-        """What speaks against holding a state with these losses, whether it gains or not."""
-        verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
+    def harm(self, losses: Losses, tolerance: float | None = None) -> tuple[Reason, ...]:
+        """What speaks against holding a state with these losses, whether it gains or not.
+
+        Args:
+            tolerance: of ordinary sources, in place of the policy's, nats per token.
+        """
+        policy = self.probes.policy
+        if tolerance is not None:
+            tolerances = {**policy.tolerances, ProbeKind.ORDINARY: tolerance}
+            policy = replace(policy, tolerances=tolerances)
+        verdict = judge(self.current, losses, policy, Budget(), self.best)
         return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
 
     def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
@@ -65,6 +73,21 @@ class Trial:
                     found[source], held[source] = node.keep(state), values
         if found:
             node.record("best-held", {"best": found})
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How far to go with a change, and what was measured of the state that this leads to."""
+
+    share: float
+    trial: Trial | None = None
+    theta: Vector | None = None
+    losses: Losses | None = None
+
+    def remember(self) -> None:
+        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        if self.trial is not None:
+            self.trial.remember(self.theta, self.losses)
 
 
 class Probes:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.child import Child, Judged
+from nodes.child import Child
 from nodes.clock import ManualClock, SystemClock
 from nodes.config import NodeConfig, Training, load_config
 from nodes.engine import Engine
@@ -21,6 +21,7 @@ from nodes.home import open_home
 from nodes.model.learner import Learned
 from nodes.node import Node
 from nodes.parent import Parent
+from nodes.probes import Judged
 from nodes.rebase import Change
 from nodes.releases import start_root
 from nodes.tasks import Request

@@ -14,11 +14,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import Budget, Losses, Policy, choose_step, judge
+from aggregation.gate import (
+    TOLERANCES,
+    Budget,
+    Losses,
+    Policy,
+    ProbeKind,
+    choose_step,
+    judge,
+)
+from nodes.config import Training
 from simulations.bench.forgetting.setting import Bench, State
 from simulations.bench.kept import digest
 
 POLICY = Policy()
+LEARNING = Policy(tolerances={**TOLERANCES, ProbeKind.ORDINARY: Training().tolerance})
+"""By which a device judges what it learned itself."""
 STEPS = (1.0, 0.5, 0.25)
 """That a parent tries, as ``[rounds] steps`` has them."""
 
@@ -63,7 +74,7 @@ class Device(Learner):
             line = _Line(bench, at, trained, probes)
 
             def harms(losses: Losses, current: Losses = current, held: Losses = held) -> bool:
-                verdict = judge(current, losses, POLICY, Budget(), held)
+                verdict = judge(current, losses, LEARNING, Budget(), held)
                 return any(reason.code != "no-gain-shown" for reason in verdict.reasons)
 
             chosen = choose_step(line.losses, harms)
