@@ -9,6 +9,7 @@ import typer
 
 from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
+from nodes.logs import configure
 
 bench = typer.Typer(help="Measure, beside peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
@@ -260,7 +261,8 @@ def gate(
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point. Standard output is for results: what the library logs goes to stderr."""
+    configure(None, "warning", "banyan")
     app()
 
 

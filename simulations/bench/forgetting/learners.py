@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation import Updates, aggregate
 from aggregation.gate import (
     TOLERANCES,
     Budget,
@@ -23,8 +24,9 @@ from aggregation.gate import (
     choose_step,
     judge,
 )
+from aggregation.replay import stand_ins
 from nodes.config import Training
-from simulations.bench.forgetting.setting import Bench, State
+from simulations.bench.forgetting.setting import Bench, State, Theta
 from simulations.bench.kept import digest
 
 POLICY = Policy()
@@ -88,16 +90,27 @@ class Device(Learner):
 
 @dataclass(frozen=True)
 class Gated(Learner):
-    """A parent with probes of every source, whose gate takes the largest step that passes."""
+    """A parent with probes of every source, whose gate takes the largest step that passes.
+
+    The updates of children who were there before stand in for them, fading, as in a node.
+    """
 
     def states(self, bench: Bench) -> list[State]:
         """The state after each child."""
         at, states, best, budget = bench.start, [], _Best(), Budget()
-        probes = bench.scale.systems
-        for source in bench.scale.systems:
-            current = bench.probe_losses(at, probes)
+        sources = bench.scale.systems
+        updates: dict[str, Theta] = {}
+        stood: dict[str, int] = {}
+        for source in sources:
+            current = bench.probe_losses(at, sources)
             best.take(current)
-            line = _Line(bench, at, bench.train(at, source), probes)
+            trained = bench.train(at, source)
+            factors = stand_ins(stood)
+            updates[source] = trained.theta - at.theta
+            rows = [updates[source], *(np.float32(f) * updates[s] for s, f in factors.items())]
+            moved = aggregate(("mean",), Updates(rows), 0).vector
+            made = digest([trained.made, at.made, factors])
+            line = _Line(bench, at, replace(trained, theta=at.theta + moved, made=made), sources)
             size = 0.0
             for step in STEPS:
                 losses = line.losses(step)
@@ -108,6 +121,7 @@ class Gated(Learner):
                     best.take(losses)
                     break
             bench.kept.say(f"step {size} on {source}")
+            stood = {s: stood.get(s, 0) + (s in factors) for s in updates} | {source: 0}
             at = line.to(size)
             states.append(at)
         return states
