@@ -184,8 +184,8 @@ class Training(_Section):
 
     A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
     ``personal`` one keeps an adapter, follows the chain as far as its own probes tolerate, and
-    keeps of what it learns the step that is best and makes no source worse than its best by more
-    than ``tolerance``, nats per token.
+    keeps of what it learns the step that is best and forgets no more than ``tolerance``: nats per
+    token above the best ever held, mean over sources.
     """
 
     mode: str = Field(default="plain", pattern="^(plain|personal)$")

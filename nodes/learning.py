@@ -84,10 +84,10 @@ class Learning:
             def measure(step: float) -> Losses:
                 return trial.measure(sum_of([trial.effective, step * delta]))
 
-            def harms(losses: Losses) -> bool:
-                return bool(trial.harm(losses, self._training.tolerance))
+            def forgets(losses: Losses) -> bool:
+                return trial.forgets(losses, self._training.tolerance)
 
-            chosen = choose_step(measure, harms)
+            chosen = choose_step(measure, forgets)
             if chosen is None:
                 return Judged(0.0, trial)
             theta = sum_of([trial.effective, chosen.size * delta])

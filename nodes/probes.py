@@ -10,12 +10,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, judge
+from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, forgotten, judge
 from nodes.corpus import Corpus
 from nodes.engine import Engine
 from nodes.node import Node, Vector
@@ -46,18 +46,25 @@ class Trial:
         """The losses of another effective model on the same probes."""
         return self.probes.losses([theta], self.texts)[0]
 
-    def harm(self, losses: Losses, tolerance: float | None = None) -> tuple[Reason, ...]:
-        """What speaks against holding a state with these losses, whether it gains or not.
+    def harm(self, losses: Losses) -> tuple[Reason, ...]:
+        """What speaks against holding a state with these losses, whether it gains or not."""
+        verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
+        return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
+
+    def forgets(self, losses: Losses, tolerance: float) -> bool:
+        """Whether a state that was learned here loses too much of what the node knew.
 
         Args:
-            tolerance: of ordinary sources, in place of the policy's, nats per token.
+            tolerance: nats per token that may be forgotten of ordinary sources, on average. Others
+                keep to the policy, and a loss that is not finite is too much.
         """
-        policy = self.probes.policy
-        if tolerance is not None:
-            tolerances = {**policy.tolerances, ProbeKind.ORDINARY: tolerance}
-            policy = replace(policy, tolerances=tolerances)
-        verdict = judge(self.current, losses, policy, Budget(), self.best)
-        return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
+        kind = self.probes.policy.kind
+        ordinary = {s: of for s, of in self.best.items() if kind(s) is ProbeKind.ORDINARY}
+        barred = (
+            reason.code == "not-finite" or reason.source not in ordinary
+            for reason in self.harm(losses)
+        )
+        return any(barred) or forgotten(losses, ordinary) > tolerance
 
     def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
         """Record what is the best state for each source now; ``theta`` if the node holds it."""

@@ -15,7 +15,7 @@ from aggregation.gate.draw import Draw, Uses, draw
 from aggregation.gate.evidence import log10_e
 from aggregation.gate.judgement import Losses, Reason, SourceFigures, Verdict, judge
 from aggregation.gate.policy import TOLERANCES, Policy, ProbeKind, Reuse
-from aggregation.gate.step import STEPS, Step, choose_step
+from aggregation.gate.step import STEPS, Step, choose_step, forgotten
 
 __all__ = [
     "STEPS",
@@ -33,6 +33,7 @@ __all__ = [
     "Verdict",
     "choose_step",
     "draw",
+    "forgotten",
     "judge",
     "log10_e",
 ]

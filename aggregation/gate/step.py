@@ -47,5 +47,14 @@ def choose_step(
     return chosen
 
 
+def forgotten(losses: Losses, best: Losses) -> float:
+    """How far sources lie above the best state ever held of each, mean, nats per token.
+
+    A source that is better than ever counts as 0: it makes up for no other.
+    """
+    risen = [float(losses[source].mean() - of.mean()) for source, of in best.items()]
+    return sum(max(0.0, rise) for rise in risen) / len(risen)
+
+
 def _mean(losses: Losses) -> float:
     return sum(float(of.mean()) for of in losses.values()) / len(losses)

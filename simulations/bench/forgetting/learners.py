@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from aggregation import Updates, aggregate
 from aggregation.gate import (
-    TOLERANCES,
     Budget,
     Losses,
     Policy,
-    ProbeKind,
     choose_step,
+    forgotten,
     judge,
 )
 from aggregation.replay import stand_ins
@@ -30,8 +29,7 @@ from simulations.bench.forgetting.setting import Bench, State, Theta
 from simulations.bench.kept import digest
 
 POLICY = Policy()
-LEARNING = Policy(tolerances={**TOLERANCES, ProbeKind.ORDINARY: Training().tolerance})
-"""By which a device judges what it learned itself."""
+TOLERANCE = Training().tolerance
 STEPS = (1.0, 0.5, 0.25)
 """That a parent tries, as ``[rounds] steps`` has them."""
 
@@ -75,11 +73,10 @@ class Device(Learner):
             trained = bench.train(at, source, self.share if at.read else 0.0)
             line = _Line(bench, at, trained, probes)
 
-            def harms(losses: Losses, current: Losses = current, held: Losses = held) -> bool:
-                verdict = judge(current, losses, LEARNING, Budget(), held)
-                return any(reason.code != "no-gain-shown" for reason in verdict.reasons)
+            def forgets(losses: Losses, held: Losses = held) -> bool:
+                return forgotten(losses, held) > TOLERANCE
 
-            chosen = choose_step(line.losses, harms)
+            chosen = choose_step(line.losses, forgets)
             size = chosen.size if chosen else 0.0
             bench.kept.say(f"step {size} on {source}")
             at = line.to(size)

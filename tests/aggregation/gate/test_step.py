@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from aggregation.gate import STEPS, Losses, choose_step
+from aggregation.gate import STEPS, Losses, choose_step, forgotten
 
 Line = dict[str, tuple[float, float]]
 
@@ -59,3 +59,9 @@ def test_nothing_smaller_is_measured_once_it_is_no_better() -> None:
     assert chosen is not None
     assert chosen.size == 1.0
     assert measured == [1.0, 0.75]
+
+
+def test_what_is_better_than_ever_makes_up_for_nothing() -> None:
+    best = {"heart": np.array([1.0, 1.0]), "eye": np.array([2.0, 2.0])}
+    now = {"heart": np.array([1.2, 1.0]), "eye": np.array([0.5, 0.5]), "new": np.array([9.0])}
+    assert forgotten(now, best) == pytest.approx(0.05)
