@@ -218,6 +218,10 @@ def forgetting(
     quick: Annotated[
         bool, typer.Option(help="A tiny base, three systems: the same in half a minute.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A learner, such as full or FedAvg; may be given again. All by default."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure what is forgotten when organ systems are learned one after another.
@@ -225,7 +229,9 @@ def forgetting(
     One device learns them all, or children who are online one after another: plainly, with replay,
     and with all that a node does. Takes about two hours on two cores; goes on where it stopped.
 
-    Example: banyan bench forgetting --quick
+    Examples:
+      banyan bench forgetting --quick
+      banyan bench forgetting --only full --only FedAvg
     """
     from simulations.bench import forgetting as bench_forgetting
     from simulations.datasets.smollm2 import smollm2_base
@@ -235,7 +241,7 @@ def forgetting(
         base = base or (tiny_base(CACHE) if quick else smollm2_base(CACHE))
         out = out / "quick" if quick else out
         scale = bench_forgetting.QUICK if quick else bench_forgetting.Scale()
-        result = bench_forgetting.run(base, out, scale, errors.print)
+        result = bench_forgetting.run(base, out, scale, errors.print, only or ())
         print_json(result) if json else bench_forgetting.print_table(result)
 
 

@@ -53,6 +53,7 @@ def test_what_is_no_matrix_is_refused(
 
 def test_the_bench_goes_on_where_it_stopped(tmp_path: Path) -> None:
     arguments = ["bench", "forgetting", "--quick", "--json", "--out", str(tmp_path)]
+    arguments += ["--only", "replay 25 %", "--only", "full"]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
     result = json.loads(first.stdout)
@@ -67,3 +68,10 @@ def test_the_bench_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert result["device"]["replay 25 %"]["tokens"][-1] <= 1.05 * sum(result["tokens_alone"])
     picture = (tmp_path / "quick" / "forgetting.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+def test_an_unknown_learner_is_one_sentence(tmp_path: Path) -> None:
+    arguments = ["bench", "forgetting", "--quick", "--out", str(tmp_path), "--only", "nobody"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "no-learner" in result.output

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nodes.errors import NodeError
 from simulations.bench.forgetting.learners import CHILDREN, DEVICE, Learner
 from simulations.bench.forgetting.picture import draw
 from simulations.bench.forgetting.setting import QUICK, Bench, Scale, State, Theta
@@ -24,6 +25,7 @@ from simulations.forgetting import LossMatrix
 
 __all__ = ["QUICK", "Scale", "print_table", "run"]
 
+LEARNERS = tuple(dict.fromkeys([*DEVICE, *CHILDREN]))
 FIRST = 4
 """Sources of the shorter sequence that the tables report as well."""
 
@@ -33,13 +35,24 @@ def run(
     out: Path,
     scale: Scale | None = None,
     say: Callable[[str], None] = lambda _line: None,
+    only: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Let every learner learn the sequence, and measure; ``report.json`` and ``forgetting.png``.
 
-    Raises ``NodeError`` ``no-base``, ``no-data``.
+    Args:
+        only: names of learners, of ``LEARNERS``; all by default.
+
+    Raises ``NodeError`` ``no-base``, ``no-data``, ``no-learner``.
     """
+    if unknown := set(only) - set(LEARNERS):
+        known = ", ".join(LEARNERS)
+        raise NodeError("no-learner", f"There is no learner {unknown.pop()!r}; there are {known}.")
+    chosen = {
+        group: {name: of for name, of in learners.items() if name in (only or LEARNERS)}
+        for group, learners in (("device", DEVICE), ("children", CHILDREN))
+    }
     scale = scale or Scale()
-    trainings = len(scale.systems) * (1 + len(DEVICE) + len(CHILDREN))
+    trainings = len(scale.systems) * (1 + sum(map(len, chosen.values())))
     bench = Bench(base, out / "kept", scale, say, trainings)
     systems, unseen = bench.scale.systems, bench.scale.unseen
     alone = [bench.train(bench.start, source) for source in systems]
@@ -52,9 +65,10 @@ def run(
         },
         "mean_of_alone": bench.held_losses(_mean(alone), (*systems, *unseen)),
         "tokens_alone": [state.tokens for state in alone],
-        "device": {name: _sequence(bench, learner) for name, learner in DEVICE.items()},
-        "children": {name: _sequence(bench, learner) for name, learner in CHILDREN.items()},
+        "first": min(FIRST, len(systems)),
     }
+    for group, learners in chosen.items():
+        result[group] = {name: _sequence(bench, learner) for name, learner in learners.items()}
     (out / "report.json").write_text(json.dumps(result, indent=1), "utf-8")
     draw(result, out / "forgetting.png")
     return result
@@ -70,7 +84,7 @@ def _sequence(bench: Bench, learner: Learner) -> dict[str, Any]:
         "matrix": whole.losses.tolist(),
         "tokens": [state.tokens for state in states],
         "whole": _measures(whole),
-        "first": {"sources": first, **_measures(whole.first(first))},
+        "first": _measures(whole.first(first)),
         "unseen": bench.held_losses(states[-1], bench.scale.unseen),
     }
 

@@ -36,7 +36,7 @@ def _matrix(
 
 
 def _summary(result: Mapping[str, Any], systems: Sequence[str], alone: Sequence[float]) -> Table:
-    first = result["device"]["plain"]["first"]["sources"]
+    first = result["first"]
     table = Table(
         title="At the end; forgetting and backward transfer over all sources but the last"
     )
