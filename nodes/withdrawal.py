@@ -21,7 +21,7 @@ from nodes.receipts import WITHDRAWN
 from nodes.releases import Made, release
 from nodes.replay import forget
 from nodes.seats import combine, seats_of
-from nodes.state import Seated
+from nodes.state import NodeState, Seated
 from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 
 
@@ -99,16 +99,41 @@ def _taken_back(child: NodeId, update: Digest) -> Verdict:
 
 
 def _delete(node: Node, child: NodeId) -> int:
-    """Delete the stored updates of a child that nobody else sent as well; returns how many."""
+    """Delete the stored updates of a child; returns how many.
+
+    Not those that nobody can tell from what the node itself needs: another child's update, or a
+    vector of its own. (Where one update alone made a release, it is the release's displacement.)
+    """
     own: set[Digest] = set()
     others: set[Digest] = set()
     for round_ in _rounds(node).values():
         for sender, seat in round_.seats.items():
             (own if sender == child else others).add(seat.payload)
-    held = [payload for payload in own - others if node.artefacts.has(payload)]
+    needed = others | _vectors_of(node.state)
+    held = [payload for payload in own - needed if node.artefacts.has(payload)]
     for payload in held:
         node.artefacts.delete(payload)
     return len(held)
+
+
+def _vectors_of(state: NodeState) -> set[Digest]:
+    """Every vector by which a state is what it is; artefacts are named by what they hold."""
+    published, withdrawn = state.published.values(), state.withdrawn
+    seated = state.open_round.seated.values() if state.open_round else ()
+    return {
+        state.adapter,
+        state.baseline,
+        *(link.adapter for link in state.ancestors),
+        *(release.held.adapter for release in published),
+        *(release.moved for release in published),
+        *(install.effect for install in state.installs),
+        *(sent.copy for sent in state.sent.values()),
+        *(offer.delta for offer in state.counted_offers),
+        *(digest for held in state.best_held.values() for _, digest in held),
+        *(digest for each in withdrawn for digest in each.moved.values()),
+        *(seat.payload for seat in seated),
+        *(held.seat.payload for held in state.stand_ins.values()),
+    }
 
 
 @dataclass(frozen=True)

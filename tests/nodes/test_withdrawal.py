@@ -111,3 +111,18 @@ def test_a_cascade_takes_a_promotion_out_above_and_it_is_on_offer_again(
         state, node = middle.node.state, middle.node
         again = node.vector(state.adapter) - node.vector(state.baseline)
         np.testing.assert_allclose(again, 0.5 * target, atol=1e-5)
+
+
+def test_an_erasure_keeps_what_the_node_itself_holds_by_the_same_bytes(
+    tmp_path: Path, base: Path
+) -> None:
+    """Where one update alone made a release, it is the release's displacement, byte for byte."""
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        target = np.ones(root.node.size, np.float32)
+        device = made.child(root, "alone", "/", target)
+        root.toy.target = target
+        root.rounds()
+        withdraw(root.node, device.node.home.node)
+        np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
+        assert root.node.vector(root.node.state.published[2].moved).any()
