@@ -283,6 +283,8 @@ class RoundMachine:
         if counted_since or child not in self.members:
             return [Supersede(child, update, "superseded")]
         if self.open is None or self.closing:
+            if self._late.get(child, ("", 0))[0] == update:
+                return []  # the same message again: it waits already
             if child in self._late:
                 return [Supersede(child, update, "already-answered")]
             self._late[child] = (update, event.round)

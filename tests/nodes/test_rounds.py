@@ -160,6 +160,18 @@ def test_a_late_update_takes_a_seat_in_the_next_round() -> None:
     assert Seat(B, Digest("b1"), 2, late=True) in actions
 
 
+def test_a_late_update_that_comes_twice_waits_once() -> None:
+    m = machine([A, B])
+    m.handle(Tick(0))
+    m.handle(update(A, 1, 5))
+    m.handle(Tick(1000))
+    m.handle(RoundDone({A: 1}, 1000))
+    late = update(B, 1, 1005, name="b1")
+    assert m.handle(late) == []
+    assert m.handle(late) == []
+    assert Seat(B, Digest("b1"), 2, late=True) in m.handle(Tick(1011))
+
+
 def test_a_fresh_update_replaces_the_late_one_of_the_same_child() -> None:
     m = machine([A, B])
     m.handle(Tick(0))
