@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from aggregation import AggregationError, Pipeline
 from aggregation.gate import Policy, ProbeKind, Reuse
-from aggregation.replay import SHARE, STRONG_SHARE, ShiftPolicy
+from aggregation.replay import SHARE, SHIFTED_SHARE, ShiftPolicy
 from nodes.documents import Budgets
 from nodes.errors import NodeError
 from nodes.rounds import RoundPolicy
@@ -161,7 +161,7 @@ class Replay(_Section):
     document_bytes: int = Field(default=Budgets.document, ge=256)
     child_share: float = Field(default=Budgets.child_share, ge=0, le=1)
     share: float = Field(default=SHARE, ge=0, le=1)
-    strong_share: float = Field(default=STRONG_SHARE, ge=0, le=1)
+    shifted_share: float = Field(default=SHIFTED_SHARE, ge=0, le=1)
 
     def budgets(self) -> Budgets:
         """The same, as the buffer reads it."""
@@ -176,7 +176,7 @@ class Replay(_Section):
 
     def shift(self) -> ShiftPolicy:
         """The shares, as the measurement of a shift reads them."""
-        return ShiftPolicy(share=self.share, strong_share=self.strong_share)
+        return ShiftPolicy(share=self.share, shifted_share=self.shifted_share)
 
 
 class Training(_Section):

@@ -7,14 +7,14 @@ read them, is the caller's business.
 from __future__ import annotations
 
 from aggregation.replay.divide import canonical_text, divide, keyed_hash, part_of
-from aggregation.replay.mixture import SHARE, STRONG_SHARE, Drawn, Mixture, mixture
+from aggregation.replay.mixture import SHARE, SHIFTED_SHARE, Drawn, Mixture, mixture
 from aggregation.replay.reservoir import Cell, Item, Reservoir, allotments
 from aggregation.replay.shift import Kind, Shift, ShiftPolicy, shift
 from aggregation.replay.stand_ins import stand_ins
 
 __all__ = [
     "SHARE",
-    "STRONG_SHARE",
+    "SHIFTED_SHARE",
     "Cell",
     "Drawn",
     "Item",

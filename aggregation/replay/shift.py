@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.replay.mixture import SHARE, STRONG_SHARE
+from aggregation.replay.mixture import SHARE, SHIFTED_SHARE
 
 Counts = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ class ShiftPolicy:
     least: int = 30
     most: int = 400
     share: float = SHARE
-    strong_share: float = STRONG_SHARE
+    shifted_share: float = SHIFTED_SHARE
 
 
 DEFAULT = ShiftPolicy()
@@ -100,7 +100,7 @@ def shift(
     kind = Kind.NONE
     if statistic >= policy.mild and p <= policy.level:
         kind = Kind.STRONG if statistic >= policy.strong else Kind.MILD
-    share = policy.strong_share if kind is Kind.STRONG else policy.share
+    share = policy.share if kind is Kind.NONE else policy.shifted_share
     return Shift(kind, share, statistic, p, nearest)
 
 

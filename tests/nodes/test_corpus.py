@@ -85,7 +85,7 @@ def test_what_arrives_is_new_once_and_old_text_is_mixed_in(
     spanish, old, share = device.toy.lessons[-1]
     assert set(spanish) <= set(SPANISH)
     assert sorted(old["own"]) == sorted(english)
-    assert share == device.config.replay.strong_share
+    assert share == device.config.replay.shifted_share
     told = measured(device)
     assert told["shift"]["kind"] == "strong"
     assert told["arrived"]["added"] == len(SPANISH)

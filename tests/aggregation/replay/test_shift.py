@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from aggregation.replay import SHARE, STRONG_SHARE, Kind, shift
+from aggregation.replay import SHARE, SHIFTED_SHARE, Kind, shift
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.icd10 import names
 
@@ -28,14 +28,14 @@ def test_another_system_is_a_mild_shift(system: str) -> None:
     for other in SYSTEMS.keys() - {system}:
         found = shift(some(definitions(other), NEW), {system: some(definitions(system), OLD)})
         assert found.kind is Kind.MILD, other
-        assert found.share == SHARE
+        assert found.share == SHIFTED_SHARE
 
 
 @pytest.mark.parametrize("language", ["es", "zh_CN"])
 def test_another_language_is_a_strong_shift_and_more_of_it_is_none(language: str) -> None:
     text = some(names(language, "circulatory"), NEW + OLD)
     found = shift(text[:NEW], {s: some(definitions(s), OLD) for s in ("nervous", "eye")})
-    assert (found.kind, found.share) == (Kind.STRONG, STRONG_SHARE)
+    assert (found.kind, found.share) == (Kind.STRONG, SHIFTED_SHARE)
     assert shift(text[:NEW], {"own": text[NEW:]}).kind is Kind.NONE
 
 
