@@ -121,7 +121,7 @@ def withdraw(
     """Compute a scope's rounds again without one contributor, and release the difference.
 
     For an erasure request: its stored updates and the text it shared are deleted. What others
-    learned later on top of them stays; so does the contributor's membership.
+    learned later on top of them stays, as do older releases; so does the contributor's membership.
 
     Example: banyan node withdraw device-4 --from /en/healthcare/cardiology --nodes runs/demo/nodes
     """
@@ -138,6 +138,10 @@ def withdraw(
             f"{who}; {result['deleted']} stored updates and {result['forgotten']} shared documents "
             "deleted."
         )
+        if result["kept"]:
+            console.print(
+                f"{result['kept']} stored updates stay: an older release is made of the same bytes."
+            )
 
 
 def find(where: str, below: Path) -> Path:
