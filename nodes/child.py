@@ -64,11 +64,17 @@ class Offer:
 
 
 class Child:
-    """Answers the tasks of one parent."""
+    """Answers the tasks of one parent.
 
-    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
+    Args:
+        corpus: the node's text; by default that of its state folder.
+    """
+
+    def __init__(
+        self, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus | None = None
+    ) -> None:
         self._node, self._config, self._engine = node, config, engine
-        corpus = Corpus(node.home, config, node.clock)
+        corpus = corpus or Corpus(node.home, config, node.clock)
         self._probes = Probes(node, engine, config.gate.policy(), corpus)
         self._learning = Learning(node, config.training, engine, corpus, self._probes)
         self._harmful: dict[Digest, str] = {}

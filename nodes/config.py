@@ -45,6 +45,7 @@ class Rounds(_Section):
     """How this node collects updates from its children."""
 
     f: int = Field(default=0, ge=0)
+    enough: int | None = Field(default=None, ge=1)
     pipeline: tuple[str, ...] = ("arc", "centred_clipping")
     steps: tuple[float, ...] = (1.0, 0.5, 0.25)
     deadline_s: Seconds = 600
@@ -78,6 +79,7 @@ class Rounds(_Section):
         """The same, as the round machine reads it."""
         return RoundPolicy(
             f=self.f,
+            enough=self.enough,
             deadline_ms=round(self.deadline_s * 1000),
             grace=self.grace,
             retry_ms=round(self.retry_s * 1000),

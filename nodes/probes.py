@@ -7,7 +7,6 @@ node ever held on a source, so that tolerances do not add up.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ class Probes:
             source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
             for source, of in pool.items()
         }
-        drawn = draw(uses, secrets.randbits(63), self.policy)
+        drawn = draw(uses, node.chance.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
             self._retire()
