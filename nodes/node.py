@@ -57,6 +57,7 @@ class Node:
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
         self.state = NodeState()
         self._read_upto = 0
+        self._certificates: dict[Digest, Certificate] = {}
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
         self.catch_up()
         if self._read_upto == 0:
@@ -140,8 +141,11 @@ class Node:
             digest = self.state.members.get(child)
         if digest is None:
             return None
-        sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
-        return open_envelope(sealed, Certificate, self.home.key.public)
+        if digest not in self._certificates:
+            sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
+            opened = open_envelope(sealed, Certificate, self.home.key.public)
+            self._certificates[digest] = opened
+        return self._certificates[digest]
 
     def active_members(self) -> tuple[NodeId, ...]:
         """Enrolled children that are not revoked."""

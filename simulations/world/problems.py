@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -97,6 +98,8 @@ class PointSettings:
     seed: int = 0
 
 
+_MOST_NOISE = 1024
+"""Owners of probes whose noise is kept in memory."""
 FLOOR = 1.0
 """Nats that no model can get rid of."""
 RATE = 0.1
@@ -113,6 +116,7 @@ class Points(Problem):
             (Layer("point", settings.size // settings.rank, settings.rank),), settings.rank
         )
         self._below = places.children()
+        self._noise: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self._optima = self._draw(places)
         self._places = places
 
@@ -182,10 +186,15 @@ class Points(Problem):
             found[rows] = FLOOR + 0.5 * apart @ apart / s.size + scale * (beside @ apart)
         return found
 
-    def _beside(self, owner: int) -> NDArray[np.float64]:
+    def _beside(self, owner: int) -> NDArray[np.float32]:
         """(probes, d) standard normal, always the same for one owner."""
-        s = self._settings
-        return np.random.default_rng((s.seed, 2, owner)).standard_normal((s.probes, s.size))
+        if owner not in self._noise:
+            s = self._settings
+            rng = np.random.default_rng((s.seed, 2, owner))
+            self._noise[owner] = rng.standard_normal((s.probes, s.size), np.float32)
+            if len(self._noise) > _MOST_NOISE:
+                self._noise.popitem(last=False)
+        return self._noise[owner]
 
     def held_out(self, place: Place, theta: Vector) -> Measured:
         """Without any noise, against the optimum of the scope."""
