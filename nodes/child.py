@@ -253,8 +253,7 @@ class Child:
 
     def _send(self, task: Task, offer: Offer) -> tuple[str, dict[str, bytes]]:
         node, home = self._node, self._node.home
-        held = home.layout.mask_at(task.mask_rank)
-        payload = encode_delta(offer.delta[held], task.payload_format)
+        payload = self._payload(task, offer.delta)
         now = node.clock.now_ms()
         update = Update(
             network=task.network,
@@ -289,6 +288,11 @@ class Child:
             node.record("update-sent", body)
         log.info("update-sent", **body, samples=offer.samples)
         return "update", {"envelope": sealed.encode(), "payload": payload}
+
+    def _payload(self, task: Task, delta: Vector) -> bytes:
+        """What of δ this node holds, as the task wants it."""
+        held = self._node.home.layout.mask_at(task.mask_rank)
+        return encode_delta(delta[held], task.payload_format)
 
     def _abstain(
         self, task: Task, reason: str, *, retry: bool, missing: tuple[Digest, ...] = ()

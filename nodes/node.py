@@ -147,6 +147,10 @@ class Node:
             self._certificates[digest] = opened
         return self._certificates[digest]
 
+    def is_revoked(self, child: NodeId) -> bool:
+        """Whether a person has taken this child's membership back."""
+        return child in self.state.revoked
+
     def active_members(self) -> tuple[NodeId, ...]:
         """Enrolled children that are not revoked."""
         with self.lock:

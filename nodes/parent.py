@@ -76,7 +76,7 @@ class Parent:
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
             members=node.member,
-            revoked=lambda child: child in node.state.revoked,
+            revoked=node.is_revoked,
             tasks=self._desk,
             claims=node.ledger,
             limits=LIMITS,

@@ -49,8 +49,9 @@ class Passed:
     """A step that the gate let pass."""
 
     step: float
-    verdict: GateVerdict
-    remember: Callable[[], None]
+    verdict: GateVerdict | None
+    """None where nobody asked a gate."""
+    remember: Callable[[], None] = lambda: None
     """Call once it is released: a rollback forgets what was best since."""
     rehearsal: Digest = ZERO
     """Of the vector that the node's own rehearsal added, if it was needed."""
@@ -58,9 +59,10 @@ class Passed:
     @property
     def losses(self) -> list[ProbeLoss]:
         """For the release's manifest."""
+        sources = self.verdict.sources if self.verdict else ()
         return [
             ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
-            for s in self.verdict.sources
+            for s in sources
             if s.before is not None and s.after is not None  # as it is in all that pass
         ]
 

@@ -6,19 +6,48 @@ that are its own. Nothing is shared but mail.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import resource
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from nodes.errors import NodeError
 from simulations.world.members import Maker, Member, Turn
-from simulations.world.post import Event
+from simulations.world.post import Event, Host
 
 MakeMaker = Callable[..., Maker]
 """Gives the maker of a world; called in every process with the same arguments."""
+
+
+class Usage(NamedTuple):
+    """What processes took: CPU seconds, and the most bytes of memory that they held."""
+
+    cpu_s: float
+    peak_bytes: int
+
+
+def own_usage() -> Usage:
+    """Of this process. On Linux ``ru_maxrss`` is in KiB, on macOS in bytes."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * unit)
+
+
+class Hosts(Host, Protocol):
+    """A host that can be asked what it took, and ended."""
+
+    def usage(self) -> Usage:
+        """What its processes took so far, together."""
+        ...
+
+    def close(self) -> None:
+        """End what it started."""
+        ...
 
 
 class LocalHost:
@@ -29,10 +58,19 @@ class LocalHost:
 
     def turns(self, events: Sequence[Event]) -> list[Turn]:
         """What comes of events, in their order."""
-        return [self.members[event.at].turn(event.at_ms, event.mail) for event in events]
+        return [turn_of(self.members[event.at], event) for event in events]
+
+    def usage(self) -> Usage:
+        """What this process took so far."""
+        return own_usage()
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def turn_of(member: Member, event: Event) -> Turn:
+    """What comes of one event at its member."""
+    return member.turn(event.at_ms, event.mail, event.crash)
 
 
 class ProcessHost:
@@ -90,6 +128,13 @@ class ProcessHost:
         answers = {id(of): iter(self._answer(pipe)) for pipe, of in asked}
         return [next(answers[id(shares[self._shard_of[event.at]])]) for event in events]
 
+    def usage(self) -> Usage:
+        """What this process and the others took so far, together."""
+        for pipe in self._pipes:
+            pipe.send("usage")
+        found = [own_usage(), *(self._answer(pipe) for pipe in self._pipes)]
+        return Usage(sum(u.cpu_s for u in found), sum(u.peak_bytes for u in found))
+
     def close(self) -> None:
         """End the processes."""
         for pipe in self._pipes:
@@ -124,12 +169,17 @@ def _serve(
             if shard != number:
                 members[at] = None
         pipe.send(("ready", None))
+        gc.freeze()  # a collector that walks ten thousand nodes takes longer than they do
         while True:
+            asked = pipe.recv()
+            if asked == "usage":
+                pipe.send(("usage", own_usage()))
+                continue
             turns = []
-            for event in pipe.recv():
+            for event in asked:
                 member = members[event.at]
                 assert member is not None  # noqa: S101  events go where their member lives
-                turns.append(member.turn(event.at_ms, event.mail))
+                turns.append(turn_of(member, event))
             pipe.send(("turns", turns))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return

@@ -146,6 +146,8 @@ class Maker:
 
     def _home(self, place: Place, key: SigningKey, above: Member | None) -> Home:
         layout, now = self.problem.layout, self.start_ms
+        path: tuple[Certificate, ...]
+        envelopes: tuple[bytes, ...]
         if above is None:
             network, root = found("simulated", self.problem.coordinates, key, TRANSPORT, now)
             sealed, envelope = seal(root, key).encode(), seal(network, key).encode()
@@ -188,6 +190,16 @@ class Member:
     _read: int = 0
 
     def __post_init__(self) -> None:
+        self._start()
+
+    def restart(self) -> None:
+        """Forget what is in memory and read again what is stored."""
+        old = self.node
+        storage = Storage(old.ledger, old.artefacts)
+        self.node = Node(old.home, self.clock, storage, old.chance)
+        self._start()
+
+    def _start(self) -> None:
         place, node = self.place, self.node
         config = self.maker.config_of(place)
         engine = self.maker.problem.engine(place, node.home)
@@ -204,9 +216,15 @@ class Member:
             )
             self.parent = Parent(node, config, engine, settlement)
 
-    def turn(self, at_ms: int, mail: Mail | None) -> Turn:
-        """Take what arrived, or let time pass, and say what comes of it."""
+    def turn(self, at_ms: int, mail: Mail | None, crash: bool = False) -> Turn:
+        """Take what arrived, or let time pass, and say what comes of it.
+
+        Args:
+            crash: its process ended here and starts again from its storage.
+        """
         self.clock.reach(at_ms)
+        if crash:
+            self.restart()
         sent = self._receive(mail) if mail else []
         sent += self._wake()
         steps = 0

@@ -143,9 +143,9 @@ def grow(
     found = [
         Place(
             id=number[scope],
-            parent=number[scope.parent] if len(scope.lineage) > 1 else None,
+            parent=number[scope.parent] if scope.parent else None,
             scope=scope,
-            role=Role.INTERIOR if len(scope.lineage) > 1 else Role.ROOT,
+            role=Role.INTERIOR if scope.parent else Role.ROOT,
             domain=domain.get(scope, -1),
             machine=servers,
         )

@@ -26,7 +26,8 @@ class Event:
 
     at_ms: int
     at: int
-    mail: Mail | None
+    mail: Mail | None = None
+    crash: bool = False
 
 
 class Host(Protocol):
@@ -73,7 +74,7 @@ class Post:
     traffic: Traffic = field(default_factory=Traffic)
     events: int = 0
     now_ms: int = 0
-    _queue: list[tuple[int, int, int, Mail | None]] = field(default_factory=list)
+    _queue: list[tuple[int, int, Event]] = field(default_factory=list)
     _count: int = 0
     _wakes: dict[int, int] = field(default_factory=dict)
 
@@ -92,7 +93,11 @@ class Post:
         """Let time pass at a node then, unless that is already planned for earlier."""
         if self._wakes.get(number, at_ms + 1) > at_ms:
             self._wakes[number] = at_ms
-            self._push(at_ms, number, None)
+            self._push(Event(at_ms, number))
+
+    def crash(self, number: int, at_ms: int) -> None:
+        """End the process of a node then; it starts again at once."""
+        self._push(Event(at_ms, number, crash=True))
 
     def run(self, on_turn: Callable[[Event, Turn], None], until: Callable[[], bool]) -> None:
         """Go on until ``until`` says so after a window, or nothing is left to happen."""
@@ -109,12 +114,12 @@ class Post:
         ends = self._queue[0][0] + self._window_ms
         events: list[Event] = []
         while self._queue and self._queue[0][0] < ends:
-            at_ms, _, number, mail = heapq.heappop(self._queue)
-            if mail is None:
-                if self._wakes.get(number) != at_ms:
+            _, _, event = heapq.heappop(self._queue)
+            if event.mail is None and not event.crash:
+                if self._wakes.get(event.at) != event.at_ms:
                     continue  # it was planned anew
-                del self._wakes[number]
-            events.append(Event(at_ms, number, mail))
+                del self._wakes[event.at]
+            events.append(event)
         return events
 
     def _carry(self, event: Event, turn: Turn) -> None:
@@ -139,11 +144,11 @@ class Post:
             return  # it is switched off; its parent asks again
         if self.weather.lost(mail, leaves_ms):
             return
-        self._push(leaves_ms + _delay_ms(mail, sender, to), mail.to, mail)
+        self._push(Event(leaves_ms + _delay_ms(mail, sender, to), mail.to, mail))
 
-    def _push(self, at_ms: int, number: int, mail: Mail | None) -> None:
+    def _push(self, event: Event) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (at_ms, self._count, number, mail))
+        heapq.heappush(self._queue, (event.at_ms, self._count, event))
 
 
 def _delay_ms(mail: Mail, sender: Place, to: Place) -> int:

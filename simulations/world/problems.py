@@ -88,6 +88,8 @@ class PointSettings:
             step of root mean square 1.
         probes: probes of each source.
         seed: of all optima.
+        fan_out: the tree in which domains lie, if it is not the network's own: its last number
+            counts the devices of one domain, which are numbered through.
     """
 
     size: int = 256
@@ -96,6 +98,7 @@ class PointSettings:
     noise: float = 0.1
     probes: int = 64
     seed: int = 0
+    fan_out: tuple[int, ...] | None = None
 
 
 _MOST_NOISE = 1024
@@ -107,30 +110,65 @@ RATE = 0.1
 
 
 class Points(Problem):
-    """Every node has an optimum, in the middle of those below it; losses are half the mean square
-    of the distance to it, above a floor."""
+    """Every device has an optimum; losses are half the mean square of the distance to it, above a
+    floor. What a scope is worth is the mean over the devices below it."""
 
     def __init__(self, places: Places, settings: PointSettings) -> None:
-        self._settings = settings
+        self._settings, self._places = settings, places
         self._layout = Layout(
             (Layer("point", settings.size // settings.rank, settings.rank),), settings.rank
         )
         self._below = places.children()
         self._noise: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
-        self._optima = self._draw(places)
-        self._places = places
+        self._optima = np.zeros((len(places), settings.size), np.float32)
+        self._spread_below = np.zeros(len(places))
+        self._draw()
 
-    def _draw(self, places: Places) -> NDArray[np.float32]:
-        """(nodes, d): each optimum is its parent's and something of its own."""
+    def _draw(self) -> None:
+        """A device's optimum is the sum of something of every domain that it lies in. A scope's is
+        the mean of those below it, and leaves the variance around it."""
+        sums = np.zeros_like(self._optima, np.float64)
+        squares, counts = np.zeros(len(self._places)), np.zeros(len(self._places))
+        domains: dict[tuple[object, ...], Vector] = {}
+        for number, device in enumerate(self._places.devices):
+            lineage = self._lineage(number, device)
+            parts = []
+            for depth in range(len(lineage) + 1):
+                of = lineage[:depth]
+                if of not in domains:
+                    domains[of] = self._own(of)
+                parts.append(domains[of])
+            parts.append(self._own((*lineage, "device", number)))
+            optimum: NDArray[np.float64] = np.stack(parts).sum(axis=0, dtype=np.float64)
+            at: int | None = device.id
+            while at is not None:
+                sums[at] += optimum
+                squares[at] += optimum @ optimum
+                counts[at] += 1
+                at = self._places[at].parent
+        there = counts > 0
+        means = sums[there] / counts[there, None]
+        self._optima[there] = means
+        variances = squares[there] / counts[there] - np.einsum("ij,ij->i", means, means)
+        self._spread_below[there] = np.maximum(variances, 0) / self._settings.size
+
+    def _lineage(self, number: int, device: Place) -> tuple[object, ...]:
+        """The domains that a device lies in, from the widest."""
+        if self._settings.fan_out is None:
+            return device.scope.segments
+        digits: list[object] = []
+        number //= self._settings.fan_out[-1]
+        for width in reversed(self._settings.fan_out[:-1]):
+            number, digit = divmod(number, width)
+            digits.append(digit)
+        return tuple(reversed(digits))
+
+    def _own(self, domain: tuple[object, ...]) -> Vector:
+        """(d,): by what a domain differs from the one it lies in."""
         s = self._settings
-        rng = np.random.default_rng((s.seed, 1))
-        optima = np.empty((len(places), s.size), np.float32)
-        for place in places:
-            own = rng.standard_normal(s.size).astype(np.float32)
-            optima[place.id] = (
-                own if place.parent is None else optima[place.parent] + s.spread * own
-            )
-        return optima
+        rng = np.random.default_rng((s.seed, 1, seed_of(*domain)))
+        own = rng.standard_normal(s.size, np.float32)
+        return own if not domain else np.float32(s.spread) * own
 
     @cached_property
     def coordinates(self) -> Coordinates:
@@ -170,7 +208,8 @@ class Points(Problem):
 
     def optimum(self, number: int) -> Vector:
         """(d,) where the loss of a node is least."""
-        return self._optima[number]
+        optimum: Vector = self._optima[number]
+        return optimum
 
     def losses(self, theta: Vector, names: Sequence[str]) -> NDArray[np.float64]:
         """(k,) nats: on each probe, whose optimum lies a little beside its owner's."""
@@ -197,14 +236,14 @@ class Points(Problem):
         return self._noise[owner]
 
     def held_out(self, place: Place, theta: Vector) -> Measured:
-        """Without any noise, against the optimum of the scope."""
+        """Without any noise, the mean over the devices below."""
         optimum = self.optimum(place.id).astype(np.float64)
-        apart = theta - optimum
-        size = self._settings.size
+        apart, size = theta - optimum, self._settings.size
+        best = FLOOR + 0.5 * float(self._spread_below[place.id])
         return Measured(
-            float(FLOOR + 0.5 * apart @ apart / size),
-            float(FLOOR + 0.5 * optimum @ optimum / size),
-            FLOOR,
+            float(best + 0.5 * apart @ apart / size),
+            float(best + 0.5 * optimum @ optimum / size),
+            best,
         )
 
     def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
@@ -214,7 +253,9 @@ class Points(Problem):
         part = 1 - (1 - min(rate, 1.0)) ** training.steps
         noise = np.random.default_rng((s.seed, 3, place.id, seed)).standard_normal(s.size)
         towards = self.optimum(place.id) - theta + s.noise / np.sqrt(training.steps) * noise
-        return (part * towards * self._layout.mask_at(place.machine.rank)).astype(np.float32)
+        held = self._layout.mask_at(place.machine.rank)
+        delta: Vector = (part * towards * held).astype(np.float32)
+        return delta
 
 
 @dataclass

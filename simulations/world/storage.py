@@ -131,7 +131,7 @@ class SpoolLedger:
         if after is not None and after != len(self._places):
             raise LedgerError("moved-on", f"The ledger has {len(self._places)} events.")
         texts = [(kind, canonical(dict(body))) for kind, body in entries]
-        events = []
+        events: list[Event] = []
         for kind, text in texts:
             claimed = claim if not events else None
             events.append(self._append(kind, text, claimed))
