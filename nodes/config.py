@@ -18,8 +18,10 @@ from aggregation.gate import Policy, ProbeKind, Reuse
 from aggregation.replay import SHARE, SHIFTED_SHARE, ShiftPolicy
 from nodes.documents import Budgets
 from nodes.errors import NodeError
+from nodes.probe_files import FORMS
 from nodes.rounds import RoundPolicy
 
+_ORDINARY = ProbeKind.ORDINARY
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -213,6 +215,18 @@ class NodeConfig(_Section):
     data: Data = Data()
     replay: Replay = Replay()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _safety_probes_have_files(self) -> Self:
+        kinds, files = self.gate.kinds, self.data.probes
+        if without := [s for s, kind in kinds.items() if kind in FORMS and s not in files]:
+            raise ValueError(
+                f"[gate.kinds] says that {without[0]} is {kinds[without[0]]}, "
+                "but [data.probes] names no file for it"
+            )
+        if files and not any(kinds.get(s, _ORDINARY) is _ORDINARY for s in files):
+            raise ValueError("[data.probes] needs an ordinary source: nothing else can show a gain")
+        return self
 
 
 def load_config(path: Path) -> NodeConfig:

@@ -180,7 +180,8 @@ def capture(
 def refusal(
     base: BaseOption = None,
     out: Annotated[
-        Path, typer.Option(help="Adapter and report; what is already trained is used again.")
+        Path,
+        typer.Option(help="Adapter, probe files, report; what is already trained is used again."),
     ] = Path("runs/refusal"),
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
