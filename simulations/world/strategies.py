@@ -47,7 +47,7 @@ class Ungated(Settlement):
         if not rows:
             raise NodeError("too-few-updates", "Nobody sent an update.")
         with np.errstate(all="ignore"):
-            vector = self._combined(np.stack(rows), self._rounds.f)
+            vector = self._combined(np.stack(rows), f)
         if not np.isfinite(vector).all():
             raise NodeError("not-finite", f"{self._strategy} gave a value that is not finite.")
         verdicts = [
