@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from nodes.child import Child
+from nodes.child import Child, Offer
 from nodes.clock import Clock
 from nodes.config import NodeConfig
 from nodes.engine import Engine
@@ -22,7 +22,7 @@ from nodes.errors import NodeError
 from nodes.node import Node
 from nodes.settlement import Settlement
 from nodes.storage import Storage
-from protocol import Role
+from protocol import Role, Task
 from simulations.attacks import ATTACKS, placement
 from simulations.datasets import hpo, icd10
 from simulations.datasets.smollm2 import smollm2_base
@@ -71,9 +71,11 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
     )
 
     def child(place: Place, node: Node, its: NodeConfig, engine: Engine) -> Child | None:
+        corpus = problem.corpus(place, node.home, its)
+        if 0 < place.machine.memory_mb < problem.training_mb:
+            return Receiver(node, its, engine, corpus)
         if not place.attacker or place.parent not in colluding:
             return None
-        corpus = problem.corpus(place, node.home, its)
         return Attacker(place, colluding[place.parent], node, its, engine, corpus)
 
     def settlement(place: Place, node: Node, its: NodeConfig, engine: Engine) -> Settlement | None:
@@ -102,6 +104,13 @@ def in_one_spool() -> StorageOf:
     spool = Spool()
     artefacts = SpoolArtefacts(spool)
     return lambda _, clock: spooled(spool, artefacts, clock.now_ms)
+
+
+class Receiver(Child):
+    """A device that cannot train: it follows the chain and has nothing to offer."""
+
+    def _train(self, task: Task) -> Offer:
+        raise NodeError("no-memory", "This device has not the memory to train.")
 
 
 def quiet() -> None:
@@ -156,6 +165,8 @@ def _machines(
         machines.append(
             Machine(
                 rank=kind.rank,
+                layers=kind.layers,
+                memory_mb=kind.memory_mb,
                 steps_per_s=speed,
                 availability=kind.availability,
                 latency_s=given.links.latency_s,

@@ -17,6 +17,8 @@ class Machine:
 
     Attributes:
         rank: r, the rows of the basis that it trains.
+        layers: the share of the base's layers that it has, from the first.
+        memory_mb: 0 where it is no limit; a device with less than training takes only receives.
         steps_per_s: training steps a second.
         availability: the share of tasks that find it switched on.
         latency_s: seconds that a message takes, however short.
@@ -24,6 +26,8 @@ class Machine:
     """
 
     rank: int
+    layers: float = 1.0
+    memory_mb: float = 0.0
     steps_per_s: float = 1.0
     availability: float = 1.0
     latency_s: float = 0.05

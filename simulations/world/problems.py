@@ -70,6 +70,11 @@ class Problem(ABC):
     def held_out(self, place: Place, theta: Vector) -> Measured:
         """How good an effective model is for a scope, on what nobody trains on or gates with."""
 
+    @property
+    def training_mb(self) -> float:
+        """Memory that a device needs to train, in MB: about what the model's weights take."""
+        return 0.0
+
     @abstractmethod
     def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
         """What a device would learn from the chain Θ, (d,): what an attacker knows of others."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -108,6 +109,11 @@ class Texts(Problem):
         torch.set_num_threads(1)
         basis = from_bytes(self.coordinates.basis, self.layout)
         return EffectiveModel(self._settings.base, self.layout, basis)
+
+    @property
+    def training_mb(self) -> float:
+        """The weights as they lie on disk, and half as much for what a step needs."""
+        return 1.5 * sum(f.stat().st_size for f in self._settings.base.glob("*.safetensors")) / 1e6
 
     def domain_of(self, place: Place) -> str:
         """The domain of a lowest scope or a device."""
@@ -225,10 +231,31 @@ class Texts(Problem):
                 rank=rank,
                 seed=seed,
             )
-            self._learned[key] = train(self.model, theta, texts, settings, old=old, share=share)
+            with _with_layers(self.model, place.machine.layers):
+                learned = train(self.model, theta, texts, settings, old=old, share=share)
+            self._learned[key] = learned
             if len(self._learned) > _KEPT:
                 self._learned.popitem(last=False)
         return self._learned[key]
+
+
+@contextmanager
+def _with_layers(model: EffectiveModel, share: float) -> Iterator[None]:
+    """Within it the model has only its first layers, as a device that carries no more has it.
+
+    What is learned for the layers that it lacks is zero.
+    """
+    from torch.nn import ModuleList
+
+    decoder: Any = model.model.get_decoder()
+    layers = decoder.layers
+    kept = max(1, round(share * len(layers)))
+    if kept < len(layers):
+        decoder.layers = ModuleList(list(layers)[:kept])
+    try:
+        yield
+    finally:
+        decoder.layers = layers
 
 
 class SharedEngine(Engine):
