@@ -116,35 +116,42 @@ class Parent:
 
     def step(self) -> list[Request]:
         """Let time pass; returns the tasks to send now."""
-        now = self._node.clock.now_ms()
-        self._node.catch_up()
+        requests = self._catch_up()
         if self._node.state.latest is None:
             return []  # no chain yet: there is nothing to ask children for
-        members = self._node.active_members()
-        if members != self._machine.members:
-            return self._handle(MembersChanged(members, now))
         if self.finished and self._machine.open is None:
-            return []
-        return self._handle(Tick(now))
+            return requests
+        return requests + self._handle(Tick(self._node.clock.now_ms()))
 
     def receive(
         self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
     ) -> list[Request]:
         """Take the answer that ``sender`` gave to ``task``; returns the tasks to send now."""
         now, asked = self._node.clock.now_ms(), self._desk.issued(task)
+        requests = self._catch_up()
         try:
             match kind:
                 case "abstention":
-                    return self._handle(self._abstained(sender, blobs, now))
+                    return requests + self._handle(self._abstained(sender, blobs, now))
                 case "update":
-                    return self._handle(self._update(sender, blobs, now))
+                    return requests + self._handle(self._update(sender, blobs, now))
                 case _:
                     raise Refused(
                         Code.UNKNOWN_TYPE, f"A child answers update or abstention, not {kind}."
                     )
         except Refused as refused:
             self._refuse(sender, refused, asked)
-            return self._handle(AnswerRefused(sender, asked.round, now)) if asked else []
+            if asked:
+                requests += self._handle(AnswerRefused(sender, asked.round, now))
+            return requests
+
+    def _catch_up(self) -> list[Request]:
+        """Hear what another process recorded: who was shut out must not be seated any more."""
+        self._node.catch_up()
+        members = self._node.active_members()
+        if self._node.state.latest is None or members == self._machine.members:
+            return []
+        return self._handle(MembersChanged(members, self._node.clock.now_ms()))
 
     # -- answers
 

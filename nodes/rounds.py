@@ -231,11 +231,16 @@ class RoundMachine:
     quarantined: frozenset[NodeId] = frozenset()
     """Children whose updates have no weight: asked and recorded, but nobody waits for them."""
     _late: dict[NodeId, tuple[Digest, int]] = field(default_factory=dict)
+    _now_ms: int = 0
 
     def resume(
         self, number: int, deadline_ms: int, seated: Mapping[NodeId, Digest], now_ms: int
     ) -> None:
-        """Go on with a round that was open when the process ended: ``seated`` keep their seats."""
+        """Go on with a round that was open when the process ended: ``seated`` keep their seats.
+
+        It ends no later than one that opens now: the clock may have been set back meanwhile.
+        """
+        deadline_ms = min(deadline_ms, now_ms + self.policy.deadline_ms)
         chairs = {child: _Chair() for child in self.members}
         for child, update in seated.items():
             chairs[child] = _Chair(ask_at_ms=None, update=update, answers=number)
@@ -244,6 +249,7 @@ class RoundMachine:
 
     def handle(self, event: Event) -> list[Action]:
         """Take one event and return what is to be done now, in order."""
+        self._follow_clock(event.now_ms)
         actions: list[Action] = []
         match event:
             case Tick():
@@ -347,6 +353,21 @@ class RoundMachine:
         return self.open.chairs.get(child)
 
     # -- time
+
+    def _follow_clock(self, now_ms: int) -> None:
+        """Where the clock was set back, what is waited for comes as soon as it would have."""
+        back, self._now_ms = self._now_ms - now_ms, now_ms
+        if back <= 0:
+            return
+        self.paused_until_ms -= back
+        if current := self.open:
+            current.opened_ms -= back
+            current.deadline_ms -= back
+            if current.quorum_ms is not None:
+                current.quorum_ms -= back
+            for chair in current.chairs.values():
+                if chair.ask_at_ms is not None:
+                    chair.ask_at_ms -= back
 
     def _advance(self, now_ms: int) -> list[Action]:
         if self.closing:

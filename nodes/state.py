@@ -6,14 +6,17 @@ left it. Vectors are named by the digest of their artefact; the empty digest is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aggregation.gate import Budget
-from protocol import Digest, NodeId
+from protocol import LIMITS, Digest, NodeId
 
 ZERO = Digest("")
+
+ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
+"""A parent takes answers to tasks of so many rounds ago; a late one sits in the round after."""
 
 OFFENCES = 2
 """Updates outvoted and far from the rest, or signed and yet unusable: then quarantine."""
@@ -64,11 +67,13 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Counted:
-    """An offer δ of this node's, by its digest, and the parent's version that counted it."""
+    """An offer δ of this node's, by its digest, the parent's version that counted it, and whose
+    contributions it held."""
 
     update: Digest
     version: int
     delta: Digest
+    contributions: tuple[tuple[int, NodeId], ...]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Sent:
 
     copy: Digest
     version: int
+    round: int
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,9 @@ class NodeState:
 
     def _on_member_revoked(self, body: Mapping[str, Any], _: int) -> None:
         self.revoked.add(body["child"])
+        self.stand_ins.pop(body["child"], None)
+        if self.open_round:  # its update waits for nothing any more
+            self.open_round.seated.pop(body["child"], None)
         self.sequence += 1
 
     # -- the chain above and the node's own adapter
@@ -224,6 +233,7 @@ class NodeState:
         gone, undone = body["undone"]["installs"], body["undone"]["offers"]
         taken_back = [self.installs[i] for i in gone]
         self.installs = [x for i, x in enumerate(self.installs) if i not in gone]
+        self._on_offer_again([self.counted_offers[i] for i in undone])
         self.counted_offers = [x for i, x in enumerate(self.counted_offers) if i not in undone]
         if taken_back:
             self._forget_best(min(install.moment for install in taken_back))
@@ -235,6 +245,11 @@ class NodeState:
             self.adapter = body["adapter"]
             self._displace(body["baseline"], body["copies"])
             self.fresh_counts = []
+
+    def _on_offer_again(self, offers: Sequence[Counted]) -> None:
+        """The parent counts these no longer: who contributed to them has something to offer."""
+        again = [c for offer in offers for c in offer.contributions if not self.is_undone(c[0])]
+        self.contributions = [*again, *self.contributions]
 
     def _forget_best(self, moment: int) -> None:
         """What was best since then was held by what is undone now."""
@@ -259,7 +274,7 @@ class NodeState:
     def _displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
         self.baseline = baseline
         self.sent = {
-            update: Sent(copies.get(update, sent.copy), sent.version)
+            update: replace(sent, copy=copies.get(update, sent.copy))
             for update, sent in self.sent.items()
         }
 
@@ -289,8 +304,11 @@ class NodeState:
             self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]
             if body["kind"] == "rollback":
                 self._forget_best(self.published[self.undone[-1][0] + 1].moment)
+            taken_back = {verdict["update"] for verdict in body["verdicts"]}
             self.stand_ins = {
-                c: s for c, s in self.stand_ins.items() if not self.is_undone(s.version)
+                c: s
+                for c, s in self.stand_ins.items()
+                if not self.is_undone(s.version) and s.seat.update not in taken_back
             }
 
     def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
@@ -320,12 +338,16 @@ class NodeState:
             self.version += 1
 
     def _on_update_sent(self, body: Mapping[str, Any], _: int) -> None:
-        self.sent[body["update"]] = Sent(body["copy"], body["version"])
+        # What became of an update from before then is known, or it was lost.
+        oldest = body["round"] - ANSWERED_ROUNDS - 1
+        self.sent = {update: sent for update, sent in self.sent.items() if sent.round >= oldest}
+        self.sent[body["update"]] = Sent(body["copy"], body["version"], body["round"])
 
     def _on_offer_counted(self, body: Mapping[str, Any], at_ms: int) -> None:
         sent = self.sent.pop(body["update"])
         self.baseline, self.baseline_ms = sent.copy, at_ms
-        self.counted_offers.append(Counted(body["update"], body["version"], body["delta"]))
+        held = tuple(c for c in self.contributions if c[0] <= sent.version)
+        self.counted_offers.append(Counted(body["update"], body["version"], body["delta"], held))
         self.fresh_counts.append(body["delta"])
         self.contributions = [c for c in self.contributions if c[0] > sent.version]
 
@@ -335,6 +357,7 @@ class NodeState:
     def _on_offer_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
         (gone,) = (c for c in self.counted_offers if c.update == body["update"])
         self.counted_offers.remove(gone)
+        self._on_offer_again([gone])
         if gone.delta in self.fresh_counts:
             self.fresh_counts.remove(gone.delta)
         self._displace(body["baseline"], body["copies"])

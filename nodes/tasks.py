@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from nodes.errors import NodeError
 from nodes.node import Node
 from nodes.rounds import Ask
+from nodes.state import ANSWERED_ROUNDS
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
 
 # A child that keeps asking for what it was already sent is not served for ever.
@@ -51,7 +52,7 @@ class TaskDesk:
 
     def round_opened(self, number: int) -> None:
         """Forget tasks so old that an answer would be stale beyond use."""
-        oldest = number - 2 * LIMITS.max_staleness
+        oldest = number - ANSWERED_ROUNDS
         self._issued = {k: t for k, t in self._issued.items() if t.round >= oldest}
         self._nonces = {k: n for k, n in self._nonces.items() if k[0] >= oldest}
         self._repeats = {k: n for k, n in self._repeats.items() if k[0] >= number}
@@ -115,7 +116,7 @@ class TaskDesk:
             blobs["snapshot"] = envelope.encode()
         chain = [d for entry in snapshot.chain for d in (entry.release, entry.adapter)]
         enclosed = {d for d in chain if d not in known} | set(self._wanted.pop(child, ()))
-        for digest in enclosed:
+        for digest in sorted(enclosed):
             if found := self._public(digest):
                 name, data = found
                 blobs[f"{name}/{digest}"] = data

@@ -2,7 +2,9 @@
 
 Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
 aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
-learned later on top stays as it is, and so do the steps that the gate chose. For an erasure request
+learned later on top stays as it is, and so do the steps that the gate chose. A round in which fewer
+than 2f + 1 updates are left is void, as it would have been then: with a smaller f it would be a
+single attacker's. For an erasure request
 the contributor's updates are deleted afterwards, and the text that it shared before.
 """
 
@@ -63,7 +65,10 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
             chosen = versions is None or version in versions
             if chosen and round_.stands and child in round_.seats.keys() - gone:
                 moved[version] = _without(node, round_, version, child, gone)
-                verdicts.append(_taken_back(child, round_.seats[child].update))
+                left_out = {child}
+                if round_.is_void(gone | {child}) and not round_.is_void(gone):
+                    left_out |= set(round_.accepted) - gone
+                verdicts += [_taken_back(c, round_.seats[c].update) for c in sorted(left_out)]
         if not moved:
             raise NodeError(
                 "nothing-to-withdraw",
@@ -114,7 +119,7 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
             (own if sender == child else others).add(seat.payload)
     needed = others | _vectors_of(node.state)
     held = {payload for payload in own if node.artefacts.has(payload)}
-    for payload in held - needed:
+    for payload in sorted(held - needed):
         node.artefacts.delete(payload)
     return len(held - needed), len(held & needed)
 
@@ -145,9 +150,14 @@ class _Round:
 
     aggregated: Mapping[str, Any]
     seats: Mapping[NodeId, Seated]
+    accepted: Collection[NodeId]
     step: float
     rehearsal: Digest
     stands: bool
+
+    def is_void(self, gone: set[NodeId]) -> bool:
+        """Whether too few seats are left without these children."""
+        return len(self.seats.keys() - gone) < 2 * int(self.aggregated["f"]) + 1
 
 
 def _rounds(node: Node) -> dict[int, _Round]:
@@ -162,6 +172,7 @@ def _rounds(node: Node) -> dict[int, _Round]:
             rounds[version] = _Round(
                 aggregated,
                 seats_of(aggregated),
+                body["accepted"],
                 body["step"],
                 body["rehearsal"],
                 not node.state.is_undone(version),
@@ -187,10 +198,11 @@ def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[
 
 
 def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
-    """The round's aggregate over the seats that are left; zero if there is none."""
-    seats = {child: seat for child, seat in round_.seats.items() if child not in gone}
-    if not seats:
+    """The round's aggregate over the seats that are left; zero if they are too few."""
+    if round_.is_void(gone):
         return np.zeros(node.size, np.float32)
+    seats = {child: seat for child, seat in round_.seats.items() if child not in gone}
     told = round_.aggregated
-    f = min(int(told["f"]), (len(seats) - 1) // 2)
-    return combine(node, seats, tuple(told["pipeline"]), f, int(told["seed"]))[1].vector
+    return combine(node, seats, tuple(told["pipeline"]), int(told["f"]), int(told["seed"]))[
+        1
+    ].vector

@@ -1,0 +1,249 @@
+"""One world from its seed: step by step, with what must hold checked after each.
+
+A step is one thing that happens: mail arrives, time passes at a node, or a fault is done to the
+world. Everything follows from the seed, so a step that breaks an invariant can be seen again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodes.child import Child
+from nodes.clock import Clock
+from nodes.config import NodeConfig
+from nodes.engine import Engine
+from nodes.node import Node
+from nodes.storage import Storage
+from protocol import Role
+from simulations.chaos import faults, healing
+from simulations.chaos.byzantine import Enemy, Mood, Turncoat
+from simulations.chaos.invariants import SENTENCES, Broken, Invariant
+from simulations.chaos.nature import nature
+from simulations.chaos.person import Person
+from simulations.chaos.post import Happening, Links
+from simulations.chaos.storage import Crash, Disk, Fuse
+from simulations.chaos.trace import Trace
+from simulations.chaos.watch import Watches
+from simulations.world.attackers import cabals
+from simulations.world.build import quiet
+from simulations.world.members import START_MS, Maker, Turn
+from simulations.world.places import Place
+from simulations.world.storage import Spool
+
+ANEW_EVERY = 50
+"""Steps between two nodes whose ledgers are folded from the start."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What broke, and where."""
+
+    seed: int
+    step: int
+    invariant: str
+    sentence: str
+    what: str
+    trace: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one world went.
+
+    Attributes:
+        digest: of the whole trace.
+        counts: what happened how often.
+        crashes: at which durable steps processes ended.
+    """
+
+    seed: int
+    steps: int
+    digest: str
+    failure: Failure | None
+    counts: dict[str, int]
+    crashes: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class World:
+    """A tree and all that is done to it.
+
+    Attributes:
+        down: of each process that ended, when it starts again.
+    """
+
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+    down: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        quiet()
+        self.rng = random.Random(f"chaos {self.seed}")  # noqa: S311  what a simulation needs
+        self.nature = nature(self.seed, tuple(faults.FAULTS))
+        self.spool = Spool()
+        self.disks: dict[int, Disk] = {}
+        self.fuses: dict[int, Fuse] = {}
+        self.mood, self.trace = Mood(), Trace(START_MS)
+        places, config = self.nature.places, self.nature.config
+        self._cabals = cabals(
+            self.nature.attack, places, self.nature.problem, self.seed, lambda _: config.rounds
+        )
+        maker = Maker(
+            places=places,
+            problem=self.nature.problem,
+            seed=self.seed,
+            config_of=self._config_of,
+            storage_of=self._storage_of,
+            child_of=self._child_of,
+        )
+        self.members = maker.all()
+        self.links = Links(self.rng, self.nature.weather, START_MS)
+        self.enemy = Enemy(self.rng, self.members)
+        self.person = Person(self.rng, self.members, self.disks, Fuse())
+        self.watches = Watches(self.members, self.disks)
+        for place in places:
+            if place.role is not Role.DEVICE:
+                self.links.wake(place.id, START_MS)
+
+    def close(self) -> None:
+        """Let go of what was stored."""
+        self.spool.close()
+
+    # -- what the maker asks
+
+    def _config_of(self, place: Place) -> NodeConfig:
+        config = self.nature.config
+        training = config.training.model_copy(update={"mode": place.mode})
+        return config.model_copy(update={"training": training})
+
+    def _storage_of(self, place: Place, clock: Clock) -> Storage:
+        disk = self.disks[place.id] = Disk.new(self.spool, clock.now_ms)
+        fuse = self.fuses[place.id] = Fuse()
+        return disk.opened(fuse)
+
+    def _child_of(
+        self, place: Place, node: Node, config: NodeConfig, engine: Engine
+    ) -> Child | None:
+        if not place.attacker or place.parent is None:
+            return None
+        corpus = self.nature.problem.corpus(place, node.home, config)
+        turncoat = Turncoat(place, self._cabals[place.parent], node, config, engine, corpus)
+        turncoat.mood = self.mood
+        return turncoat
+
+    # -- what happens
+
+    def step(self) -> None:
+        """One step: a fault, or the next thing in the queue."""
+        if self.rng.random() < self.nature.faults:
+            self.trace.tell(self.links.now_ms, faults.strike(self))
+        else:
+            self.happen(self.links.next())
+        if self.trace.steps % ANEW_EVERY == 0:
+            self.watches.check_anew(self.trace.steps // ANEW_EVERY % len(self.members))
+
+    def happen(self, happening: Happening) -> None:
+        """Let one thing happen, check what must hold, and put on its way what comes of it."""
+        number, mail = happening.to, happening.mail
+        member = self.members[number]
+        what = _told(happening, self.nature.places)
+        now = self.links.now_ms
+        if self.down.get(number, 0) > now or (number in self.down and happening.kind != "start"):
+            self.trace.tell(now, f"{what}: it is down")
+            return
+        if mail is not None:
+            self.watches.arrives(number, mail)
+        try:
+            turn = member.turn(now, mail, crash=happening.kind == "start")
+        except Crash as crash:
+            self.crashed(number, crash.where)
+            self.trace.tell(now, f"{what}: crashed {crash.where}")
+            self.watches.look(number)
+            return
+        except Exception as error:
+            raise Broken(Invariant.NO_ERROR, f"{what}: {type(error).__name__}: {error}") from error
+        self.down.pop(number, None)
+        self._send(number, turn)
+        self.watches.look(number)
+        self.watches.check_memory(number)
+        head = self.watches.head(number)
+        sent = ", ".join(f"{m.kind} {self.nature.places[m.to].name}" for m in turn.mail)
+        self.trace.tell(now, f"{what} -> {sent or 'nothing'} [{head[:6]}]")
+
+    def crashed(self, number: int, where: str) -> None:
+        """The process of a node has ended; it starts again after a while."""
+        self.counts["crashes"] += 1
+        seconds = self.rng.choice((0, 0, 1, 5, 90))
+        self.down[number] = self.links.now_ms + 1000 * seconds
+        self.links.start(number, self.down[number])
+
+    def heard(self) -> None:
+        """A person did something: look at it, and let every parent look soon, as daemons do."""
+        for place in self.nature.places:
+            self.watches.look(place.id)
+            if place.role is not Role.DEVICE:
+                self.links.wake(place.id, self.links.now_ms + 100)
+
+    def _send(self, number: int, turn: Turn) -> None:
+        for mail in turn.mail:
+            self.watches.sent(number, mail)
+            self.enemy.see(mail)
+            self.links.send(mail)
+        if turn.next_ms is not None:
+            now, skew = self.links.now_ms, self.members[number].clock.skew_ms
+            self.links.wake(number, max(turn.next_ms - skew, now + 10))
+
+
+def _told(happening: Happening, places: Any) -> str:
+    name, mail = places[happening.to].name, happening.mail
+    if mail is None:
+        return f"{name}: {happening.kind}"
+    return f"{name} <- {mail.kind} {places[mail.sender].name} {mail.task[:12]}"
+
+
+def run(seed: int, steps: int) -> Result:
+    """Run one world and say how it went.
+
+    Args:
+        steps: how many, before it heals.
+    """
+    started = time.perf_counter()
+    world = World(seed)
+    failure: Failure | None = None
+    try:
+        try:
+            for _ in range(steps):
+                world.step()
+            world.watches.check_all_anew()
+            healing.heal(world)
+            world.watches.check_all_anew()
+        except Broken as broken:
+            failure = Failure(
+                seed=seed,
+                step=world.trace.steps + 1,
+                invariant=broken.invariant.value,
+                sentence=SENTENCES[broken.invariant],
+                what=broken.what,
+                trace=world.trace.last,
+                command=f"banyan sim chaos --seed {seed} --steps {steps}",
+            )
+        counts = world.counts + world.links.counts + world.watches.counts()
+        crashes: Counter[str] = sum((f.crashes for f in world.fuses.values()), Counter())
+        crashes += world.person.fuse.crashes
+        return Result(
+            seed=seed,
+            steps=world.trace.steps,
+            digest=world.trace.digest,
+            failure=failure,
+            counts=dict(sorted(counts.items())),
+            crashes=dict(sorted(crashes.items())),
+            seconds=time.perf_counter() - started,
+        )
+    finally:
+        world.close()
