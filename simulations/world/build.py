@@ -157,7 +157,8 @@ def _machines(
     kinds = given.devices
     ends = np.cumsum([kind.share for kind in kinds]) * total
     chosen = np.searchsorted(ends, rng.permutation(total) + 0.5).clip(0, len(kinds) - 1)
-    machines, modes = [], []
+    machines: list[Machine] = []
+    modes: list[str] = []
     for number in chosen:
         kind = kinds[int(number)]
         spread = math.log(kind.speed_spread)
