@@ -27,6 +27,8 @@ NO_ATTACK = "none"
 BASES = ("vector", "tiny", "smollm2")
 """Models by name; anything else is a folder with a base."""
 
+WITH_STRENGTH = ("scaled_sign_flip", "gaussian", "short", "alie", "ipm")
+"""Attacks that have a strength: a factor, a share or a number of deviations."""
 TEXT_ATTACKS = ("label_flip", "backdoor", "safety_removal")
 """Attacks on what a device trains on; they need a language model."""
 
@@ -290,6 +292,8 @@ def _disagreements(settings: Settings) -> Iterator[str]:
     if abs(shares - 1) > _SHARES_SUM:
         yield f"devices: the shares sum to {shares:g}, not to 1"
     yield from (_vector if settings.model.is_vector else _language_model)(settings)
+    if settings.attack.strength is not None and settings.attack.name not in WITH_STRENGTH:
+        yield f"attack.strength: only {', '.join(WITH_STRENGTH)} have one"
     if settings.attack.placement == "concentrated" and settings.topology.fan_out is None:
         yield "attack.placement: to be concentrated it needs topology.fan_out"
     if settings.training.mode != "plain":
