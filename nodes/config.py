@@ -20,6 +20,7 @@ from nodes.documents import Budgets
 from nodes.errors import NodeError
 from nodes.probe_files import FORMS
 from nodes.rounds import RoundPolicy
+from protocol import LIMITS
 
 _ORDINARY = ProbeKind.ORDINARY
 Seconds = Annotated[float, Field(ge=0)]
@@ -52,7 +53,7 @@ class Rounds(Section):
     enough: int | None = Field(default=None, ge=1)
     pipeline: tuple[str, ...] = ("arc", "centred_clipping")
     steps: tuple[float, ...] = (1.0, 0.5, 0.25)
-    deadline_s: Seconds = 600
+    deadline_s: float = Field(default=600, ge=0, le=LIMITS.task_lifetime_s)
     grace: float = Field(default=0.5, ge=0)
     retry_s: Seconds = 30
     resend_s: Seconds = 120

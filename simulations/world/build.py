@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 StorageOf = Callable[[Place, Clock], Storage]
 BASES = Path("runs/base")
 """Where converted and trained bases are kept."""
-FOR_EVER_S = 1e6
+FOR_EVER_S = 500_000.0
+"""Within the lifetime of a task."""
 TINY_TARGETS = ("q_proj", "v_proj", "o_proj", "up_proj", "down_proj")
 """A tiny model has few values in q and v alone."""
 

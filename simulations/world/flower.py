@@ -11,9 +11,11 @@ folder.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +41,8 @@ from simulations.world.storage import Spool, SpoolArtefacts, spooled
 
 TIMEOUT_S = 3600.0
 """For one window of events: a device may train for long."""
+REGISTERED_S = 60.0
+"""For all virtual nodes to be on the grid."""
 CELL = "cell.json"
 
 client_app = ClientApp()
@@ -69,6 +73,7 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
     prepare_environment(folder / "flower")
     from flwr.simulation import run_simulation
 
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     cellar = stock(given, seed, folder)
     failures: list[BaseException] = []
     app = ServerApp()
@@ -126,7 +131,11 @@ class FlowerHost:
 
     def _ask_who(self, count: int) -> dict[int, int]:
         """Flower's id of each node of the tree."""
-        ids = list(self._grid.get_node_ids())
+        ids: list[int] = []
+        until = time.monotonic() + REGISTERED_S
+        while len(ids) != count and time.monotonic() < until:
+            ids = list(self._grid.get_node_ids())
+            time.sleep(0.05)  # nodes register while the ServerApp already runs
         if len(ids) != count:
             raise NodeError("wrong-grid", f"The tree has {count} nodes, the grid {len(ids)}.")
         replies = self._exchange([self._message(node, []) for node in ids])
