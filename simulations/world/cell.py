@@ -51,23 +51,36 @@ def run_cell(
     """
     started = time.perf_counter()
     maker = build(given, seed)
-    record(_topology(maker))
+    record(topology(maker))
 
-    def use(host: Hosts) -> None:
-        life = Life(given, maker, host, record, tick)
-        life.run()
-        usage = host.usage()
-        record(
-            {
-                "kind": "done",
-                "wall_s": time.perf_counter() - started,
-                "cpu_s": usage.cpu_s,
-                "peak_bytes": usage.peak_bytes,
-                **life.told(),
-            }
-        )
+    _with_host(given, seed, maker, lambda host: live_in(given, maker, host, record, tick, started))
 
-    _with_host(given, seed, maker, use)
+
+def live_in(
+    given: Settings,
+    maker: Maker,
+    host: Hosts,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+    started: float,
+) -> None:
+    """Let a world live in a host, and record it to its end.
+
+    Args:
+        started: by ``time.perf_counter``, when the cell began.
+    """
+    life = Life(given, maker, host, record, tick)
+    life.run()
+    usage = host.usage()
+    record(
+        {
+            "kind": "done",
+            "wall_s": time.perf_counter() - started,
+            "cpu_s": usage.cpu_s,
+            "peak_bytes": usage.peak_bytes,
+            **life.told(),
+        }
+    )
 
 
 def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], None]) -> None:
@@ -102,7 +115,8 @@ def shards(maker: Maker, workers: int) -> list[int]:
     return shard
 
 
-def _topology(maker: Maker) -> Record:
+def topology(maker: Maker) -> Record:
+    """The record of a tree."""
     places = maker.places
     counts: dict[str, int] = {}
     for place in places:
