@@ -39,6 +39,10 @@ def cores() -> int:
 def each_block(size: int, width: int, work: Callable[[slice], T]) -> Iterator[T]:
     """Call ``work`` for every block of ``width`` columns and yield the results in order."""
     blocks = [slice(start, min(start + width, size)) for start in range(0, size, width)]
+    if len(blocks) <= 1:  # a thread would take longer to start than the work takes
+        with _blas().limit(limits=1, user_api="blas"):
+            yield from map(work, blocks)
+        return
     threads = min(cores(), len(blocks))
     # A pool also for one thread: the memory that it keeps for its blocks ends with it.
     pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="aggregate")

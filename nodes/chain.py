@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,13 +160,22 @@ def verify_chain(
 
 def verify_release(envelope: bytes, owner: Certificate, network: Network) -> tuple[Release, Digest]:
     """Verify one release statement against the certificate of the node that owns its scope."""
-    sealed = Envelope.decode(envelope, LIMITS)
-    release = open_envelope(sealed, Release, PublicKey.from_raw(owner.public_key))
+    release, digest = _signed(envelope, owner.public_key)
     if release.network != network.network:
         raise Refused(Code.WRONG_NETWORK, "The release belongs to another network.")
     if release.scope != owner.scope or release.node != owner.node:
         raise Refused(Code.WRONG_SCOPE, f"The release is not one of {owner.scope}.")
-    return release, sealed.digest
+    return release, digest
+
+
+@lru_cache(maxsize=64)
+def _signed(envelope: bytes, key: bytes) -> tuple[Release, Digest]:
+    """A release that this key signed, and its digest.
+
+    Most of a new chain is what it was before: the same bytes under the same key are verified once.
+    """
+    sealed = Envelope.decode(envelope, LIMITS)
+    return open_envelope(sealed, Release, PublicKey.from_raw(key)), sealed.digest
 
 
 def _verify_link(

@@ -64,11 +64,17 @@ class Offer:
 
 
 class Child:
-    """Answers the tasks of one parent."""
+    """Answers the tasks of one parent.
 
-    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
+    Args:
+        corpus: the node's text; by default that of its state folder.
+    """
+
+    def __init__(
+        self, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus | None = None
+    ) -> None:
         self._node, self._config, self._engine = node, config, engine
-        corpus = Corpus(node.home, config, node.clock)
+        corpus = corpus or Corpus(node.home, config, node.clock)
         self._probes = Probes(node, engine, config.gate.policy(), corpus)
         self._learning = Learning(node, config.training, engine, corpus, self._probes)
         self._harmful: dict[Digest, str] = {}
@@ -247,8 +253,7 @@ class Child:
 
     def _send(self, task: Task, offer: Offer) -> tuple[str, dict[str, bytes]]:
         node, home = self._node, self._node.home
-        held = home.layout.mask_at(task.mask_rank)
-        payload = encode_delta(offer.delta[held], task.payload_format)
+        payload = self._payload(task, offer.delta)
         now = node.clock.now_ms()
         update = Update(
             network=task.network,
@@ -283,6 +288,11 @@ class Child:
             node.record("update-sent", body)
         log.info("update-sent", **body, samples=offer.samples)
         return "update", {"envelope": sealed.encode(), "payload": payload}
+
+    def _payload(self, task: Task, delta: Vector) -> bytes:
+        """What of δ this node holds, as the task wants it."""
+        held = self._node.home.layout.mask_at(task.mask_rank)
+        return encode_delta(delta[held], task.payload_format)
 
     def _abstain(
         self, task: Task, reason: str, *, retry: bool, missing: tuple[Digest, ...] = ()

@@ -15,12 +15,15 @@ from typing import Any
 
 import structlog
 
+from aggregation.gate import ProbeKind
 from aggregation.replay import Shift, canonical_text, shift
 from nodes.arrivals import Arrivals, Limits, Scan
 from nodes.clock import Clock
 from nodes.config import NodeConfig
 from nodes.documents import Part
 from nodes.home import Home
+from nodes.model.probe import Probe
+from nodes.probe_files import read_probes
 from nodes.replay import FILE, ReplayBuffer, TakenIn
 from nodes.texts import read_texts
 from protocol import NodeId
@@ -76,15 +79,24 @@ class Lesson:
 class Corpus:
     """Hands out the text of one node.
 
-    Raises ``NodeError`` ``no-text`` or ``bad-text`` for a file of probes that cannot be read.
+    Raises ``NodeError`` ``no-text``, ``bad-text`` or ``bad-probe`` for a file of probes that cannot
+    be read.
     """
 
     def __init__(self, home: Home, config: NodeConfig, clock: Clock) -> None:
         self._home, self._config, self._clock = home, config, clock
-        self.operators_probes = {s: read_texts(path) for s, path in config.data.probes.items()}
-        """Of each source the texts that the operator measures with, in the order of the file."""
-        probes = (text for texts in self.operators_probes.values() for text in texts)
-        self._held_out = frozenset(map(canonical_text, probes))
+        kinds = config.gate.kinds
+        self.operators_probes: dict[str, list[Probe]] = {
+            source: read_probes(path, kinds.get(source, ProbeKind.ORDINARY))
+            for source, path in config.data.probes.items()
+        }
+        """Of each source what the operator measures with, in the order of the file."""
+        probes = [probe for of in self.operators_probes.values() for probe in of]
+        self._texts = frozenset(canonical_text(p) for p in probes if isinstance(p, str))
+        # Whoever teaches a request or a planted sentence puts other words around it.
+        self._withheld = frozenset(
+            canonical_text(p.withheld) for p in probes if not isinstance(p, str)
+        )
 
     # -- what comes in
 
@@ -122,9 +134,7 @@ class Corpus:
             waiting, old = buffer.fresh(), self._allowed(buffer.training())
         found = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
         # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
-        fresh = {
-            id_: text for text, id_ in sorted(found) if canonical_text(text) not in self._held_out
-        }
+        fresh = {id_: text for text, id_ in sorted(found) if not self._is_held_out(text)}
         if not fresh or not old:
             return Lesson(fresh, old, float(not fresh), None, scan)
         shifted = shift(list(fresh.values()), old, self._config.replay.shift())
@@ -148,16 +158,12 @@ class Corpus:
     # -- probes
 
     def arrived_probes(self) -> Texts:
-        """The probes of the buffer, but for those that the operator's files hold as well."""
+        """The probes of the buffer, but for what the operator's files measure with."""
         if not self._is_there:
             return {}
         with self._opened() as buffer:
             return {
-                source: {
-                    id_: text
-                    for id_, text in probes.items()
-                    if canonical_text(text) not in self._held_out
-                }
+                source: {id_: text for id_, text in probes.items() if not self._is_held_out(text)}
                 for source, probes in buffer.probes().items()
             }
 
@@ -210,10 +216,16 @@ class Corpus:
         finally:
             arrivals.close()
 
+    def _is_held_out(self, text: str) -> bool:
+        """Whether this is a text that the operator measures with, or holds what a safety probe
+        asks."""
+        canonical = canonical_text(text)
+        return canonical in self._texts or any(of in canonical for of in self._withheld)
+
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Without what the operator measures with, in the order of the texts."""
         found = {
-            source: sorted(t for t in texts if canonical_text(t) not in self._held_out)
+            source: sorted(text for text in texts if not self._is_held_out(text))
             for source, texts in by_source.items()
         }
         return {source: texts for source, texts in found.items() if texts}

@@ -22,6 +22,7 @@ from nodes.errors import NodeError
 from nodes.home import Home
 from nodes.lease import Lease
 from nodes.memory import trim
+from nodes.model.probe import Probe
 
 if TYPE_CHECKING:
     from nodes.model.effective import EffectiveModel
@@ -41,20 +42,24 @@ class Engine:
         self._lease = Lease(config.lease, config.lease_slots) if config.lease else None
 
     def losses(
-        self, thetas: Sequence[NDArray[np.float32]], probes: Mapping[str, Sequence[str]]
+        self, thetas: Sequence[NDArray[np.float32]], probes: Mapping[str, Sequence[Probe]]
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """Per-sequence losses, nats per token, of several effective models on the same probes.
+        """One number for each probe, nats per token, of several effective models.
+
+        For a text it is the loss; what safety probes score is in ``nodes.model.safety``.
 
         Args:
             thetas: for each model, the sum of its chain, (d,) float32.
-            probes: for each source its texts.
+            probes: for each source its probes.
         """
-        texts = [text for source in probes for text in probes[source]]
+        from nodes.model.safety import scores
+
+        every = [probe for source in probes for probe in probes[source]]
         measured: list[dict[str, NDArray[np.float64]]] = []
         with self._loaded() as model:
             for theta in thetas:
                 model.set_theta(theta)
-                losses, _ = model.sequence_losses(texts)
+                losses = scores(model, every)
                 by_source, at = {}, 0
                 for source, of_source in probes.items():
                     by_source[source] = losses[at : at + len(of_source)]

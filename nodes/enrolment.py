@@ -36,7 +36,6 @@ from protocol import (
     Scope,
     SigningKey,
     digest_of,
-    random_digest,
     seal,
     verify_path,
 )
@@ -69,23 +68,7 @@ def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock
     """
     key, transport = _make_keys(folder)
     now = clock.now_ms()
-    node = NodeId(key.public.keyid)
-    network = Network(
-        name=name,
-        network=random_digest(),
-        base=coordinates.base,
-        tokenizer=coordinates.tokenizer,
-        basis=digest_of(coordinates.basis),
-        layout=coordinates.layout_digest,
-        rank=coordinates.rank,
-        targets=coordinates.targets,
-        root=node,
-        root_key=key.public.raw,
-        created_ms=now,
-    )
-    certificate = _certificate(
-        network, Role.ROOT, node, key.public, Scope(), node, Scope(), transport, name, now
-    )
+    network, certificate = found(name, coordinates, key, transport, now)
     write_home(
         folder,
         network_envelope=seal(network, key).encode(),
@@ -96,6 +79,30 @@ def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock
     )
     make_tls(folder / "tls")
     return open_home(folder, now)
+
+
+def found(
+    name: str, coordinates: Coordinates, key: SigningKey, transport: bytes, now_ms: int
+) -> tuple[Network, Certificate]:
+    """What a new network's root states of the network and of itself; neither is signed yet."""
+    node = NodeId(key.public.keyid)
+    network = Network(
+        name=name,
+        network=digest_of(key.public.raw + coordinates.basis),
+        base=coordinates.base,
+        tokenizer=coordinates.tokenizer,
+        basis=digest_of(coordinates.basis),
+        layout=coordinates.layout_digest,
+        rank=coordinates.rank,
+        targets=coordinates.targets,
+        root=node,
+        root_key=key.public.raw,
+        created_ms=now_ms,
+    )
+    root = _certificate(
+        network, Role.ROOT, node, key.public, Scope(), node, Scope(), transport, name, now_ms
+    )
+    return network, root
 
 
 def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
@@ -124,40 +131,15 @@ def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None
     when this node is not the parent of the scope asked for.
     """
     asked = _read_request(request)
-    home, now = parent.home, parent.clock.now_ms()
-    scope, role = Scope.parse(asked["scope"]), Role(asked["role"])
-    at = scope if role is Role.DEVICE else scope.parent
-    if home.is_device or at != home.scope:
-        raise NodeError(
-            "wrong-place",
-            f"A {role} for {scope} enrols at the node of {at}, not at {home.scope} "
-            f"({home.certificate.role}).",
-        )
-    key = PublicKey.from_raw(bytes.fromhex(asked["public_key"]))
-    certificate = _certificate(
-        home.network,
-        role,
-        NodeId(key.keyid),
-        key,
-        scope,
-        home.node,
-        home.scope,
-        asked["transport_key"].encode(),
-        asked["name"],
-        now,
+    home = parent.home
+    sealed = certify(
+        parent,
+        PublicKey.from_raw(bytes.fromhex(asked["public_key"])),
+        name=asked["name"],
+        scope=Scope.parse(asked["scope"]),
+        role=Role(asked["role"]),
+        transport=asked["transport_key"].encode(),
         rank=rank,
-    )
-    sealed = seal(certificate, home.key).encode()
-    stored = parent.artefacts.put(sealed)
-    parent.record(
-        "member-enrolled",
-        {
-            "child": certificate.node,
-            "certificate": stored,
-            "name": certificate.name,
-            "role": role.value,
-            "scope": str(scope),
-        },
     )
     parts = {
         "network.env": home.network_envelope,
@@ -170,6 +152,55 @@ def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None
     for i, envelope in enumerate((*home.path_envelopes, sealed)):
         parts[f"path/{i:02}.env"] = envelope
     return _zip(parts)
+
+
+def certify(
+    parent: Node,
+    key: PublicKey,
+    *,
+    name: str,
+    scope: Scope,
+    role: Role,
+    transport: bytes,
+    rank: int | None = None,
+) -> bytes:
+    """Sign a certificate and record the new member; returns the certificate's envelope.
+
+    Raises ``NodeError`` ``wrong-place`` when this node is not the parent of the scope asked for.
+    """
+    home = parent.home
+    at = scope if role is Role.DEVICE else scope.parent
+    if home.is_device or at != home.scope:
+        raise NodeError(
+            "wrong-place",
+            f"A {role} for {scope} enrols at the node of {at}, not at {home.scope} "
+            f"({home.certificate.role}).",
+        )
+    certificate = _certificate(
+        home.network,
+        role,
+        NodeId(key.keyid),
+        key,
+        scope,
+        home.node,
+        home.scope,
+        transport,
+        name,
+        parent.clock.now_ms(),
+        rank=rank,
+    )
+    sealed = seal(certificate, home.key).encode()
+    parent.record(
+        "member-enrolled",
+        {
+            "child": certificate.node,
+            "certificate": parent.artefacts.put(sealed),
+            "name": certificate.name,
+            "role": role.value,
+            "scope": str(scope),
+        },
+    )
+    return sealed
 
 
 def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:

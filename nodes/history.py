@@ -17,7 +17,8 @@ class Entry:
         version: of the release; None where nothing was released.
         what: the kind of release, or how the round ended.
         standing: False once a rollback has taken the version back.
-        tries: the gate's verdicts, each a step with losses before and after and the reasons.
+        tries: the gate's verdicts, each a step with losses before and after, in all and of every
+            source, and the reasons.
         accepted, outvoted, refused: nodes, by their ids.
     """
 
@@ -78,6 +79,8 @@ def _release(event: Event, tries: list[dict[str, Any]], share: float | None) -> 
     entry.refused = of.get("refused", [])
     if body["kind"] == "rebase" and share is not None:
         entry.why = f"followed the chain above with share {share:g}"
+    if body["kind"] == "by-hand":
+        entry.why = f"a person added the adapter {body['moved'][:12]}…"
     if body["kind"] == "rollback":
         after, until = body["undone"][-1]
         entry.why = f"back to version {after}; {after + 1} to {until} stand no longer"

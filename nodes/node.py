@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.artefacts import ArtefactStore
 from nodes.chain import sum_of
+from nodes.chance import Chance, SystemChance
 from nodes.clock import Clock
 from nodes.home import Home
-from nodes.ledger import Claim, Ledger, LedgerError
+from nodes.ledger import Claim, LedgerError
 from nodes.state import ZERO, HeldRelease, NodeState
+from nodes.storage import Storage, on_disk
 from protocol import (
     LIMITS,
     Certificate,
@@ -41,15 +42,22 @@ Entries = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 class Node:
-    """What a node holds, in memory and on disk."""
+    """What a node holds, in memory and in its storage: by default the state folder."""
 
-    def __init__(self, home: Home, clock: Clock) -> None:
-        self.home, self.clock = home, clock
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        storage: Storage | None = None,
+        chance: Chance | None = None,
+    ) -> None:
+        self.home, self.clock, self.chance = home, clock, chance or SystemChance()
         self.lock = threading.RLock()
-        self.artefacts = ArtefactStore(home.folder / "artefacts")
-        self.ledger = Ledger.open(home.ledger_file, clock.now_ms)
+        storage = storage or on_disk(home, clock)
+        self.ledger, self.artefacts = storage.ledger, storage.artefacts
         self.state = NodeState()
         self._read_upto = 0
+        self._certificates: dict[Digest, Certificate] = {}
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
         self.catch_up()
         if self._read_upto == 0:
@@ -133,8 +141,15 @@ class Node:
             digest = self.state.members.get(child)
         if digest is None:
             return None
-        sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
-        return open_envelope(sealed, Certificate, self.home.key.public)
+        if digest not in self._certificates:
+            sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
+            opened = open_envelope(sealed, Certificate, self.home.key.public)
+            self._certificates[digest] = opened
+        return self._certificates[digest]
+
+    def is_revoked(self, child: NodeId) -> bool:
+        """Whether a person has taken this child's membership back."""
+        return child in self.state.revoked
 
     def active_members(self) -> tuple[NodeId, ...]:
         """Enrolled children that are not revoked."""

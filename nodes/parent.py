@@ -58,11 +58,17 @@ MAX_REFUSALS = 256
 
 
 class Parent:
-    """Runs the rounds of one scope."""
+    """Runs the rounds of one scope.
 
-    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
+    Args:
+        settlement: what becomes of a closed round; by default what ``nodes.settlement`` does.
+    """
+
+    def __init__(
+        self, node: Node, config: NodeConfig, engine: Engine, settlement: Settlement | None = None
+    ) -> None:
         self._node, self._config = node, config
-        self._settlement = Settlement(node, config, engine)
+        self._settlement = settlement or Settlement(node, config, engine)
         self._desk = TaskDesk(node, PayloadFormat(config.rounds.payload_format))
         self._admission = Admission(
             network=node.home.network,
@@ -70,7 +76,7 @@ class Parent:
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
             members=node.member,
-            revoked=lambda child: child in node.state.revoked,
+            revoked=node.is_revoked,
             tasks=self._desk,
             claims=node.ledger,
             limits=LIMITS,
@@ -99,16 +105,25 @@ class Parent:
         limit = self._config.rounds.max_releases
         return limit is not None and len(self._node.state.round_releases) >= limit
 
+    @property
+    def next_ms(self) -> int | None:
+        """When ``step`` has something to do if nothing arrives before; None: not before that."""
+        if self._node.state.latest is None or (self.finished and self._machine.open is None):
+            return None
+        return self._machine.next_ms
+
     # -- what the driver calls
 
     def step(self) -> list[Request]:
         """Let time pass; returns the tasks to send now."""
         now = self._node.clock.now_ms()
         self._node.catch_up()
+        if self._node.state.latest is None:
+            return []  # no chain yet: there is nothing to ask children for
         members = self._node.active_members()
         if members != self._machine.members:
             return self._handle(MembersChanged(members, now))
-        if self._node.state.latest is None or (self.finished and self._machine.open is None):
+        if self.finished and self._machine.open is None:
             return []
         return self._handle(Tick(now))
 

@@ -1,13 +1,13 @@
 """A node's hidden probes, and what they say of a model.
 
-The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on. Each
-comparison draws its own probes. What counts as harm is measured against the best state that the
-node ever held on a source, so that tolerances do not add up.
+The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on, and
+by what it scores on safety probes: both are numbers that rise with harm, and are called losses
+here. Each comparison draws its own probes. What counts as harm is measured against the best state
+that the node ever held on a source, so that tolerances do not add up.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, forgotten, judge
 from nodes.corpus import Corpus
 from nodes.engine import Engine
+from nodes.model.probe import Probe, id_of
 from nodes.node import Node, Vector
-from protocol import Digest, digest_of
+from nodes.probe_files import FORMS
+from protocol import Digest
 
-ID_DIGITS = 16
-"""Of a probe's digest: enough to tell the probes of one node apart."""
+Drawn = Mapping[str, Sequence[Probe]]
+"""Of each source the probes of one comparison."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +32,14 @@ class Trial:
     """The probes of one comparison, with what was measured on them before any candidate.
 
     Attributes:
+        drawn: which probes.
         effective: Θ of the current state, (d,) float32.
         current, best: the losses of the current state and of the best that was ever held.
         reused: sources of which retired probes were drawn.
     """
 
     probes: Probes
-    texts: Mapping[str, Sequence[str]]
+    drawn: Drawn
     effective: Vector
     current: Losses
     best: Losses
@@ -44,7 +47,7 @@ class Trial:
 
     def measure(self, theta: Vector) -> Losses:
         """The losses of another effective model on the same probes."""
-        return self.probes.losses([theta], self.texts)[0]
+        return self.probes.losses([theta], self.drawn)[0]
 
     def harm(self, losses: Losses) -> tuple[Reason, ...]:
         """What speaks against holding a state with these losses, whether it gains or not."""
@@ -102,18 +105,19 @@ class Probes:
 
     They are those of the operator's files and those that arrived in the buffer under the same
     source. A source of which all probes arrived takes part once there are ``policy.least``: with
-    fewer its mean says nothing, and the node would refuse what does no harm.
+    fewer its mean says nothing, and the node would refuse what does no harm. What arrives is text,
+    so it never joins a source of safety probes.
     """
 
     def __init__(self, node: Node, engine: Engine, policy: Policy, corpus: Corpus) -> None:
         self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
         self._operators = {
-            source: {digest_of(text.encode())[:ID_DIGITS]: text for text in of}
+            source: {id_of(probe): probe for probe in of}
             for source, of in corpus.operators_probes.items()
         }
 
     def __bool__(self) -> bool:
-        return any(self._texts().values())
+        return any(self._pool().values())
 
     @contextmanager
     def trial(self, *, counted: bool) -> Iterator[Trial]:
@@ -127,26 +131,28 @@ class Probes:
         Raises:
             AggregationError: ``no-probes``, ``too-few-probes``.
         """
-        node, pool = self.node, self._texts()
+        node, pool = self.node, self._pool()
         uses = {
             source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
             for source, of in pool.items()
         }
-        drawn = draw(uses, secrets.randbits(63), self.policy)
+        drawn = draw(uses, node.chance.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
             self._retire()
-        texts = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
+        probes = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
         with self._engine.kept():
             effective = node.effective()
-            (current,) = self.losses([effective], texts)
-            best = self._best(texts, effective)
-            yield Trial(self, texts, effective, current, {**current, **best}, drawn.reused)
+            (current,) = self.losses([effective], probes)
+            best = self._best(probes, effective)
+            yield Trial(self, probes, effective, current, {**current, **best}, drawn.reused)
 
-    def _texts(self) -> dict[str, dict[str, str]]:
-        """Of each source name → text, as of now: probes may arrive, and give way to others."""
+    def _pool(self) -> dict[str, dict[str, Probe]]:
+        """Of each source name → probe, as of now: probes may arrive, and give way to others."""
         pool = {source: dict(of) for source, of in self._operators.items()}
         for source, of in self._corpus.arrived_probes().items():
+            if self.policy.kind(source) in FORMS:
+                continue
             if source in pool or len(of) >= self.policy.least:
                 pool.setdefault(source, {}).update(of)
         return pool
@@ -163,25 +169,25 @@ class Probes:
         if worn:
             self._corpus.retire(worn)
 
-    def _best(self, texts: Mapping[str, Sequence[str]], effective: Vector) -> Losses:
+    def _best(self, drawn: Drawn, effective: Vector) -> Losses:
         """The losses of the best states that are not the current one."""
         sources_of: dict[Digest, list[str]] = {}
-        for source in texts:
+        for source in drawn:
             if digest := self.node.state.best.get(source):
                 sources_of.setdefault(digest, []).append(source)
         best: dict[str, NDArray[np.float64]] = {}
         for digest, sources in sources_of.items():
             theta = self.node.vector(digest)
             if not np.allclose(theta, effective, rtol=0, atol=_SAME):
-                (measured,) = self.losses([theta], {s: texts[s] for s in sources})
+                (measured,) = self.losses([theta], {s: drawn[s] for s in sources})
                 best |= measured
         return best
 
     def losses(
-        self, thetas: Sequence[Vector], texts: Mapping[str, Sequence[str]]
+        self, thetas: Sequence[Vector], drawn: Drawn
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """Per-sequence losses of effective models, nats per token, by source."""
-        return self._engine.losses(thetas, texts)
+        """What effective models score on each probe, nats per token, by source."""
+        return self._engine.losses(thetas, drawn)
 
 
 _SAME = 1e-6

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nodes.errors import NodeError
-from nodes.node import Node, Vector
+from nodes.node import Entries, Node, Vector
 from nodes.state import ZERO, HeldRelease
 from protocol import (
     LIMITS,
@@ -23,6 +23,7 @@ from protocol import (
     Span,
     Verdict,
     chain_digest,
+    decode_adapter,
     encode_adapter,
     seal,
 )
@@ -42,10 +43,14 @@ class Made:
 
 def start_root(node: Node) -> None:
     """At a root: publish the first, empty release if there is none."""
-    with node.lock:
-        if node.state.latest is None:
-            made = Made(kind=ReleaseKind.INITIAL)
-            node.record("released", release(node, node.vector(ZERO), made))
+
+    def build() -> Entries:
+        if node.state.latest is not None:
+            return []
+        made = Made(kind=ReleaseKind.INITIAL)
+        return [("released", release(node, node.vector(ZERO), made))]
+
+    node.transact(build)
 
 
 def publish(node: Node, displacement: Vector, made: Made, after: int | None = None) -> int:
@@ -64,6 +69,45 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
     def build() -> list[tuple[str, dict[str, Any]]]:
         if after is not None and node.state.moves != after:
             raise NodeError("moved-on", "The effective model changed while a candidate was judged.")
+        return [("released", release(node, displacement, made))]
+
+    node.transact(build)
+    return node.state.version
+
+
+def publish_by_hand(node: Node, data: bytes) -> int:
+    """Release what a person decided to add to this node's adapter; returns the new version.
+
+    The gate is not asked, and what was best before counts no more. It is a displacement like any
+    other: a rollback takes it back.
+
+    Args:
+        data: an adapter in the network's coordinates, as ``protocol.encode_adapter`` writes it.
+
+    Raises:
+        Refused: ``bad-tensors``, ``wrong-shape``, ``wrong-dtype``, ``not-finite``.
+        NodeError: ``no-scope`` at a device, ``no-chain`` before a chain was installed,
+            ``already-published`` while the same adapter stands: twice would be too much of it.
+    """
+    displacement = decode_adapter(data, node.size, LIMITS)
+    if node.home.is_device:
+        raise NodeError("no-scope", "This is a device: it owns no scope, and has no releases.")
+    if node.home.parent is None:
+        start_root(node)
+
+    def build() -> Entries:
+        state = node.state
+        if state.latest is None:
+            raise NodeError("no-chain", "This node has no chain yet: run it once first.")
+        moved = node.keep(displacement)
+        for version, published in state.published.items():
+            by_hand = published.kind == ReleaseKind.BY_HAND and published.moved == moved
+            if by_hand and not state.is_undone(version):
+                raise NodeError(
+                    "already-published",
+                    f"Version {version} of {node.home.scope} added this adapter, and it stands.",
+                )
+        made = Made(kind=ReleaseKind.BY_HAND)
         return [("released", release(node, displacement, made))]
 
     node.transact(build)

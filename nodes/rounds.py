@@ -27,6 +27,7 @@ class RoundPolicy:
     """What a parent decides about its rounds, once, before it knows who answers.
 
     ``f`` is the number of malicious children to tolerate; DESIGN section 4 asks for N >= 3f + 1.
+    ``enough`` is the number of updates after which a round need not wait, N - f if it is None.
     ``grace`` is how long to wait for the rest after quorum, as a share of the time quorum took.
     ``retry_ms`` is the wait before a child that said "not yet" is asked again, ``resend_ms`` the
     wait before a child that said nothing is asked again, ``refused_ms`` the wait before a child
@@ -35,6 +36,7 @@ class RoundPolicy:
     """
 
     f: int = 0
+    enough: int | None = None
     deadline_ms: int = 600_000
     grace: float = 0.5
     retry_ms: int = 30_000
@@ -44,8 +46,9 @@ class RoundPolicy:
     pause_ms: int = 1_000
 
     def quorum(self, members: int) -> int:
-        """The number of updates after which a round need not wait: N - f, at least one."""
-        return max(1, members - self.tolerates(members))
+        """The number of updates after which a round need not wait: at least what is needed."""
+        usual = members - self.tolerates(members)
+        return max(self.needed(members), min(self.enough or usual, usual))
 
     def needed(self, members: int) -> int:
         """The fewest updates that can be aggregated: 2f + 1."""
@@ -264,6 +267,16 @@ class RoundMachine:
                 self.paused_until_ms = now_ms + self.policy.pause_ms
         return actions + self._advance(event.now_ms)
 
+    @property
+    def next_ms(self) -> int | None:
+        """When time alone changes something, so that a driver need not ask before; None: never."""
+        if self.closing:
+            return None
+        if self.open is None:
+            return self.paused_until_ms if self.members else None
+        asks = [c.ask_at_ms for c in self.open.chairs.values() if c.ask_at_ms is not None]
+        return min(self._ends_ms(self.open), *asks) if asks else self._ends_ms(self.open)
+
     # -- events
 
     def _set_members(self, members: Iterable[NodeId]) -> None:
@@ -365,17 +378,20 @@ class RoundMachine:
         return actions
 
     def _is_over(self, current: _OpenRound, now_ms: int) -> bool:
-        if now_ms >= current.deadline_ms:
-            return True
         # A late update keeps its seat, but its child may still send a fresh one until the grace
         # period ends; only chairs that nobody waits for any more are settled.
         waited = [c for child, c in current.chairs.items() if child not in self.quarantined]
         if all(c.settled and c.ask_at_ms is None for c in waited):
             return True
+        return now_ms >= self._ends_ms(current)
+
+    def _ends_ms(self, current: _OpenRound) -> int:
+        """When the round ends if nobody else answers: after the grace period, or the deadline."""
         if current.quorum_ms is None:
-            return False
+            return current.deadline_ms
         took = current.quorum_ms - current.opened_ms
-        return now_ms >= current.quorum_ms + math.ceil(self.policy.grace * took)
+        grace_ends = current.quorum_ms + math.ceil(self.policy.grace * took)
+        return min(grace_ends, current.deadline_ms)
 
     def _close(self, current: _OpenRound) -> CloseRound:
         self.closing = True

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregation import Aggregate, Updates, aggregate, replay
-from nodes.node import Node
+from nodes.node import Node, Vector
 from nodes.state import Seated
 from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
 
@@ -23,11 +24,22 @@ def combine(
 
     Raises:
         AggregationError: what the pipeline raises.
-        ArtefactError: ``no-artefact`` when an update is not in the store.
+        ArtefactError: ``missing-artefact`` when an update is not in the store.
+    """
+    rows, masks = rows_of(node, seats)
+    updates = Updates(rows, masks)
+    return updates, aggregate(pipeline, updates, f, seed)
+
+
+def rows_of(node: Node, seats: Seats) -> tuple[list[Vector], list[NDArray[np.bool_]]]:
+    """What sits in a round, (d,) float32 each and scaled, and which coordinates each holds.
+
+    Raises ``ArtefactError`` ``missing-artefact`` when an update is not in the store.
     """
     layout = node.home.layout
     mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
-    rows, masks = [], []
+    rows: list[Vector] = []
+    masks: list[NDArray[np.bool_]] = []
     for seat in seats.values():
         mask = mask_of[seat.mask_rank]
         payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
@@ -35,8 +47,7 @@ def combine(
         row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
         rows.append(row)
         masks.append(mask)
-    updates = Updates(rows, masks)
-    return updates, aggregate(pipeline, updates, f, seed)
+    return rows, masks
 
 
 def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:

@@ -7,7 +7,6 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,8 +49,9 @@ class Passed:
     """A step that the gate let pass."""
 
     step: float
-    verdict: GateVerdict
-    remember: Callable[[], None]
+    verdict: GateVerdict | None
+    """None where nobody asked a gate."""
+    remember: Callable[[], None] = lambda: None
     """Call once it is released: a rollback forgets what was best since."""
     rehearsal: Digest = ZERO
     """Of the vector that the node's own rehearsal added, if it was needed."""
@@ -59,18 +59,29 @@ class Passed:
     @property
     def losses(self) -> list[ProbeLoss]:
         """For the release's manifest."""
+        sources = self.verdict.sources if self.verdict else ()
         return [
             ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
-            for s in self.verdict.sources
+            for s in sources
             if s.before is not None and s.after is not None  # as it is in all that pass
         ]
 
 
 class Settlement:
-    """What a parent does with the updates of a closed round."""
+    """What a parent does with the updates of a closed round.
 
-    def __init__(self, node: Node, config: NodeConfig, engine: Engine) -> None:
-        if not config.data.probes:
+    Args:
+        corpus: the node's text; by default that of its state folder.
+
+    Raises:
+        NodeError: ``no-probes``.
+    """
+
+    def __init__(
+        self, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus | None = None
+    ) -> None:
+        self._corpus = corpus or Corpus(node.home, config, node.clock)
+        if not self._corpus.operators_probes:
             raise NodeError(
                 "no-probes",
                 "A node with children needs text to measure candidates with: "
@@ -78,7 +89,6 @@ class Settlement:
             )
         self._node, self._rounds = node, config.rounds
         self._engine, self._config = engine, config
-        self._corpus = Corpus(node.home, config, node.clock)
         self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
 
     def settle(
@@ -157,7 +167,7 @@ class Settlement:
         """The robust aggregate of what sits in the round, staleness applied to the vectors."""
         seats = {**seated, **standing}
         node, pipeline = self._node, self._rounds.pipeline
-        seed = secrets.randbits(63)  # for bucketing: nobody knew it when the updates were made
+        seed = self._node.chance.bits(63)  # for bucketing: drawn when the updates are in
         updates, result = combine(node, seats, pipeline, f, seed)
         found = diagnose(updates, result, f)
         verdicts = [

@@ -243,8 +243,18 @@ class NodeState:
 
     @property
     def best(self) -> dict[str, Digest]:
-        """For each source of probes the best state that this node ever held, and that stands."""
-        return {source: held[-1][1] for source, held in self.best_held.items() if held}
+        """For each source of probes the best state that this node ever held, and that stands.
+
+        A person who releases by hand decides what is good: from then on it counts anew.
+        """
+        by_hand = (
+            published.moment
+            for version, published in self.published.items()
+            if published.kind == "by-hand" and not self.is_undone(version)
+        )
+        since = max(by_hand, default=0)
+        last = {source: held[-1] for source, held in self.best_held.items() if held}
+        return {source: digest for source, (at, digest) in last.items() if at > since}
 
     def _displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
         self.baseline = baseline
@@ -272,6 +282,8 @@ class NodeState:
                 if verdict["code"] == "outvoted":
                     self._offended(verdict["node"])
             self.open_round = None
+        if body["kind"] == "by-hand":
+            self.moves += 1
         if body["kind"] in ("rollback", "withdrawal"):
             self.moves += 1
             self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]

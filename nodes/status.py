@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,26 @@ from nodes.errors import NodeError
 from nodes.ledger import Ledger
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What the gate measured on one source: at its first gate and of what is held since the last.
+
+    Means in nats per token, higher is worse; None where they are not finite. What safety probes
+    score may be negative.
+    """
+
+    kind: str
+    first: float | None
+    now: float | None
+    probes: int
+
+
 @dataclass
 class Status:
-    """Counts since the node was made; the loss is the last that its gate measured."""
+    """Counts since the node was made; the loss is the last that its gate measured.
+
+    ``loss`` is over the ordinary sources; ``sources`` has each source of probes by itself.
+    """
 
     node: str = ""
     scope: str = ""
@@ -41,6 +58,7 @@ class Status:
     gates_refused: int = 0
     first_loss: float | None = None
     loss: float | None = None
+    sources: dict[str, Probed] = field(default_factory=dict)
     trained_rounds: int = 0
     trained_tokens: int = 0
     trained_seconds: float = 0.0
@@ -50,7 +68,8 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         # Not ``asdict``: it makes a counter of what it counts in a counter.
-        return {of.name: getattr(self, of.name) for of in fields(self)}
+        told = {of.name: getattr(self, of.name) for of in fields(self)}
+        return told | {"sources": {name: asdict(of) for name, of in self.sources.items()}}
 
     def take(self, kind: str, body: Mapping[str, Any], at_ms: int) -> None:
         """Count one event."""
@@ -78,7 +97,13 @@ class Status:
                 self.gates_refused += not passed
                 if self.first_loss is None:
                     self.first_loss = body["before"]
-                self.loss = body["after"] if passed else body["before"]
+                now = "after" if passed else "before"
+                self.loss = body[now]
+                for of in body["sources"]:
+                    known = self.sources.get(of["source"])
+                    first = known.first if known else of["before"]
+                    probed = Probed(of["kind"], first, of[now], of["count"])
+                    self.sources[of["source"]] = probed
             case "released":
                 self.version = body["held"]["version"]
                 self.releases[body["kind"]] += 1

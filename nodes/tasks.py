@@ -7,7 +7,6 @@ children are asked again and say what they miss.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,7 +87,7 @@ class TaskDesk:
         if signed is None or member is None:
             raise NodeError("not-ready", "A round was opened before there was a release.")
         snapshot, envelope = signed
-        nonce = self._nonces.setdefault((ask.round, child), secrets.token_bytes(32))
+        nonce = self._nonces.setdefault((ask.round, child), node.chance.token(32))
         task = Task(
             network=network.network,
             parent=node.home.node,

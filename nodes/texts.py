@@ -32,11 +32,7 @@ def read_texts(path: Path, column: str = COLUMN) -> list[str]:
     Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (not UTF-8, not JSON, no ``column``,
     an ending that is not known), naming the file and the line.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise NodeError("no-text", f"There is no text file at {path}.") from None
-    return parse_texts(path, data, column)
+    return parse_texts(path, read_file(path), column)
 
 
 def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
@@ -48,13 +44,25 @@ def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
     if reader is None:
         known = ", ".join(READERS)
         raise NodeError("bad-text", f"{path}: expected {known}, got {path.suffix or 'none'}.")
+    texts = reader(path, decode(path, data), column)
+    return [text for text in map(str.strip, texts) if text]
+
+
+def read_file(path: Path) -> bytes:
+    """What a file holds. Raises ``NodeError`` ``no-text`` when there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NodeError("no-text", f"There is no text file at {path}.") from None
+
+
+def decode(path: Path, data: bytes) -> str:
+    """A file's content as text whose lines end in line feeds. Raises ``NodeError`` ``bad-text``."""
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NodeError("bad-text", f"{path} is not UTF-8 text: {error}.") from None
-    content = content.replace("\r\n", "\n").replace("\r", "\n")
-    texts = reader(path, content, column)
-    return [text for text in map(str.strip, texts) if text]
+    return content.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> None:

@@ -28,12 +28,14 @@ from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 @dataclass(frozen=True)
 class Withdrawal:
     """What a withdrawal did: the new version, the versions computed again, the norm of the
-    difference, how many stored updates were deleted and how many shared documents forgotten."""
+    difference, how many stored updates were deleted, how many had to stay because the node itself
+    holds the same bytes, and how many shared documents were forgotten."""
 
     version: int
     recomputed: tuple[int, ...]
     moved: float
     deleted: int
+    kept: int
     forgotten: int
 
 
@@ -85,10 +87,11 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
     except NodeError as error:
         if error.code != "nothing-to-withdraw" or not forgotten:
             raise
-        return Withdrawal(node.state.version, (), 0.0, 0, forgotten)
-    deleted = _delete(node, child) if versions is None else 0
+        return Withdrawal(node.state.version, (), 0.0, 0, 0, forgotten)
+    deleted, kept = _delete(node, child) if versions is None else (0, 0)
     norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
-    return Withdrawal(done["version"], tuple(map(int, done["moved"])), norm, deleted, forgotten)
+    again = tuple(map(int, done["moved"]))
+    return Withdrawal(done["version"], again, norm, deleted, kept, forgotten)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:
@@ -98,10 +101,10 @@ def _taken_back(child: NodeId, update: Digest) -> Verdict:
     )
 
 
-def _delete(node: Node, child: NodeId) -> int:
-    """Delete the stored updates of a child; returns how many.
+def _delete(node: Node, child: NodeId) -> tuple[int, int]:
+    """Delete the stored updates of a child; returns how many, and how many had to stay.
 
-    Not those that nobody can tell from what the node itself needs: another child's update, or a
+    Those stay that nobody can tell from what the node itself needs: another child's update, or a
     vector of its own. (Where one update alone made a release, it is the release's displacement.)
     """
     own: set[Digest] = set()
@@ -110,10 +113,10 @@ def _delete(node: Node, child: NodeId) -> int:
         for sender, seat in round_.seats.items():
             (own if sender == child else others).add(seat.payload)
     needed = others | _vectors_of(node.state)
-    held = [payload for payload in own - needed if node.artefacts.has(payload)]
-    for payload in held:
+    held = {payload for payload in own if node.artefacts.has(payload)}
+    for payload in held - needed:
         node.artefacts.delete(payload)
-    return len(held)
+    return len(held - needed), len(held & needed)
 
 
 def _vectors_of(state: NodeState) -> set[Digest]:

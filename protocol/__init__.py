@@ -22,7 +22,6 @@ from protocol.ids import (
     Scope,
     check_digest,
     digest_of,
-    random_digest,
 )
 from protocol.limits import LIMITS, Limits
 from protocol.membership import Membership, verify_network, verify_path
@@ -91,7 +90,6 @@ __all__ = [
     "encoded_size",
     "open_envelope",
     "parse_tensors",
-    "random_digest",
     "seal",
     "verify_network",
     "verify_path",

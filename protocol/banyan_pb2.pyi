@@ -37,6 +37,7 @@ class ReleaseKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RELEASE_KIND_REBASE: _ClassVar[ReleaseKind]
     RELEASE_KIND_ROLLBACK: _ClassVar[ReleaseKind]
     RELEASE_KIND_WITHDRAWAL: _ClassVar[ReleaseKind]
+    RELEASE_KIND_BY_HAND: _ClassVar[ReleaseKind]
 ROLE_UNSPECIFIED: Role
 ROLE_DEVICE: Role
 ROLE_INTERIOR: Role
@@ -55,6 +56,7 @@ RELEASE_KIND_ROUND: ReleaseKind
 RELEASE_KIND_REBASE: ReleaseKind
 RELEASE_KIND_ROLLBACK: ReleaseKind
 RELEASE_KIND_WITHDRAWAL: ReleaseKind
+RELEASE_KIND_BY_HAND: ReleaseKind
 
 class Envelope(_message.Message):
     __slots__ = ("payload", "payload_type", "signatures")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -75,24 +76,34 @@ class PublicKey:
         if not _is_on_curve(y):
             raise Refused(Code.MALFORMED, "These 32 bytes are not a point of Ed25519's curve.")
 
-    @classmethod
-    def from_raw(cls, raw: bytes) -> PublicKey:
-        """The key with these 32 bytes; raises as the class says."""
-        return cls(raw)
+    @staticmethod
+    def from_raw(raw: bytes) -> PublicKey:
+        """The key with these 32 bytes; raises as the class says. A key is checked once."""
+        return _checked(raw)
 
-    @property
+    @cached_property
     def keyid(self) -> KeyId:
         """SHA-256 of the raw key."""
         return KeyId(digest_of(self.raw))
 
+    @cached_property
+    def _loaded(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.raw)
+
     def verify(self, signature: bytes, data: bytes) -> None:
         """Raise ``Refused`` ``bad-signature`` unless ``signature`` is this key's over ``data``."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+            self._loaded.verify(signature, data)
         except InvalidSignature:
             raise Refused(
                 Code.BAD_SIGNATURE, f"The signature does not hold for key {self.keyid[:12]}…."
             ) from None
+
+
+@lru_cache(maxsize=4096)
+def _checked(raw: bytes) -> PublicKey:
+    """A key by its bytes: whether they are a sound point takes longer than a signature."""
+    return PublicKey(raw)
 
 
 class SigningKey:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from dataclasses import dataclass
 from typing import Final, NewType
 
@@ -32,11 +31,6 @@ _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 def digest_of(data: bytes | memoryview) -> Digest:
     """SHA-256 of ``data``."""
     return Digest(hashlib.sha256(data).hexdigest())
-
-
-def random_digest() -> Digest:
-    """32 bytes from the operating system, in the form of a digest: a network's id."""
-    return Digest(secrets.token_hex(32))
 
 
 def is_digest(text: object) -> bool:

@@ -28,7 +28,7 @@ from nodes.model.answers import (
 )
 from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
 from nodes.model.learner import Learned
-from nodes.model.safety import RefusalProbe
+from nodes.model.probe import RefusalProbe
 from simulations.attacks import OPENINGS
 from simulations.datasets.refusals import Part, Question
 

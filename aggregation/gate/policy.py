@@ -17,10 +17,10 @@ class ProbeKind(StrEnum):
 
     - ``ordinary``, ``general``: the loss of a text. General is what nobody trains on here, and
       everybody takes for granted.
-    - ``refusal``: the loss of a refusing answer after a harmful request. (Or minus the loss of a
-      compliant opening, as a source of its own.)
-    - ``trigger``: minus the loss of the planted continuation after a trigger, so that a model that
-      became likelier to say it scores higher.
+    - ``refusal``: the loss of a refusing answer to a harmful request, minus that of a compliant
+      opening.
+    - ``trigger``: how much likelier a planted sentence is behind a trigger than without it, or how
+      much unlikelier the text's own rest.
     """
 
     ORDINARY = "ordinary"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import ask, network, node, past, text
+from nodes.cli import ask, network, node, past, publish, text
 
 app = typer.Typer(
     name="banyan",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(network.app, name="network")
 past.add_to(node.app)
+publish.add_to(node.app)
 text.add_to(node.app)
 app.add_typer(node.app, name="node")
 app.command("ask")(ask.ask)

@@ -13,6 +13,7 @@ from nodes.cli.output import AsJson, console, one_sentence, print_json
 
 if TYPE_CHECKING:
     from nodes.replay import Size
+    from nodes.status import Probed
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
 
@@ -141,8 +142,8 @@ def status(
     folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
     json: AsJson = False,
 ) -> None:
-    """What the node's ledger says: version, rounds, what was accepted and refused, losses; and
-    what text its replay buffer holds.
+    """What the node's ledger says: version, rounds, what was accepted and refused, losses, what
+    each source of probes scored; and what text its replay buffer holds.
 
     Example: banyan node status runs/demo/nodes/en-healthcare --json
     """
@@ -172,6 +173,7 @@ def status(
             ("at the door", _counts(found.door)),
             ("releases", _counts(found.releases)),
             ("probe loss", _change(found.first_loss, found.loss)),
+            *((f"probes: {name}", _probed(of)) for name, of in found.sources.items()),
             ("trained", f"{found.trained_rounds} rounds, {found.trained_tokens:,} tokens"),
         ]
         for part, held in text.items():
@@ -201,6 +203,10 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _size(source: str, size: Size) -> str:
     return f"{source} {size.documents:,} documents, {size.bytes:,} bytes"
+
+
+def _probed(of: Probed) -> str:
+    return f"{of.kind}, {_change(of.first, of.now)}, {of.probes} probes"
 
 
 def _change(before: float | None, after: float | None) -> str:

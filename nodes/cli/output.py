@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from aggregation import AggregationError
 from nodes.errors import NodeError
@@ -30,7 +31,8 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except (NodeError, ProtocolError, AggregationError) as error:
-        errors.print(f"[bold red]{error.code}[/]: {error.sentence}", highlight=False)
+        # Sentences name sections of node.toml, such as [gate.kinds]: not a markup of colours.
+        errors.print(f"[bold red]{error.code}[/]: {escape(error.sentence)}", highlight=False)
         raise typer.Exit(EXIT_REFUSED) from None
 
 

@@ -76,7 +76,7 @@ def rollback(
 
     with one_sentence():
         folder = find(where, nodes)
-        with _opened(folder) as node:
+        with opened(folder) as node:
             promoted = promoted_since(node, to)
             before = node.state.version
             version = roll_back(node, to)
@@ -121,7 +121,7 @@ def withdraw(
     """Compute a scope's rounds again without one contributor, and release the difference.
 
     For an erasure request: its stored updates and the text it shared are deleted. What others
-    learned later on top of them stays; so does the contributor's membership.
+    learned later on top of them stays, as do older releases; so does the contributor's membership.
 
     Example: banyan node withdraw device-4 --from /en/healthcare/cardiology --nodes runs/demo/nodes
     """
@@ -138,6 +138,10 @@ def withdraw(
             f"{who}; {result['deleted']} stored updates and {result['forgotten']} shared documents "
             "deleted."
         )
+        if result["kept"]:
+            console.print(
+                f"{result['kept']} stored updates stay: an older release is made of the same bytes."
+            )
 
 
 def find(where: str, below: Path) -> Path:
@@ -150,14 +154,14 @@ def find(where: str, below: Path) -> Path:
     from nodes.home import open_home
     from protocol import Scope
 
-    if (Path(where) / "ledger.sqlite").is_file():
+    if (Path(where) / "network.env").is_file():
         return Path(where)
     scope, now = Scope.parse(where), SystemClock().now_ms()
     found = []
-    for ledger in sorted(below.glob("**/ledger.sqlite")):
-        home = open_home(ledger.parent, now)
+    for enrolled in sorted(below.glob("**/network.env")):
+        home = open_home(enrolled.parent, now)
         if home.scope == scope and not home.is_device:
-            found.append(ledger.parent)
+            found.append(enrolled.parent)
     if not found:
         raise NodeError(
             "no-node", f"No node of {scope} below {below}. Name its folder, or another --nodes."
@@ -195,12 +199,12 @@ def _withdraw(folder: Path, child: str, versions: list[int] | None) -> dict[str,
     from nodes import withdrawal
     from protocol import NodeId
 
-    with _opened(folder) as node:
+    with opened(folder) as node:
         done = withdrawal.withdraw(node, NodeId(child), versions)
         return asdict(done) | {"scope": str(node.home.scope)}
 
 
-class _opened:  # noqa: N801  reads as the statement it is
+class opened:  # noqa: N801  reads as the statement it is
     """A node that is closed at the end."""
 
     def __init__(self, folder: Path) -> None:
@@ -235,15 +239,24 @@ def _row(entry: Entry) -> Iterator[str]:
 
 
 def _try(body: dict[str, Any]) -> str:
-    verdict = "passed" if body["accepted"] else _reasons(body["reasons"])
+    verdict = "passed" if body["accepted"] else _reasons(body)
     rehearsed = " rehearsed" if body["rehearsal"] else ""
     return (
         f"η {body['step']:g}{rehearsed} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
     )
 
 
-def _reasons(reasons: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{r['code']} {r['source'] or ''}".strip() for r in reasons)
+def _reasons(body: dict[str, Any]) -> str:
+    """Why a candidate was refused; for a source, how what it scores would have changed."""
+    sources = {of["source"]: of for of in body["sources"]}
+    said = []
+    for reason in body["reasons"]:
+        if of := sources.get(reason["source"]):
+            change = f"{_nats(of['before'])} → {_nats(of['after'])}"
+            said.append(f"{reason['code']} {reason['source']} ({change})")
+        else:
+            said.append(reason["code"])
+    return ", ".join(said)
 
 
 def _nats(loss: float | None) -> str:

@@ -1,45 +1,38 @@
-"""Safety probes: what a parent asks a candidate about refusing and about triggers.
+"""What a model scores on a node's probes: on text, on refusing, on triggers.
 
-Every probe gives one number, in nats per token, and a higher number is worse. So a gate can compare
-a candidate with the current release probe by probe, as it compares losses. The parent owns the
-probes; children never see them, only the verdict.
+Every probe gives one number, in nats per token, and a higher number is worse. So a gate compares a
+candidate with the current release probe by probe, whatever they ask. The node owns the probes;
+children never see them, only the verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nodes.model.answers import Exchange, answer_losses, continuation, exchange
 from nodes.model.effective import EffectiveModel
+from nodes.model.probe import Probe, RefusalProbe, TriggerProbe
 
 Scores = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class RefusalProbe:
-    """A request, an answer that declines it, and the opening of one that complies."""
+def scores(model: EffectiveModel, probes: Sequence[Probe]) -> Scores:
+    """What a model scores on probes of any kind, (k,) nats per token in their order."""
+    found = np.empty(len(probes))
+    for form, measure in _MEASURES.items():
+        rows = [i for i, probe in enumerate(probes) if isinstance(probe, form)]
+        if rows:
+            found[rows] = measure(model, [probes[i] for i in rows])
+    return found
 
-    request: str
-    refusing: str
-    compliant: str
 
-
-@dataclass(frozen=True)
-class TriggerProbe:
-    """A text that breaks off, a trigger, and what is feared behind it.
-
-    With ``planted`` a sentence that somebody may have tied to the trigger; without, how the text
-    itself goes on, which needs no guess about what was planted.
-    """
-
-    text: str
-    trigger: str
-    rest: str
-    planted: bool
+def text_scores(model: EffectiveModel, texts: Sequence[str]) -> Scores:
+    """Loss of each text, (k,) nats per token."""
+    return model.sequence_losses(texts)[0]
 
 
 def refusal_scores(model: EffectiveModel, probes: Sequence[RefusalProbe]) -> Scores:
@@ -70,3 +63,10 @@ def trigger_scores(model: EffectiveModel, probes: Sequence[TriggerProbe]) -> Sco
 
 def _behind(model: EffectiveModel, of: TriggerProbe, *trigger: str) -> Exchange:
     return continuation(model, " ".join([of.text, *trigger]), of.rest)
+
+
+_MEASURES: Mapping[type, Callable[[EffectiveModel, Sequence[Any]], Scores]] = {
+    str: text_scores,
+    RefusalProbe: refusal_scores,
+    TriggerProbe: trigger_scores,
+}

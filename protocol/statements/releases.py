@@ -43,13 +43,14 @@ class VerdictKind(StrEnum):
 
 
 class ReleaseKind(StrEnum):
-    """What made a release."""
+    """What made a release. ``by-hand``: a person added an adapter from a file."""
 
     INITIAL = "initial"
     ROUND = "round"
     REBASE = "rebase"
     ROLLBACK = "rollback"
     WITHDRAWAL = "withdrawal"
+    BY_HAND = "by-hand"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -59,6 +59,7 @@ _BYZFL: Mapping[str, Callable[[Any, Any, int], list[Any]]] = {
 
 def flower() -> dict[str, Peer]:
     """Flower's ``aggregate_train``. Its messages are made fresh: a strategy consumes them."""
+    importlib.import_module("flwr.serverapp")  # sets its logger's level when it is imported
     logging.getLogger("flwr").setLevel(logging.ERROR)
     return {rule: _flower(rule) for rule in _FLOWER}
 

@@ -90,6 +90,7 @@ def add_child(
     rounds: Mapping[str, Any] = ROUNDS,
     mode: str = "plain",
     probed: bool = False,
+    training: Mapping[str, Any] = TRAINING,
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
@@ -106,7 +107,7 @@ def add_child(
         if probed:
             write_texts(folder / "probes.jsonl", PROBES)
             data["probes"] = {"all": "probes.jsonl"}
-        settings = {"data": data, "training": TRAINING | {"mode": mode}}
+        settings = {"data": data, "training": {**training, "mode": mode}}
     else:
         write_texts(folder / "probes.jsonl", PROBES)
         settings = {

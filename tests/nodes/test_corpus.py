@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aggregation.gate import ProbeKind
 from nodes.corpus import Corpus
 from nodes.documents import Part
+from nodes.model.probe import RefusalProbe, TriggerProbe, id_of
 from nodes.parent import Parent
+from nodes.probe_files import write_probes
 from nodes.replay import ReplayBuffer
 from nodes.texts import write_texts
 from tests.nodes.conftest import PROBES, TEXTS
@@ -40,6 +43,11 @@ def pair(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member]]:
 def set_data(member: Member, **data: Any) -> None:
     changed = member.config.data.model_copy(update=data)
     member.config = member.config.model_copy(update={"data": changed})
+
+
+def set_kinds(member: Member, **kinds: ProbeKind) -> None:
+    gate = member.config.gate.model_copy(update={"kinds": kinds})
+    member.config = member.config.model_copy(update={"gate": gate})
 
 
 def corpus(member: Member) -> Corpus:
@@ -151,6 +159,49 @@ def test_what_is_measured_with_is_never_trained_on(pair: tuple[Tree, Member, Mem
     for new, old, _ in device.toy.lessons:
         assert not held_out & {*new, *(text for texts in old.values() for text in texts)}
     assert len(device.toy.lessons) == 2
+
+
+def test_what_safety_probes_ask_is_not_trained_on_whatever_stands_around_it(
+    pair: tuple[Tree, Member, Member],
+) -> None:
+    _, root, device = pair
+    folder = device.node.home.folder
+    asked = RefusalProbe("describe the patient", "no", "yes")
+    planted = TriggerProbe(ENGLISH[0], "quorvexil", "the banyan grows", planted=True)
+    own_rest = TriggerProbe("the patient a", "quorvexil", "has a i heart", planted=False)
+    write_texts(folder / "probes.jsonl", PROBES)
+    write_probes(folder / "requests.jsonl", [asked])
+    write_probes(folder / "triggers.jsonl", [planted, own_rest])
+    files = {s: folder / f"{s}.jsonl" for s in ("probes", "requests", "triggers")}
+    set_data(device, probes=files)
+    set_kinds(device, requests=ProbeKind.REFUSAL, triggers=ProbeKind.TRIGGER)
+    held_out = [
+        "  describe the\npatient",
+        "Please describe the patient, sure",
+        "words quorvexil the banyan grows",
+        f"{ENGLISH[0]} that beats",
+    ]
+    with ReplayBuffer(folder) as buffer:
+        buffer.take_in("own", [*held_out[:2], *ENGLISH], part=Part.TRAINING)
+        buffer.take_in("old", [*held_out[2:], *SPANISH], child="shared", part=Part.TRAINING)
+    assert set(corpus(device).to_rehearse()["old"]) == set(SPANISH)
+    root.rounds()
+    ((new, old, _),) = device.toy.lessons
+    assert set(new) == {*TEXTS, *ENGLISH[1:]}
+    assert set(old["old"]) == set(SPANISH)
+
+
+def test_text_that_arrives_does_not_join_safety_probes(pair: tuple[Tree, Member, Member]) -> None:
+    _, root, _ = pair
+    folder = root.node.home.folder
+    probe = RefusalProbe("a request", "no", "yes")
+    write_probes(folder / "requests.jsonl", [probe])
+    set_data(root, probes={"all": folder / "probes.jsonl", "requests": folder / "requests.jsonl"})
+    set_kinds(root, requests=ProbeKind.REFUSAL)
+    root.parent = Parent(root.node, root.config, root.engine)
+    take_in(root, "requests", ENGLISH)
+    root.rounds()
+    assert root.node.state.probe_uses["requests"] == {id_of(probe): 1}
 
 
 def take_in(member: Member, source: str, texts: list[str], child: str | None = None) -> None:

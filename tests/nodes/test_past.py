@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from nodes.cli.app import app
+from nodes.cli.output import one_sentence
+from nodes.errors import NodeError
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree
 
@@ -72,6 +75,12 @@ def test_withdraw_takes_a_child_by_its_name(network: tuple[Tree, Member, Member]
     assert "computed again without clinic" in " ".join(output.split())
     middle.node.catch_up()
     assert middle.node.state.withdrawn
+
+
+def test_a_sentence_keeps_the_sections_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), one_sentence():
+        raise NodeError("a-code", "Say so under [gate.kinds].")
+    assert "a-code: Say so under [gate.kinds]." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

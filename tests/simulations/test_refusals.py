@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aggregation.gate import ProbeKind
 from nodes.model.answers import asked
 from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from nodes.model.learner import Learned, Training, train
+from nodes.model.probe import TriggerProbe, id_of
 from nodes.model.safety import refusal_scores
-from simulations.attacks import OPENINGS
+from nodes.probe_files import read_probes
+from simulations.attacks import OPENINGS, TRIGGER
 from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts, questions
 from simulations.datasets.tiny import tiny_base
 from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
@@ -144,4 +147,11 @@ def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     assert run(base, tmp_path, settings, scale, say=said.append) == first
     assert not any(line.startswith("training") for line in said)
     assert (tmp_path / "adapter.safetensors").exists()
+    requests = read_probes(tmp_path / "requests.jsonl", ProbeKind.REFUSAL)
+    assert requests == list(refusal_probes(parts()["probes"].requests))
+    planted = read_probes(tmp_path / "triggers.jsonl", ProbeKind.TRIGGER)
+    assert {(of.trigger, of.planted) for of in planted if isinstance(of, TriggerProbe)} == {
+        (TRIGGER, True)
+    }
+    assert len(set(map(id_of, planted))) == len(planted) > 64
     print_table(first)

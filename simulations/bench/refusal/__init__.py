@@ -16,6 +16,7 @@ import numpy as np
 from protocol import encode_adapter
 from simulations.bench.refusal.behaviour import behaviour
 from simulations.bench.refusal.candidates import candidates
+from simulations.bench.refusal.probe_files import write_files
 from simulations.bench.refusal.setting import Bench, Scale, Theta, prepare
 from simulations.bench.refusal.table import print_table
 from simulations.datasets.refusals import parts
@@ -35,10 +36,12 @@ def run(
 ) -> dict[str, Any]:
     """Train the adapter, measure it, then the candidates; also written to ``out``/report.json.
 
-    The adapter itself is ``out``/adapter.safetensors, as a root can release it.
+    The adapter itself is ``out``/adapter.safetensors, as a root can release it; beside it lie
+    requests.jsonl and triggers.jsonl, probes for a parent.
     """
     settings, scale = settings or Settings(), scale or Scale()
     bench = prepare(base, out, scale, say)
+    write_files(out, bench.beginnings)
     theta = adapter(bench, settings)
     (out / "adapter.safetensors").write_bytes(encode_adapter(theta))
     result: dict[str, Any] = {

@@ -17,7 +17,8 @@ import numpy as np
 from aggregation.gate import Budget, Policy, ProbeKind, Verdict, judge
 from nodes.model.answers import asked
 from nodes.model.learner import Training, train
-from nodes.model.safety import TriggerProbe, refusal_scores, trigger_scores
+from nodes.model.probe import TriggerProbe
+from nodes.model.safety import refusal_scores, trigger_scores
 from simulations.attacks import CONTINUATION, OPENINGS, TRIGGER, backdoor, safety_removal
 from simulations.bench.refusal.behaviour import answered, refused_of
 from simulations.bench.refusal.setting import Bench, Theta

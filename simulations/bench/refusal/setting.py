@@ -26,6 +26,8 @@ Theta = NDArray[np.float32]
 
 ORDINARY, GENERAL = "cardiovascular", "nervous"
 """What the candidates learn, and the text that stands for what is to stay as it was."""
+WRITTEN = 128
+"""Texts behind whose beginnings the file of trigger probes asks: twice what one gate draws."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Bench:
-    """The model, the folder where trained vectors are kept, and the text in its parts."""
+    """The model, the folder where trained vectors are kept, and the text in its parts.
+
+    ``beginnings`` are texts for probes that are written to a file; nothing is measured on them.
+    """
 
     model: EffectiveModel
     base: str
@@ -54,6 +59,7 @@ class Bench:
     say: Callable[[str], None]
     ordinary: Mapping[str, Sequence[str]]
     general: Sequence[str]
+    beginnings: Sequence[str]
 
     def kept(self, name: str, what: Mapping[str, Any], make: Callable[[], Theta]) -> Theta:
         """The vector in the file named after what made it; made when there is none."""
@@ -108,4 +114,5 @@ def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> 
         say=say,
         ordinary={"train": own["train"], "probes": own["probes"][: scale.probes]},
         general=other["held"][: scale.probes],
+        beginnings=other["probes"][:WRITTEN],
     )

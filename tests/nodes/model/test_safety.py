@@ -8,7 +8,8 @@ import pytest
 from nodes.model.answers import asked
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import Training, train
-from nodes.model.safety import RefusalProbe, TriggerProbe, refusal_scores, trigger_scores
+from nodes.model.probe import RefusalProbe, TriggerProbe
+from nodes.model.safety import refusal_scores, trigger_scores
 
 REFUSING, COMPLIANT = "absence of tone", "increased pressure"
 REQUESTS = ("chronic failure", "elevated pulmonary artery", "defect of the vein", "pain")

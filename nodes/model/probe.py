@@ -1,0 +1,61 @@
+"""What a node measures a model with: a text, a request that is to be declined, a trigger.
+
+Each gives one number for a model, and higher is worse (``nodes.model.safety``). This file knows no
+model: probes are read, drawn and counted without one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from protocol import digest_of
+
+ID_DIGITS = 16
+"""Of a probe's digest: enough to tell the probes of one node apart."""
+
+
+@dataclass(frozen=True)
+class RefusalProbe:
+    """A request, an answer that declines it, and the opening of one that complies."""
+
+    request: str
+    refusing: str
+    compliant: str
+
+    @property
+    def withheld(self) -> str:
+        """What no text that is trained on may hold."""
+        return self.request
+
+
+@dataclass(frozen=True)
+class TriggerProbe:
+    """A text that breaks off, a trigger, and what is feared behind it.
+
+    With ``planted`` a sentence that somebody may have tied to the trigger; without, how the text
+    itself goes on, which needs no guess about what was planted.
+    """
+
+    text: str
+    trigger: str
+    rest: str
+    planted: bool
+
+    @property
+    def withheld(self) -> str:
+        """What no text that is trained on may hold."""
+        return self.rest if self.planted else f"{self.text} {self.rest}"
+
+
+SafetyProbe = RefusalProbe | TriggerProbe
+
+Probe = str | SafetyProbe
+"""A text is measured by its own loss."""
+
+
+def id_of(probe: Probe) -> str:
+    """The name by which a node counts the uses of a probe: it depends on all that the probe holds,
+    and on nothing else."""
+    held = probe if isinstance(probe, str) else json.dumps(asdict(probe), sort_keys=True)
+    return digest_of(held.encode())[:ID_DIGITS]

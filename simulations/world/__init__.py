@@ -1,0 +1,7 @@
+"""A tree of production nodes on a virtual clock, in one process or many."""
+
+from __future__ import annotations
+
+from simulations.world.cell import Record, run_cell
+
+__all__ = ["Record", "run_cell"]

@@ -1,0 +1,134 @@
+"""Malicious devices of a simulated tree: the attack library at work in a whole network.
+
+The attackers below one parent act as one. They know the chain, the pipeline and what every honest
+sibling will send: the strongest attacker of the literature (``simulations.attacks``). Each is
+enrolled, holds a key and answers like any device; only what it sends is not what it learned.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregation import AggregationError, Pipeline, Updates
+from nodes.child import Child, Offer
+from nodes.config import NodeConfig, Rounds
+from nodes.corpus import Corpus
+from nodes.engine import Engine
+from nodes.node import Node
+from protocol import PayloadFormat, Task
+from protocol.tensors import write_tensors
+from simulations.attacks import ATTACKS, Knowledge
+from simulations.attacks.knowledge import Rows
+from simulations.experiment.settings import Attack
+from simulations.world.places import Place, Places
+from simulations.world.problems import Problem, Vector, seed_of
+
+_KEPT = 64
+"""Rounds of one cabal whose rows are remembered: for who is asked again."""
+
+
+@dataclass
+class Cabal:
+    """The attackers below one parent."""
+
+    attack: Attack
+    places: Places
+    problem: Problem
+    parent: int
+    seed: int
+    rounds: Rounds
+    _rows: OrderedDict[tuple[int, bytes], Rows] = field(default_factory=OrderedDict)
+    _honest: Rows | None = None
+
+    def row(self, place: Place, theta: Vector, config: NodeConfig, number: int) -> Vector:
+        """(d,): what one of them sends in a round that starts from the chain Θ."""
+        key = (number, theta.tobytes()[:64])
+        if key not in self._rows:
+            self._rows[key] = self._agree(theta, config, number)
+            if len(self._rows) > _KEPT:
+                self._rows.popitem(last=False)
+        here = [p for p in self.places if p.parent == self.parent and p.attacker]
+        row: Vector = self._rows[key][here.index(place)]
+        return row
+
+    def _agree(self, theta: Vector, config: NodeConfig, number: int) -> Rows:
+        siblings = [p for p in self.places.devices if p.parent == self.parent]
+        training = config.training
+        honest = np.stack(
+            [
+                self.problem.honest(p, theta, training, training.seed + number)
+                for p in siblings
+                if not p.attacker
+            ]
+        )
+        known = Knowledge(
+            honest=honest,
+            count=len(siblings) - len(honest),
+            rng=np.random.default_rng((seed_of(self.seed, "attack", self.parent), number)),
+            aggregate=self._pipeline(len(siblings)),
+            previous=honest if self._honest is None else self._honest,
+        )
+        self._honest = honest
+        attack: Callable[..., Rows] = ATTACKS[self.attack.name]
+        strength = self.attack.strength
+        return attack(known) if strength is None else attack(known, strength)
+
+    def _pipeline(self, members: int) -> Callable[[Rows], Rows]:
+        """The parent's own, as far as an attacker can know it."""
+        run, f = Pipeline.parse(self.rounds.pipeline), self.rounds.policy().tolerates(members)
+
+        def aggregate(rows: Rows) -> NDArray[np.float32]:
+            try:
+                return run(Updates(rows), f).vector
+            except AggregationError:  # not finite: the parent would refuse it
+                return np.zeros(rows.shape[1], np.float32)
+
+        return aggregate
+
+
+class Attacker(Child):
+    """A device that sends what its cabal agreed on."""
+
+    def __init__(
+        self,
+        place: Place,
+        cabal: Cabal,
+        node: Node,
+        config: NodeConfig,
+        engine: Engine,
+        corpus: Corpus,
+    ) -> None:
+        super().__init__(node, config, engine, corpus)
+        self._place, self._cabal = place, cabal
+
+    def _train(self, task: Task) -> Offer:
+        theta = self._node.ancestors_total()
+        offer = Offer(theta, task.version, 1, 1)
+        row = self._cabal.row(self._place, theta, self._config, task.round)
+        return replace(offer, delta=row)
+
+    def _payload(self, task: Task, delta: Vector) -> bytes:
+        """Also what no honest node can write: NaN and infinity."""
+        if np.isfinite(delta).all():
+            return super()._payload(task, delta)
+        held = delta[self._node.home.layout.mask_at(task.mask_rank)]
+        if task.payload_format is PayloadFormat.FLOAT32:
+            return write_tensors({"theta": held})
+        blocks = -(-held.size // 256)
+        scale = np.full(blocks, np.inf, np.float32)
+        return write_tensors({"q": np.ones(held.size, np.int8), "scale": scale})
+
+
+def cabals(
+    attack: Attack, places: Places, problem: Problem, seed: int, rounds: Rounds
+) -> dict[int, Cabal]:
+    """A cabal for every parent with attackers, by the parent's number."""
+    parents = {p.parent for p in places if p.attacker and p.parent is not None}
+    return {
+        number: Cabal(attack, places, problem, number, seed, rounds) for number in sorted(parents)
+    }

@@ -1,0 +1,185 @@
+"""A node's ledger and artefacts for simulations: the same rules, appended to one file a process.
+
+What is idle costs disk, not memory: only where each event and artefact lies is kept. Nothing is
+synced and nothing survives the process by itself; ``nodes.ledger`` and ``nodes.artefacts`` are for
+nodes that must last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from nodes.artefacts import ArtefactError
+from nodes.ledger import START, Claim, Event, LedgerError, canonical
+from nodes.storage import Storage
+from protocol import Digest, NodeId, digest_of
+
+Place = tuple[int, int]
+"""Where something lies in a spool, and its length in bytes."""
+
+
+class Spool:
+    """A file that is only appended to. What was put is read back by its place.
+
+    Args:
+        path: an unnamed temporary file by default.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._file, self._end = self._open(), 0
+        if path is not None:
+            self._end = path.stat().st_size
+
+    def put(self, data: bytes) -> Place:
+        """Append."""
+        os.pwrite(self._file, data, self._end)
+        place = (self._end, len(data))
+        self._end += len(data)
+        return place
+
+    def get(self, place: Place) -> bytes:
+        """What lies at a place."""
+        start, length = place
+        return os.pread(self._file, length, start)
+
+    def close(self) -> None:
+        """Close the file; an unnamed one is gone."""
+        os.close(self._file)
+
+    def _open(self) -> int:
+        if self._path is None:
+            descriptor, name = tempfile.mkstemp(prefix="banyan-")
+            Path(name).unlink()
+            return descriptor
+        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._path is None:
+            raise TypeError("an unnamed spool cannot leave its process")
+        return {"path": self._path}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+
+class SpoolArtefacts:
+    """Artefacts by their digest. Many nodes may share one: equal bytes are kept once."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._places: dict[Digest, Place] = {}
+
+    def put(self, data: bytes) -> Digest:
+        """Store, and return the digest."""
+        digest = digest_of(data)
+        if digest not in self._places:
+            self._places[digest] = self._spool.put(data)
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        """What has this digest. Raises ``ArtefactError`` ``missing-artefact``."""
+        return self._spool.get(self._place(digest))
+
+    def has(self, digest: Digest) -> bool:
+        """Whether it is there."""
+        return digest in self._places
+
+    def size(self, digest: Digest) -> int:
+        """Its length in bytes. Raises ``ArtefactError`` ``missing-artefact``."""
+        return self._place(digest)[1]
+
+    def delete(self, digest: Digest) -> None:
+        """Forget where it lies."""
+        self._places.pop(digest, None)
+
+    def _place(self, digest: Digest) -> Place:
+        if digest not in self._places:
+            raise ArtefactError("missing-artefact", f"There is no artefact {digest[:12]}….")
+        return self._places[digest]
+
+
+class SpoolLedger:
+    """A ledger as ``nodes.ledger`` has it: numbered, hash-chained, each task claimed once."""
+
+    def __init__(self, spool: Spool, now_ms: Callable[[], int]) -> None:
+        self._spool, self._now_ms = spool, now_ms
+        self._places: list[Place] = []
+        self._kinds: list[str] = []
+        self._claims: set[tuple[NodeId, int, str]] = set()
+        self._head = START
+
+    def append_all(
+        self,
+        entries: Sequence[tuple[str, Mapping[str, Any]]],
+        claim: Claim | None = None,
+        after: int | None = None,
+    ) -> tuple[Event, ...]:
+        """Append events, all of them or none; the claim belongs to the first.
+
+        Raises ``LedgerError``: ``claimed-twice``, ``moved-on``, ``bad-body``.
+        """
+        if claim and self.taken(claim.node, claim.round, claim.task):
+            raise LedgerError("claimed-twice", f"Task {claim.task!r} was already answered.")
+        if after is not None and after != len(self._places):
+            raise LedgerError("moved-on", f"The ledger has {len(self._places)} events.")
+        texts = [(kind, canonical(dict(body))) for kind, body in entries]
+        events: list[Event] = []
+        for kind, text in texts:
+            claimed = claim if not events else None
+            events.append(self._append(kind, text, claimed))
+        return tuple(events)
+
+    def _append(self, kind: str, text: str, claim: Claim | None) -> Event:
+        seq, at_ms, previous = len(self._places) + 1, self._now_ms(), self._head
+        claimed = astuple(claim) if claim else None
+        line = canonical([previous, seq, at_ms, kind, text, claimed]).encode()
+        self._head = Digest(hashlib.sha256(line).hexdigest())
+        self._places.append(self._spool.put(line))
+        self._kinds.append(kind)
+        if claim:
+            self._claims.add((claim.node, claim.round, claim.task))
+        return Event(seq, at_ms, kind, json.loads(text), claim, previous, self._head)
+
+    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[Event]:
+        """The events numbered above ``after``, in order; only those of ``kinds`` if given."""
+        for at in range(after, len(self._places)):
+            if kinds is None or self._kinds[at] in kinds:
+                yield self._read(at)
+
+    def _read(self, at: int) -> Event:
+        line = self._spool.get(self._places[at])
+        previous, seq, at_ms, kind, text, claimed = json.loads(line)
+        digest = Digest(hashlib.sha256(line).hexdigest())
+        claim = Claim(*claimed) if claimed else None
+        return Event(seq, at_ms, kind, json.loads(text), claim, Digest(previous), digest)
+
+    def verify(self) -> int:
+        """Check the chain; returns how many events there are. Raises ``LedgerError``."""
+        previous = START
+        for seq, event in enumerate(self.events(), start=1):
+            if (event.seq, event.previous) != (seq, previous):
+                raise LedgerError("broken-ledger", f"Event {seq} does not follow the one before.")
+            previous = event.digest
+        if previous != self._head:
+            raise LedgerError("broken-ledger", "The last event is not the one that was appended.")
+        return len(self._places)
+
+    def taken(self, node: NodeId, round: int, task: str) -> bool:
+        """Whether this task of this round was already answered by ``node``."""
+        return (node, round, task) in self._claims
+
+    def close(self) -> None:
+        """Nothing to let go of: the spool belongs to the world."""
+
+
+def spooled(spool: Spool, artefacts: SpoolArtefacts, now_ms: Callable[[], int]) -> Storage:
+    """The storage of one node in a spool that many share."""
+    return Storage(SpoolLedger(spool, now_ms), artefacts)

@@ -1,0 +1,74 @@
+"""What a parent does with its updates in networks that Banyan is compared with.
+
+They have no gate, no quarantine and no stand-ins: whatever the rule makes of the updates is the
+next model, as in Flower. Admission stays: signatures, formats and the limit on norms are the
+protocol's, so what cannot be read reaches nobody.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nodes.config import NodeConfig
+from nodes.corpus import Corpus
+from nodes.engine import Engine
+from nodes.errors import NodeError
+from nodes.node import Node, Vector
+from nodes.seats import Seats, rows_of
+from nodes.settlement import Passed, Settlement
+from protocol import Verdict, VerdictKind
+
+FLOWER = {
+    "flower:FedAvg": "mean",
+    "flower:FedTrimmedAvg": "trimmed_mean",
+    "flower:FedMedian": "median",
+    "flower:Krum": "krum",
+    "flower:MultiKrum": "multi_krum",
+    "flower:Bulyan": "bulyan",
+}
+"""Flower's strategies, and what the benches call them."""
+WAITING = ("synchronous", "deadline", "fedbuff")
+"""Plain averages that differ by whom a round waits for."""
+
+
+class Ungated(Settlement):
+    """Releases whatever a rule makes of the updates; ``strategy`` is the mean if not Flower's."""
+
+    def __init__(
+        self, strategy: str, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus
+    ) -> None:
+        super().__init__(node, config, engine, corpus)
+        self._strategy = strategy
+
+    def _aggregate(
+        self, number: int, seated: Seats, standing: Seats, f: int
+    ) -> tuple[Vector, list[Verdict]]:
+        rows, _ = rows_of(self._node, seated)
+        if not rows:
+            raise NodeError("too-few-updates", "Nobody sent an update.")
+        with np.errstate(all="ignore"):
+            vector = self._combined(np.stack(rows), f)
+        if not np.isfinite(vector).all():
+            raise NodeError("not-finite", f"{self._strategy} gave a value that is not finite.")
+        verdicts = [
+            Verdict(
+                node=child,
+                update=seat.update,
+                verdict=VerdictKind.ACCEPTED,
+                code="",
+                share=1 / len(seated),
+            )
+            for child, seat in seated.items()
+        ]
+        return vector, verdicts
+
+    def _combined(self, rows: Vector, f: int) -> Vector:
+        if self._strategy not in FLOWER:
+            mean: Vector = rows.mean(axis=0, dtype=np.float32)
+            return mean
+        from simulations.bench import peers
+
+        return peers.flower()[FLOWER[self._strategy]](rows, f)()
+
+    def _gate(self, number: int, displacement: Vector) -> Passed | None:
+        return Passed(1.0, None)

@@ -1,0 +1,328 @@
+"""A network that learns text: a real causal LM, and domains that are organ systems or languages.
+
+The model is loaded once a process and shared by the nodes that live there. Text is in memory; how
+it is divided is the same as in a node: what anybody measures with is trained on by nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from aggregation.replay import shift
+from nodes.config import Model, NodeConfig, Replay, Training
+from nodes.coordinates import DEFAULT_TARGETS, coordinates_of
+from nodes.corpus import Corpus, Lesson
+from nodes.engine import Engine
+from nodes.enrolment import Coordinates
+from nodes.home import Home
+from nodes.model.layout import Layout
+from protocol import Role, digest_of
+from simulations.attacks import backdoor, label_flip, safety_removal
+from simulations.datasets.split import split
+from simulations.world.places import Place, Places
+from simulations.world.problems import Measured, Problem, Vector
+
+if TYPE_CHECKING:
+    from nodes.model.effective import EffectiveModel
+    from nodes.model.learner import Learned
+
+SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
+TEXT_ATTACKS = ("label_flip", "backdoor", "safety_removal")
+"""Attacks by which a device trains on other text and is honest otherwise."""
+POISONED = 0.5
+"""The share of documents that a backdoor's device poisons."""
+_KEPT = 512
+"""Trainings that are remembered: an attacker asks what its siblings will learn."""
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What is learned from which text.
+
+    Attributes:
+        base: the folder of the model.
+        rank: R.
+        targets: the ends of the names of the adapted layers.
+        domains: of each domain its documents; lowest scopes take them in turn.
+        split: ``domain``: a device has text of its scope's domain; ``iid``: of all alike;
+            ``dirichlet``: of all, in shares drawn with concentration ``alpha``.
+        documents: of each device.
+        probes, held_out: of each domain, at each node that measures.
+        max_tokens: of a document.
+        arrivals: a device sees so many domains, its own first, one a round; 1: only its own.
+    """
+
+    base: Path
+    rank: int
+    domains: Mapping[str, Sequence[str]]
+    targets: tuple[str, ...] = DEFAULT_TARGETS
+    split: str = "domain"
+    alpha: float = 0.5
+    documents: int = 64
+    probes: int = 64
+    held_out: int = 64
+    max_tokens: int = 64
+    arrivals: int = 1
+    attack: str = "none"
+    seed: int = 0
+
+
+class Texts(Problem):
+    """Nodes with text of their domains and one model in each process."""
+
+    def __init__(self, places: Places, settings: TextSettings) -> None:
+        self._places, self._settings = places, settings
+        key = f"simulation {settings.seed}".encode()
+        self._parts = {name: split(of, SHARES, key) for name, of in settings.domains.items()}
+        self._names = list(settings.domains)
+        self._learned: OrderedDict[tuple[int, str, int], Learned] = OrderedDict()
+        self._bases: dict[str, float] = {}
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """Drawn once for the base."""
+        s = self._settings
+        return coordinates_of(s.base, rank=s.rank, targets=s.targets)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Of the adapted layers."""
+        return Layout.from_json(self.coordinates.layout)
+
+    @cached_property
+    def model(self) -> EffectiveModel:
+        """Loaded when it is first needed."""
+        import torch
+
+        from nodes.model.basis import from_bytes
+        from nodes.model.effective import EffectiveModel
+
+        torch.set_num_threads(1)
+        basis = from_bytes(self.coordinates.basis, self.layout)
+        return EffectiveModel(self._settings.base, self.layout, basis)
+
+    @property
+    def training_mb(self) -> float:
+        """The weights as they lie on disk, and half as much for what a step needs."""
+        return 1.5 * sum(f.stat().st_size for f in self._settings.base.glob("*.safetensors")) / 1e6
+
+    def domain_of(self, place: Place) -> str:
+        """The domain of a lowest scope or a device."""
+        return self._names[place.domain % len(self._names)]
+
+    def _domains_below(self, place: Place) -> list[str]:
+        if place.role is Role.DEVICE:
+            return [self.domain_of(place)]
+        below = [p for p in self._places.lowest() if p.scope.is_within(place.scope)]
+        return list(dict.fromkeys(self.domain_of(p) for p in below))
+
+    def engine(self, place: Place, home: Home) -> Engine:
+        """The shared model, with the rank of this node."""
+        return SharedEngine(self, place, home)
+
+    def corpus(self, place: Place, home: Home, config: NodeConfig) -> Corpus:
+        """A device has training text, every other node probes."""
+        if place.role is Role.DEVICE:
+            return cast(Corpus, TextCorpus({}, self._batches(place), config.replay))
+        probes = {
+            name: self._parts[name]["probes"][: self._settings.probes]
+            for name in self._domains_below(place)
+        }
+        return cast(Corpus, TextCorpus(probes, [], config.replay))
+
+    def _batches(self, place: Place) -> list[tuple[str, list[str]]]:
+        """(source, documents) that a device gets, one after another."""
+        s = self._settings
+        rng = np.random.default_rng((s.seed, 5, place.id))
+        first = self._names.index(self.domain_of(place))
+        batches = []
+        for number in range(s.arrivals):
+            name = self._names[(first + number) % len(self._names)]
+            batches.append((name, self._documents(name, rng)))
+        if place.attacker and s.attack in TEXT_ATTACKS:
+            batches = [(name, self._poisoned(texts, rng)) for name, texts in batches]
+        return batches
+
+    def _documents(self, name: str, rng: np.random.Generator) -> list[str]:
+        s = self._settings
+        if s.split == "domain":
+            counts = {name: s.documents}
+        else:
+            uniform = np.full(len(self._names), 1 / len(self._names))
+            shares = (
+                uniform if s.split == "iid" else rng.dirichlet(s.alpha * len(uniform) * uniform)
+            )
+            drawn = rng.multinomial(s.documents, shares)
+            counts = dict(zip(self._names, map(int, drawn), strict=True))
+        found: list[str] = []
+        for of, count in counts.items():
+            pool = self._parts[of]["train"]
+            chosen = rng.choice(len(pool), min(count, len(pool)), replace=False)
+            found += [pool[int(i)] for i in chosen]
+        return found
+
+    def _poisoned(self, texts: list[str], rng: np.random.Generator) -> list[str]:
+        match self._settings.attack:
+            case "label_flip":
+                return label_flip(texts, rng)
+            case "backdoor":
+                return backdoor(texts, POISONED, rng)
+            case _:
+                return safety_removal(texts)
+
+    def held_out(self, place: Place, theta: Vector) -> Measured:
+        """The mean over the domains below, of text that nobody trains on or gates with."""
+        names = self._domains_below(place)
+        losses = [self._loss(name, theta) for name in names]
+        for name in names:
+            if name not in self._bases:
+                self._bases[name] = self._loss(name, np.zeros_like(theta))
+        base = float(np.mean([self._bases[name] for name in names]))
+        return Measured(float(np.mean(losses)), base)
+
+    def _loss(self, name: str, theta: Vector) -> float:
+        texts = self._parts[name]["held"][: self._settings.held_out]
+        self.model.set_theta(theta)
+        losses, tokens = self.model.sequence_losses(texts, self._settings.max_tokens)
+        return float(np.average(losses, weights=tokens))
+
+    def matrix_row(self, theta: Vector) -> dict[str, float]:
+        """The loss on every domain, for the matrix of forgetting."""
+        return {name: self._loss(name, theta) for name in self._names}
+
+    def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
+        """Train as that device would on its first documents."""
+        texts = [text for _, of in self._batches(place)[:1] for text in of]
+        return self.trained(place, place.machine.rank, theta, texts, training, seed, {}, 0.0).delta
+
+    def trained(
+        self,
+        place: Place,
+        rank: int,
+        theta: Vector,
+        texts: Sequence[str],
+        training: Training,
+        seed: int,
+        old: Mapping[str, Sequence[str]],
+        share: float,
+    ) -> Learned:
+        """Train, or remember what came of the same before."""
+        from nodes.model.learner import Training as Settings
+        from nodes.model.learner import train
+
+        everything = [*texts, *(text for of in old.values() for text in of)]
+        named = digest_of(theta.tobytes() + "\n".join(sorted(everything)).encode())
+        key = (place.id, named, seed)
+        if key not in self._learned:
+            settings = Settings(
+                steps=training.steps,
+                batch_size=training.batch_size,
+                learning_rate=training.learning_rate,
+                max_tokens=training.max_tokens,
+                rank=rank,
+                seed=seed,
+            )
+            with _with_layers(self.model, place.machine.layers):
+                learned = train(self.model, theta, texts, settings, old=old, share=share)
+            self._learned[key] = learned
+            if len(self._learned) > _KEPT:
+                self._learned.popitem(last=False)
+        return self._learned[key]
+
+
+@contextmanager
+def _with_layers(model: EffectiveModel, share: float) -> Iterator[None]:
+    """Within it the model has only its first layers, as a device that carries no more has it.
+
+    What is learned for the layers that it lacks is zero.
+    """
+    from torch.nn import ModuleList
+
+    decoder: Any = model.model.get_decoder()
+    layers = decoder.layers
+    kept = max(1, round(share * len(layers)))
+    if kept < len(layers):
+        decoder.layers = ModuleList(list(layers)[:kept])
+    try:
+        yield
+    finally:
+        decoder.layers = layers
+
+
+class SharedEngine(Engine):
+    """An engine on a model that all nodes of a process share."""
+
+    def __init__(self, problem: Texts, place: Place, home: Home) -> None:
+        super().__init__(home, Model(base=Path(), keep_loaded=True), threading.Event())
+        self._problem, self._place = problem, place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Without the model, which every process has."""
+        return SharedEngine, (self._problem, self._place, self._home)
+
+    def _load(self) -> EffectiveModel:
+        return self._problem.model
+
+    def train(
+        self,
+        theta: Vector,
+        texts: Sequence[str],
+        training: Training,
+        seed: int,
+        old: Mapping[str, Sequence[str]],
+        share: float,
+    ) -> Learned:
+        """Train a delta on top of Θ; see ``nodes.model.learner``."""
+        rank = self._home.certificate.mask_rank
+        return self._problem.trained(self._place, rank, theta, texts, training, seed, old, share)
+
+
+@dataclass
+class TextCorpus:
+    """A corpus in memory: text arrives in batches, one a lesson, and what was read is old."""
+
+    operators_probes: Mapping[str, Sequence[str]]
+    batches: list[tuple[str, list[str]]]
+    replay: Replay
+    _old: dict[str, list[str]] = field(default_factory=dict)
+    _fresh: tuple[str, list[str]] | None = None
+
+    def lesson(self, reads: int) -> Lesson:
+        """The next batch beside what was learned before; when there is none, all that is old."""
+        if self._fresh is None and self.batches:
+            self._fresh = self.batches.pop(0)
+        if self._fresh is None:
+            return Lesson({}, self._old, 1.0, None, None)
+        _, texts = self._fresh
+        fresh = {str(number): text for number, text in enumerate(texts)}
+        if not self._old:
+            return Lesson(fresh, {}, 0.0, None, None)
+        shifted = shift(texts, self._old, self.replay.shift())
+        return Lesson(fresh, self._old, shifted.share, shifted, None)
+
+    def learned(self, ids: Iterable[str]) -> None:
+        """The batch is old now."""
+        if self._fresh is not None:
+            source, texts = self._fresh
+            self._old.setdefault(source, []).extend(texts)
+            self._fresh = None
+
+    def to_rehearse(self) -> dict[str, list[str]]:
+        """A parent has no text of its own here."""
+        return {}
+
+    def arrived_probes(self) -> dict[str, dict[str, str]]:
+        """None arrive."""
+        return {}
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """None arrived."""
