@@ -51,6 +51,7 @@ def test_an_experiment_needs_no_more_than_a_tree() -> None:
         (TREE + "attack.fraction = 1.0", "attack.fraction: Input should be less than 1"),
         (TREE + "attack.fraction = -0.1", "attack.fraction: Input should be greater than"),
         (TREE + 'attack.name = "backdoor"', "attack.name: backdoor attacks text, and a vector"),
+        (TREE + 'attack = {name = "zero", strength = 2.0}', "attack.strength: only scaled_sign"),
         (TREE + 'rounds.pipeline = ["best"]', "rounds.pipeline: There is no rule or step 'best'"),
         (TREE + 'strategy.name = "flower:Best"', "strategy.name: Input should be 'banyan'"),
         (TREE + "devices = []", "devices: Tuple should have at least 1 item"),
