@@ -166,8 +166,8 @@ class Event(Section):
 
 
 class Schedule(Section):
-    """Who is there when. ``turn_s``: children are online one after another, for so long each; 0:
-    all of them are."""
+    """Who is there when. ``turn_s``: the lowest scopes, each with its devices, are online one after
+    another, for so long each; 0: all of them are."""
 
     events: tuple[Event, ...] = ()
     turn_s: float = Field(default=0, ge=0)
