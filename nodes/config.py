@@ -20,37 +20,40 @@ from nodes.documents import Budgets
 from nodes.errors import NodeError
 from nodes.probe_files import FORMS
 from nodes.rounds import RoundPolicy
+from protocol import LIMITS
 
 _ORDINARY = ProbeKind.ORDINARY
 Seconds = Annotated[float, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(BaseModel):
+    """A part of a configuration: constant, and without settings that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Uplink(_Section):
+class Uplink(Section):
     """How to reach the parent."""
 
     address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
     poll_s: Seconds = 0.5
 
 
-class Downlink(_Section):
+class Downlink(Section):
     """Where children reach this node."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
 
 
-class Rounds(_Section):
+class Rounds(Section):
     """How this node collects updates from its children."""
 
     f: int = Field(default=0, ge=0)
     enough: int | None = Field(default=None, ge=1)
     pipeline: tuple[str, ...] = ("arc", "centred_clipping")
     steps: tuple[float, ...] = (1.0, 0.5, 0.25)
-    deadline_s: Seconds = 600
+    deadline_s: float = Field(default=600, ge=0, le=LIMITS.task_lifetime_s)
     grace: float = Field(default=0.5, ge=0)
     retry_s: Seconds = 30
     resend_s: Seconds = 120
@@ -90,7 +93,7 @@ class Rounds(_Section):
         )
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a candidate must show before it becomes a release; see docs/gate.md.
 
     ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
@@ -127,14 +130,14 @@ class Gate(_Section):
         )
 
 
-class Promotion(_Section):
+class Promotion(Section):
     """When an interior node offers what it has gathered to its parent (DESIGN section 4)."""
 
     least_change: float = Field(default=0.05, ge=0)
     after_s: Seconds = 24 * 3600
 
 
-class Model(_Section):
+class Model(Section):
     """Where the base lies and how much of the machine it may use."""
 
     base: Path
@@ -145,7 +148,7 @@ class Model(_Section):
     keep_loaded: bool = False
 
 
-class Data(_Section):
+class Data(Section):
     """Text: what a device trains on, what an interior node measures candidates with."""
 
     train: tuple[Path, ...] = ()
@@ -155,7 +158,7 @@ class Data(_Section):
     rest_s: Seconds = 5
 
 
-class Replay(_Section):
+class Replay(Section):
     """What the node keeps of the past, in bytes, and how much of it a training run sees."""
 
     training_bytes: int = Field(default=Budgets.training, ge=0)
@@ -183,7 +186,7 @@ class Replay(_Section):
         return ShiftPolicy(share=self.share, shifted_share=self.shifted_share)
 
 
-class Training(_Section):
+class Training(Section):
     """How a device trains in one round.
 
     A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
@@ -201,7 +204,7 @@ class Training(_Section):
     seed: int = 0
 
 
-class NodeConfig(_Section):
+class NodeConfig(Section):
     """The whole file."""
 
     state: Path = Path()
@@ -245,11 +248,19 @@ def load_config(path: Path) -> NodeConfig:
     try:
         config = NodeConfig.model_validate(raw)
     except ValidationError as error:
-        places = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()
-        )
-        raise NodeError("bad-config", f"{path} has mistakes: {places}.") from None
+        found = "; ".join(mistakes(error))
+        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
     return _resolve(config, path.parent.resolve())
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """Every mistake with its place: ``rounds.f: Input should be …``."""
+    found = []
+    for item in error.errors():
+        place = ".".join(map(str, item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        found.append(f"{place}: {message}" if place else message)
+    return found
 
 
 def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from simulations.demo.network import Placed, build_network
 from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
 from simulations.demo.processes import Processes
 from simulations.demo.report import compose, measure, print_report, write_report
+from simulations.terminable import terminable
 
 WATCH_S = 1.0
 
@@ -43,7 +43,7 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
     plans = plan_nodes(corpus, settings, attack=attack)
     placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
     prepared = time.monotonic()
-    with _terminable(), Processes() as processes:
+    with terminable(), Processes() as processes:
         sampler = MemorySampler(lambda: processes.pids, every_s=5)
         with sampler:
             _start(processes, placed, folder, attack=attack)
@@ -131,18 +131,3 @@ def _watch(
                     "Their logs say why.",
                 )
             time.sleep(WATCH_S)
-
-
-class _terminable:  # noqa: N801  reads as the statement it is
-    """Within it SIGTERM ends the demo as Ctrl-C does, so that nothing is left running.
-
-    Ctrl-C is set too: a shell that starts a job in the background has it ignored.
-    """
-
-    def __enter__(self) -> None:
-        signals = (signal.SIGTERM, signal.SIGINT)
-        self._before = {s: signal.signal(s, signal.default_int_handler) for s in signals}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

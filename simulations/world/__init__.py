@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from simulations.world.cell import Record, run_cell
+from simulations.world.cell import run_cell
 
-__all__ = ["Record", "run_cell"]
+__all__ = ["run_cell"]

@@ -24,6 +24,7 @@ from protocol import PayloadFormat, Task
 from protocol.tensors import write_tensors
 from simulations.attacks import ATTACKS, Knowledge
 from simulations.attacks.knowledge import Rows
+from simulations.experiment.settings import Attack
 from simulations.world.places import Place, Places
 from simulations.world.problems import Problem, Vector, seed_of
 
@@ -35,7 +36,7 @@ _KEPT = 64
 class Cabal:
     """The attackers below one parent."""
 
-    name: str
+    attack: Attack
     places: Places
     problem: Problem
     parent: int
@@ -73,7 +74,9 @@ class Cabal:
             previous=honest if self._honest is None else self._honest,
         )
         self._honest = honest
-        return ATTACKS[self.name](known)
+        attack: Callable[..., Rows] = ATTACKS[self.attack.name]
+        strength = self.attack.strength
+        return attack(known) if strength is None else attack(known, strength)
 
     def _pipeline(self, members: int) -> Callable[[Rows], Rows]:
         """The parent's own, as far as an attacker can know it."""
@@ -122,11 +125,10 @@ class Attacker(Child):
 
 
 def cabals(
-    name: str, places: Places, problem: Problem, seed: int, rounds_of: Callable[[Place], Rounds]
+    attack: Attack, places: Places, problem: Problem, seed: int, rounds: Rounds
 ) -> dict[int, Cabal]:
     """A cabal for every parent with attackers, by the parent's number."""
     parents = {p.parent for p in places if p.attacker and p.parent is not None}
     return {
-        number: Cabal(name, places, problem, number, seed, rounds_of(places[number]))
-        for number in sorted(parents)
+        number: Cabal(attack, places, problem, number, seed, rounds) for number in sorted(parents)
     }

@@ -16,7 +16,7 @@ import structlog
 
 from nodes.child import Child, Offer
 from nodes.clock import Clock
-from nodes.config import NodeConfig
+from nodes.config import NodeConfig, Rounds
 from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node
@@ -32,7 +32,7 @@ from simulations.world.members import Maker, settings
 from simulations.world.places import Machine, Place, Places, grow, scopes_of
 from simulations.world.problems import Points, PointSettings, Problem, seed_of
 from simulations.world.storage import Spool, SpoolArtefacts, spooled
-from simulations.world.strategies import Ungated
+from simulations.world.strategies import WAITING, Ungated
 from simulations.world.texts import Texts, TextSettings
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 StorageOf = Callable[[Place, Clock], Storage]
 BASES = Path("runs/base")
 """Where converted and trained bases are kept."""
+FOR_EVER_S = 500_000.0
+"""Within the lifetime of a task."""
 TINY_TARGETS = ("q_proj", "v_proj", "o_proj", "up_proj", "down_proj")
 """A tiny model has few values in q and v alone."""
 
@@ -65,7 +67,7 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
         )
 
     colluding = (
-        cabals(given.attack.name, places, problem, seed, lambda _: config.rounds)
+        cabals(given.attack, places, problem, seed, config.rounds)
         if given.attack.name in ATTACKS
         else {}
     )
@@ -96,6 +98,7 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
         settlement_of=settlement,
         child_of=child,
         limit_of=limit,
+        measure_every=given.run.measure_every,
     )
 
 
@@ -121,13 +124,32 @@ def quiet() -> None:
 def config_of(given: Settings) -> NodeConfig:
     """The sections of ``node.toml`` that an experiment may have, as every node reads them."""
     sections: Mapping[str, Any] = {
-        "rounds": given.rounds,
+        "rounds": rounds_of(given),
         "gate": given.gate,
         "training": given.training,
         "promotion": given.promotion,
         "replay": given.replay,
     }
     return settings(sections)
+
+
+def rounds_of(given: Settings) -> Rounds:
+    """The rounds, as what Banyan is compared with has them.
+
+    A synchronous federation waits for everybody, one with a deadline until then, and FedBuff for a
+    quarter of its members unless ``enough`` says otherwise; who is late counts in the next round.
+    (Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", arXiv 2106.06639.)
+    """
+    rounds, name = given.rounds, given.strategy.name
+    if name not in WAITING:
+        return rounds
+    changed: dict[str, Any] = {"f": 0, "grace": 0.0}
+    if name == "synchronous":
+        changed["deadline_s"] = FOR_EVER_S
+        changed["resend_s"] = FOR_EVER_S
+    if name == "fedbuff" and rounds.enough is None:
+        changed["enough"] = math.ceil(given.topology.device_count / 4)
+    return rounds.model_copy(update=changed)
 
 
 def plant(given: Settings, seed: int) -> Places:
@@ -157,7 +179,8 @@ def _machines(
     kinds = given.devices
     ends = np.cumsum([kind.share for kind in kinds]) * total
     chosen = np.searchsorted(ends, rng.permutation(total) + 0.5).clip(0, len(kinds) - 1)
-    machines, modes = [], []
+    machines: list[Machine] = []
+    modes: list[str] = []
     for number in chosen:
         kind = kinds[int(number)]
         spread = math.log(kind.speed_spread)

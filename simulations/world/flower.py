@@ -11,9 +11,12 @@ folder.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -39,9 +42,13 @@ from simulations.world.storage import Spool, SpoolArtefacts, spooled
 
 TIMEOUT_S = 3600.0
 """For one window of events: a device may train for long."""
+POLL_S = 0.01
+REGISTERED_S = 60.0
+"""For all virtual nodes to be on the grid."""
 CELL = "cell.json"
 
 client_app = ClientApp()
+server_app = ServerApp()
 
 
 @client_app.query()
@@ -60,6 +67,29 @@ def turn(message: Message, context: Context) -> Message:
     return Message(RecordDict({"post": ConfigRecord(answer)}), reply_to=message)
 
 
+@server_app.main()
+def simulate(grid: Grid, context: Context) -> None:
+    """One cell of an experiment under stock ``flwr run``; see ``simulations/flower_app``."""
+    from simulations.experiment import load_experiment
+    from simulations.experiment.folder import opened
+    from simulations.world.cell import live_in, topology
+
+    asked = context.run_config
+    experiment = load_experiment(str(asked["experiment"]), quick=bool(asked["quick"]))
+    cell = experiment.cells[int(str(asked["cell"]))]
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="banyan-flower-") as temporary,
+        opened(Path(str(asked["out"])), experiment) as (folder, _),
+        folder.writing(cell) as record,
+    ):
+        members = Path(cell.settings.run.folder or temporary)
+        maker = stock(cell.settings, cell.seed, members).maker
+        record(topology(maker))
+        host = FlowerHost(grid, members, len(maker.places))
+        live_in(cell.settings, maker, host, record, lambda _: None, started)
+
+
 def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None]) -> None:
     """Run a world on Flower's engine in this process; ``use`` gets the host.
 
@@ -69,36 +99,48 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
     prepare_environment(folder / "flower")
     from flwr.simulation import run_simulation
 
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     cellar = stock(given, seed, folder)
     failures: list[BaseException] = []
+    stopped = threading.Event()
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, _: Context) -> None:
         try:
-            use(FlowerHost(grid, folder, len(cellar.maker.places)))
+            use(FlowerHost(grid, folder, len(cellar.maker.places), stopped))
         except BaseException as error:
             failures.append(error)
             raise
 
-    run_simulation(
-        server_app=app,
-        client_app=client_app,
-        num_supernodes=len(cellar.maker.places),
-        backend_config={
-            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-            "init_args": {"include_dashboard": False, "log_to_driver": False},
-        },
-    )
+    try:
+        run_simulation(
+            server_app=app,
+            client_app=client_app,
+            num_supernodes=len(cellar.maker.places),
+            backend_config={
+                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+                "init_args": {"include_dashboard": False, "log_to_driver": False},
+            },
+        )
+    finally:
+        stopped.set()
     if failures:
         raise failures[0]
 
 
 class FlowerHost:
-    """Members behind Flower's grid."""
+    """Members behind Flower's grid.
 
-    def __init__(self, grid: Grid, folder: Path, count: int) -> None:
+    Args:
+        stopped: is set when the engine has ended; then nobody answers any more.
+    """
+
+    def __init__(
+        self, grid: Grid, folder: Path, count: int, stopped: threading.Event | None = None
+    ) -> None:
         self._grid, self._folder = grid, folder
+        self._stopped = stopped or threading.Event()
         self._used: dict[int, Usage] = {}
         self._ids = self._ask_who(count)
 
@@ -126,7 +168,11 @@ class FlowerHost:
 
     def _ask_who(self, count: int) -> dict[int, int]:
         """Flower's id of each node of the tree."""
-        ids = list(self._grid.get_node_ids())
+        ids: list[int] = []
+        until = time.monotonic() + REGISTERED_S
+        while len(ids) != count and time.monotonic() < until and not self._stopped.is_set():
+            ids = list(self._grid.get_node_ids())
+            time.sleep(0.05)  # nodes register while the ServerApp already runs
         if len(ids) != count:
             raise NodeError("wrong-grid", f"The tree has {count} nodes, the grid {len(ids)}.")
         replies = self._exchange([self._message(node, []) for node in ids])
@@ -137,7 +183,17 @@ class FlowerHost:
         return Message(RecordDict({"post": record}), dst_node_id=node, message_type="query")
 
     def _exchange(self, messages: Sequence[Message]) -> list[Message]:
-        replies = list(self._grid.send_and_receive(messages, timeout=TIMEOUT_S))
+        waited = set(self._grid.push_messages(messages))
+        replies: list[Message] = []
+        until = time.monotonic() + TIMEOUT_S
+        while waited and time.monotonic() < until:
+            if self._stopped.is_set():
+                raise NodeError("engine-gone", "Flower's engine ended before the simulation.")
+            found = list(self._grid.pull_messages(waited))
+            waited -= {reply.metadata.reply_to_message_id for reply in found}
+            replies += found
+            if not found:
+                time.sleep(POLL_S)
         failed = [reply for reply in replies if reply.has_error()]
         if failed or len(replies) != len(messages):
             why = failed[0].error.reason if failed else "no answer in time"

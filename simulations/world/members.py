@@ -115,6 +115,7 @@ class Maker:
         settlement_of: what becomes of its rounds, if not what production does.
         child_of: who answers for it, if not ``nodes.child.Child``.
         limit_of: after how many rounds it opens no more.
+        measure_every: rounds of a parent from one measurement on held-out data to the next.
     """
 
     places: Places
@@ -125,6 +126,7 @@ class Maker:
     settlement_of: Callable[[Place, Node, NodeConfig, Engine], Settlement | None] = lambda *_: None
     child_of: Callable[[Place, Node, NodeConfig, Engine], Child | None] = lambda *_: None
     limit_of: Callable[[Place], int | None] = lambda _: None
+    measure_every: int = 1
     start_ms: int = START_MS
     folder: Path = Path("simulated")
 
@@ -274,10 +276,14 @@ class Member:
         for event in self.node.ledger.events(TOLD, self._read):
             self._read = event.seq
             body = dict(event.body)
-            measured = None
-            if event.kind == "released" and body["kind"] == "round":
-                measured = self.measured()
+            measured = self.measured() if self._is_measured(event.kind, body) else None
             yield Told(event.at_ms, event.kind, body, measured)
+
+    def _is_measured(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Releases by rounds, every so many, and the last."""
+        if kind != "released" or body["kind"] != "round":
+            return False
+        return body["round"] % self.maker.measure_every == 0 or self._finished
 
     def measured(self) -> Measured:
         """How good its effective model is on held-out data of its scope."""

@@ -29,8 +29,10 @@ class Calendar:
     Attributes:
         away: of a node the spans in which it is off-line.
         apart: (span, nodes): within the span no mail passes between these nodes and others.
-        turn_ms: children of a lowest scope are on-line for so long, one after another; 0: all are.
-        rank: of each device its place among its siblings.
+        turn_ms: the lowest scopes, each with its devices, are on-line for so long, one after
+            another; where there is only one, its devices are. 0: all are.
+        order: who takes turns, by number, in their order.
+        turn_of: of each node that takes turns, or hangs below one, its place in the order.
     """
 
     places: Places
@@ -38,7 +40,8 @@ class Calendar:
     away: Mapping[int, Sequence[Span]]
     apart: Sequence[tuple[Span, frozenset[int]]]
     turn_ms: int
-    siblings: Mapping[int, tuple[int, int]]
+    order: Sequence[int]
+    turn_of: Mapping[int, int]
 
     def lost(self, mail: Mail, now_ms: int) -> bool:
         """Whether mail that is sent now never arrives."""
@@ -52,10 +55,13 @@ class Calendar:
         """Whether a node is off-line."""
         if any(_within(span, now_ms) for span in self.away.get(number, ())):
             return True
-        if not self.turn_ms or number not in self.siblings:
+        if not self.turn_ms or number not in self.turn_of:
             return False
-        mine, count = self.siblings[number]
-        return (now_ms - self.start_ms) // self.turn_ms % count != mine
+        return self.turns(now_ms) % len(self.order) != self.turn_of[number]
+
+    def turns(self, now_ms: int) -> int:
+        """How many turns are over."""
+        return int((now_ms - self.start_ms) // self.turn_ms) if self.turn_ms else 0
 
 
 def calendar(schedule: Schedule, places: Places, start_ms: int) -> Calendar:
@@ -83,12 +89,13 @@ def calendar(schedule: Schedule, places: Places, start_ms: int) -> Calendar:
             ]
             for number in numbers:
                 away[number] = [(s, min(u, at_ms)) for s, u in away.get(number, ())]
-    siblings: dict[int, tuple[int, int]] = {}
-    children = places.children()
-    for place in places.lowest():
-        for mine, child in enumerate(children[place.id]):
-            siblings[child] = (mine, len(children[place.id]))
-    return Calendar(places, start_ms, away, apart, round(1000 * schedule.turn_s), siblings)
+    lowest = [place.id for place in places.lowest()]
+    order = lowest if len(lowest) > 1 else [place.id for place in places.devices]
+    turn_of = {number: at for at, number in enumerate(order)}
+    for place in places.devices:
+        if place.parent in turn_of:
+            turn_of[place.id] = turn_of[place.parent]
+    return Calendar(places, start_ms, away, apart, round(1000 * schedule.turn_s), order, turn_of)
 
 
 def matching(places: Places, pattern: str) -> list[Place]:

@@ -27,12 +27,12 @@ FLOWER = {
     "flower:Bulyan": "bulyan",
 }
 """Flower's strategies, and what the benches call them."""
-STRATEGIES = ("banyan", "fedavg", *FLOWER)
-"""Names that an experiment may give."""
+WAITING = ("synchronous", "deadline", "fedbuff")
+"""Plain averages that differ by whom a round waits for."""
 
 
 class Ungated(Settlement):
-    """Releases whatever a rule makes of the updates; ``strategy`` is one of ``STRATEGIES``."""
+    """Releases whatever a rule makes of the updates; ``strategy`` is the mean if not Flower's."""
 
     def __init__(
         self, strategy: str, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus

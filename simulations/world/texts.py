@@ -195,8 +195,8 @@ class Texts(Problem):
         losses, tokens = self.model.sequence_losses(texts, self._settings.max_tokens)
         return float(np.average(losses, weights=tokens))
 
-    def matrix_row(self, theta: Vector) -> dict[str, float]:
-        """The loss on every domain, for the matrix of forgetting."""
+    def losses_by_domain(self, theta: Vector) -> dict[str, float]:
+        """The held-out loss on every domain, nats per token."""
         return {name: self._loss(name, theta) for name in self._names}
 
     def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:

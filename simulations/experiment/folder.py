@@ -1,0 +1,246 @@
+"""A run's folder: what was asked, and the records of every cell, so that a run can go on.
+
+    experiment.toml       as it was given
+    experiment.json       resolved: every cell with its settings, and the versions that run it
+    cells/ID.jsonl        the records of a finished cell, one a line
+    cells/ID.part.jsonl   of one that is running, was interrupted or failed
+    cells/ID.failed.json  why it failed
+    aside/                cells that the experiment no longer has
+
+A file under its last name is whole. Nothing is deleted but what is made anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nodes.errors import NodeError
+from nodes.home import write_file
+from simulations.experiment.sweep import Cell, Experiment
+
+Record = Mapping[str, Any]
+"""One line of a cell: JSON, with its ``kind``."""
+Recorder = Callable[[Record], None]
+
+_DONE, _PART, _FAILED = ".jsonl", ".part.jsonl", ".failed.json"
+_PACKAGES = {"banyan": "banyan-fl", "flwr": "flwr", "torch": "torch", "numpy": "numpy"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not end: a stable code, a sentence, and where it happened."""
+
+    id: str
+    name: str
+    code: str
+    sentence: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What of the folder's cells the experiment can use.
+
+    Attributes:
+        kept: finished cells that need not run again.
+        aside: cells, finished or not, that the experiment has no longer: moved to ``aside``.
+        back: cells that it has again, moved back from there.
+        older: versions by name, then and now, where the kept cells were made with another.
+    """
+
+    kept: int
+    aside: int
+    back: int
+    older: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one experiment, made by ``opened``."""
+
+    path: Path
+
+    @property
+    def cells(self) -> Path:
+        """Where records are."""
+        return self.path / "cells"
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the cell's records are whole."""
+        return (self.cells / f"{cell.id}{_DONE}").exists()
+
+    @contextmanager
+    def writing(self, cell: Cell) -> Iterator[Recorder]:
+        """Stream the records of a cell to disk; they count once the block ends without an error.
+
+        The first record says what the cell is. Every line is on its way to the disk before the
+        next is made. A number that JSON does not have becomes null.
+        """
+        part = self.cells / f"{cell.id}{_PART}"
+        with part.open("w", encoding="utf-8") as file:
+
+            def record(what: Record) -> None:
+                file.write(_line(what))
+                file.flush()
+
+            record({"kind": "cell", **_about(cell), "versions": versions()})
+            yield record
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.cells / f"{cell.id}{_DONE}")
+        (self.cells / f"{cell.id}{_FAILED}").unlink(missing_ok=True)
+
+    def fail(self, failure: Failure) -> None:
+        """Keep why a cell failed; what it recorded until then stays in its part file."""
+        body = json.dumps(asdict(failure), indent=2, ensure_ascii=False)
+        write_file(self.cells / f"{failure.id}{_FAILED}", body.encode())
+
+
+@contextmanager
+def opened(path: Path, experiment: Experiment) -> Iterator[tuple[RunFolder, Found]]:
+    """The folder for a run of ``experiment``, held so that no other run writes to it.
+
+    Raises:
+        NodeError: ``not-an-experiment`` when it holds something else, ``run-busy``.
+    """
+    folder = RunFolder(path)
+    if path.exists() and not _is_ours(path):
+        raise NodeError("not-an-experiment", f"{path} holds something else; choose another --out.")
+    folder.cells.mkdir(parents=True, exist_ok=True)
+    with _held(path / ".lock"):
+        yield folder, _taken_over(folder, experiment)
+
+
+def versions() -> dict[str, str]:
+    """Of what results depend on beside the settings."""
+    found = {name: version(package) for name, package in _PACKAGES.items()}
+    return found | {"python": platform.python_version()}
+
+
+def finished(path: Path, cells: Iterable[Cell]) -> set[str]:
+    """The ids of the cells whose records are in a folder, which need not be there."""
+    folder = RunFolder(path)
+    return {cell.id for cell in cells if folder.is_done(cell)}
+
+
+def _taken_over(folder: RunFolder, experiment: Experiment) -> Found:
+    """Sort the folder's cells into those of the experiment and others, and write down what runs."""
+    ids = {cell.id for cell in experiment.cells}
+    aside = folder.path / "aside"
+    away = [file for file in _files(folder.cells) if _id(file) not in ids]
+    back = [file for file in _files(aside) if _id(file) in ids]
+    if away:
+        aside.mkdir(exist_ok=True)
+    for file in away:
+        file.replace(aside / file.name)
+    for file in back:
+        file.replace(folder.cells / file.name)
+    kept = len(finished(folder.path, experiment.cells))
+    before = _earlier_versions(folder.path) if kept else {}
+    now = versions()
+    _describe(folder.path, experiment, now)
+    return Found(
+        kept=kept,
+        aside=len({_id(file) for file in away}),
+        back=len({_id(file) for file in back}),
+        older={name: (was, now[name]) for name, was in before.items() if now.get(name, was) != was},
+    )
+
+
+def _describe(path: Path, experiment: Experiment, now: Mapping[str, str]) -> None:
+    resolved = {
+        "name": experiment.name,
+        "question": experiment.question,
+        "compare": experiment.compare,
+        "quick": experiment.quick,
+        "set": experiment.overrides,
+        "versions": now,
+        "cells": [_about(cell) for cell in experiment.cells],
+    }
+    write_file(path / "experiment.toml", experiment.text.encode())
+    write_file(
+        path / "experiment.json", json.dumps(resolved, indent=1, ensure_ascii=False).encode()
+    )
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    return {
+        "id": cell.id,
+        "name": cell.name,
+        "vary": dict(cell.vary),
+        "settings": cell.settings.model_dump(mode="json"),
+    }
+
+
+def _earlier_versions(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads((path / "experiment.json").read_text("utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # the file is for people; cells say their own versions
+    return found if isinstance(found, dict) else {}
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_dir() and ((path / "cells").is_dir() or not any(path.iterdir()))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of cells in a folder, sorted; none when it is not there."""
+    return sorted(file for file in folder.glob("*.json*") if not file.name.startswith("."))
+
+
+def _id(file: Path) -> str:
+    return file.name.partition(".")[0]
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NodeError("run-busy", f"Another run writes to {path.parent}.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _line(record: Record) -> str:
+    try:
+        text = json.dumps(record, allow_nan=False, ensure_ascii=False, default=_as_python)
+    except ValueError:
+        text = json.dumps(_finite(record), allow_nan=False, ensure_ascii=False)
+    return f"{text}\n"
+
+
+def _as_python(value: object) -> Any:
+    """A number or an array of numpy's as JSON has it."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a record cannot hold {type(value).__name__}")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what is not a number."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

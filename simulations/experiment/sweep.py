@@ -1,0 +1,339 @@
+"""An experiment: a TOML file and what the command line sets, read into an ordered list of cells.
+
+Cells are cases × swept values × seeds, in the order of the file. A cell's id is a digest of its
+resolved settings and nothing else: neither of names nor of how the file says it. Every mistake is
+reported with its place before anything runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from nodes.config import Section, mistakes
+from nodes.errors import NodeError
+from simulations.bench.kept import digest
+from simulations.experiment.paths import PathError, Table, flatten, overlap, put
+from simulations.experiment.settings import BASES, Settings
+
+CASE, SEED = "case", "seed"
+_HEADER = ("name", "question", "compare", "sweep", "case", "quick")
+"""What a file says beside settings."""
+_TOLD = 3
+"""Of cells that are the same so many are named."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One simulation.
+
+    Attributes:
+        id: twelve hexadecimal digits.
+        name: for a person: what it varies, and the seed.
+        vary: dotted path -> value, with ``case`` (if there are cases) and ``seed``.
+        settings: resolved, with one seed.
+    """
+
+    id: str
+    name: str
+    vary: Mapping[str, Any]
+    settings: Settings
+
+    @property
+    def seed(self) -> int:
+        """Everything that is drawn follows from it."""
+        return self.settings.seed
+
+    @property
+    def cost(self) -> int:
+        """What the cell takes, relative to others: rounds of devices."""
+        return self.settings.topology.device_count * self.settings.run.rounds
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A file, read.
+
+    Attributes:
+        compare: what of the cells' ``vary`` a report lays out in rows and columns, if said.
+        text: the file as it was given.
+        quick: whether its small version was asked for.
+        overrides: dotted path -> value, as the command line set them.
+        workers: cells to run at once, 0 for as many as there are cores.
+    """
+
+    name: str
+    question: str
+    compare: tuple[str, ...]
+    text: str
+    cells: tuple[Cell, ...]
+    quick: bool
+    overrides: Mapping[str, Any]
+    workers: int
+
+
+class _Case(Section):
+    name: str = Field(min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Header(Section):
+    """The file without its settings; ``sweep`` by dotted path."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)
+    question: str = Field(min_length=1)
+    compare: tuple[str, ...] = ()
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+    case: tuple[_Case, ...] = ()
+
+    @field_validator("sweep")
+    @classmethod
+    def _values(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if empty := [path for path, values in sweep.items() if not values]:
+            raise ValueError(f"no value for {', '.join(empty)}")
+        return sweep
+
+    @field_validator("case")
+    @classmethod
+    def _names_differ(cls, cases: tuple[_Case, ...]) -> tuple[_Case, ...]:
+        if len({case.name for case in cases}) != len(cases):
+            raise ValueError("two cases have the same name")
+        return cases
+
+
+def read_experiment(
+    text: str,
+    where: str = "The experiment",
+    *,
+    folder: Path | None = None,
+    quick: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Read an experiment's file.
+
+    Args:
+        text: TOML.
+        where: what messages call the file.
+        folder: what the path of a base is relative to; the current one if not given.
+        quick: apply the file's ``[quick]`` table first.
+        overrides: dotted path -> value. They win over cases and sweeps: a path that is set is
+            swept no longer. Paths may begin with ``sweep`` or ``case``.
+
+    Raises:
+        NodeError: ``bad-experiment`` with the place of each mistake.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise NodeError("bad-experiment", f"{where} is not valid TOML: {error}.") from None
+    try:
+        return _read(raw, text, folder or Path(), quick, overrides or {})
+    except _Mistakes as error:
+        found = "; ".join(error.found)
+        raise NodeError("bad-experiment", f"{where} has mistakes: {found}.") from None
+
+
+class _Mistakes(Exception):
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+def _read(
+    raw: Table, text: str, folder: Path, quick: bool, overrides: Mapping[str, Any]
+) -> Experiment:
+    pins = _overridden(raw, quick, overrides)
+    header = _header(raw)
+    axes = {
+        path: values
+        for path, values in header.sweep.items()
+        if not any(_is_within(path, pin) for pin in pins)
+    }
+    _check_compare(header)
+    base = {key: value for key, value in raw.items() if key not in _HEADER}
+    cells = _cells(_Grid(base, header.case, axes, pins, folder))
+    varied = {path for cell in cells for path in cell.vary}
+    return Experiment(
+        name=header.name,
+        question=" ".join(header.question.split()),
+        compare=tuple(path for path in header.compare if path in varied),
+        text=text,
+        cells=cells,
+        quick=quick,
+        overrides=dict(overrides),
+        workers=cells[0].settings.run.workers,
+    )
+
+
+def _overridden(raw: Table, quick: bool, overrides: Mapping[str, Any]) -> Table:
+    """Apply what is overridden to the file, in place; gives what wins over cases and sweeps."""
+    small = raw.get("quick", {})
+    if not isinstance(small, dict):
+        raise _Mistakes(["quick: Input should be a table"])
+    if quick and not small:
+        raise _Mistakes(["quick: there is no small version of this experiment"])
+    if not isinstance(swept := raw.setdefault("sweep", {}), dict):
+        raise _Mistakes(["sweep: Input should be a table"])
+    swept = raw["sweep"] = dict(flatten(swept))  # by path, in the order of the file
+    pins: Table = {}
+    first = dict(flatten(small)) if quick else {}
+    for path, value in itertools.chain(first.items(), overrides.items()):
+        head, _, rest = path.partition(".")
+        if head == "sweep":
+            swept[rest] = value
+            pins.pop(rest, None)
+            continue
+        try:
+            put(raw, path, value)
+        except PathError as error:
+            raise _Mistakes([str(error)]) from None
+        if head not in _HEADER:
+            pins[path] = value
+    return pins
+
+
+def _header(raw: Table) -> _Header:
+    said = {key: value for key, value in raw.items() if key in _HEADER and key != "quick"}
+    if isinstance(said.get("case"), list):
+        said["case"] = [_case(case) for case in said["case"]]
+    try:
+        return _Header.model_validate(said)
+    except ValidationError as error:
+        raise _Mistakes(mistakes(error)) from None
+
+
+def _case(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    named = {"name": raw["name"]} if "name" in raw else {}
+    settings = {path: value for path, value in flatten(raw) if path != "name"}
+    return named | {"settings": settings}
+
+
+def _check_compare(header: _Header) -> None:
+    known = {SEED, *header.sweep, *([CASE] if header.case else [])}
+    if strangers := [path for path in header.compare if path not in known]:
+        raise _Mistakes([f"compare: cells do not vary in {', '.join(strangers)}"])
+    for case in header.case:
+        for path in case.settings:
+            if both := [swept for swept in header.sweep if overlap(path, swept)]:
+                raise _Mistakes([f"sweep.{both[0]}: case {case.name} sets it too"])
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What cells are made of: what all share, what varies, and what wins at the end."""
+
+    base: Table
+    cases: tuple[_Case, ...]
+    axes: Mapping[str, list[Any]]
+    pins: Mapping[str, Any]
+    folder: Path
+
+    def points(self) -> Iterator[tuple[Table, Table]]:
+        """For each cell but for its seed: what it varies, and its settings, unchecked."""
+        for case in self.cases or (None,):
+            for values in itertools.product(*self.axes.values()):
+                swept = dict(zip(self.axes, values, strict=True))
+                settings = deepcopy(self.base)
+                layers = (case.settings if case else {}, swept, self.pins)
+                for path, value in itertools.chain.from_iterable(one.items() for one in layers):
+                    put(settings, path, value)
+                yield ({CASE: case.name} if case else {}) | swept, settings
+
+
+def _cells(grid: _Grid) -> tuple[Cell, ...]:
+    cells: list[Cell] = []
+    wrong: dict[str, list[str]] = {}
+    points = 0
+    try:
+        for vary, raw in grid.points():
+            points += 1
+            try:
+                settings = _resolve(Settings.model_validate(raw), grid.folder)
+            except ValidationError as error:
+                for mistake in mistakes(error):
+                    wrong.setdefault(mistake, []).append(_name(vary))
+            except _Mistakes as error:
+                for mistake in error.found:
+                    wrong.setdefault(mistake, []).append(_name(vary))
+            else:
+                cells += [_cell(vary, settings, seed) for seed in settings.run.seeds]
+    except PathError as error:
+        raise _Mistakes([str(error)]) from None
+    if wrong:
+        raise _Mistakes([_told(mistake, where, points) for mistake, where in wrong.items()])
+    _refuse_twins(cells)
+    return tuple(cells)
+
+
+def _cell(vary: Table, settings: Settings, seed: int) -> Cell:
+    run = settings.run.model_copy(update={"seeds": (seed,)})
+    of_seed = settings.model_copy(update={"run": run})
+    varied = vary | {SEED: seed}
+    return Cell(identify(of_seed), _name(varied), varied, of_seed)
+
+
+def identify(settings: Settings) -> str:
+    """A cell's id: a digest of what decides its results."""
+    where = {"workers", "processes", "folder"}
+    return digest(settings.model_dump(mode="json", exclude={"run": where}))
+
+
+def _resolve(settings: Settings, folder: Path) -> Settings:
+    """Make the path of a base absolute. Raises ``_Mistakes`` when there is none."""
+    kind = settings.model.kind
+    if kind in BASES:
+        return settings
+    base = (folder / kind).resolve()
+    if not (base / "config.json").is_file():
+        raise _Mistakes([f"model.kind: {kind} is none of {', '.join(BASES)}, nor a base's folder"])
+    return settings.model_copy(
+        update={"model": settings.model.model_copy(update={"kind": str(base)})}
+    )
+
+
+def _refuse_twins(cells: list[Cell]) -> None:
+    first: dict[str, str] = {}
+    twins = []
+    for cell in cells:
+        if cell.id in first:
+            twins.append(f"{first[cell.id]} and {cell.name} have the same settings")
+        first.setdefault(cell.id, cell.name)
+    if len(twins) > _TOLD:
+        twins[_TOLD:] = [f"and so have {len(twins) - _TOLD} more"]
+    if twins:
+        raise _Mistakes(twins)
+
+
+def _told(mistake: str, where: list[str], of: int) -> str:
+    """A mistake with the cells that have it, unless all do."""
+    if len(where) == of:
+        return mistake
+    more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+    return f"{mistake} (in {where[0]}{more})"
+
+
+def _name(vary: Mapping[str, Any]) -> str:
+    return ", ".join(
+        str(value) if path == CASE else f"{path}={_short(value)}" for path, value in vary.items()
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_short(item) for item in value)
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_short(item)}" for key, item in flatten(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_within(path: str, pin: str) -> bool:
+    return path == pin or path.startswith(f"{pin}.")

@@ -1,0 +1,163 @@
+"""How cells are arranged: rows and columns by the settings that vary, seeds together.
+
+``compare`` names the settings; the last is the columns. A varied setting that it leaves out joins
+the rows, unless the others already decide it: seeds are the only thing that is ever averaged over.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulations.report.blocks import Td
+from simulations.report.cells import Cell
+from simulations.report.run import Run
+from simulations.report.text import key_text, value_text
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and most over seeds. What is not finite counts as infinite."""
+
+    median: float
+    least: float
+    most: float
+    count: int
+
+    def td(
+        self, form: Callable[[float], str], *, heat: int | None = None, strong: bool = False
+    ) -> Td:
+        """The median, and under it least and most where they differ as written."""
+        least, most = form(self.least), form(self.most)
+        under = f"{least} – {most}" if least != most else ""
+        return Td(form(self.median), under, heat, strong)
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Over those that there are; None when there are none."""
+    there = [math.inf if math.isnan(v) else v for v in values if v is not None]
+    if not there:
+        return None
+    return Spread(statistics.median(there), min(there), max(there), len(there))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that differ in nothing but the seed."""
+
+    row: str
+    column: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def label(self) -> str:
+        """Row and column in one."""
+        return " · ".join(part for part in (self.row, self.column) if part) or "all cells"
+
+    def spread(self, of: Callable[[Cell], float | None]) -> Spread | None:
+        """A figure of each cell, over the seeds."""
+        return spread(of(cell) for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The groups in order, and what rows and columns are called."""
+
+    row_title: str
+    column_title: str
+    groups: tuple[Group, ...]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Labels of the rows, in order."""
+        return tuple(dict.fromkeys(group.row for group in self.groups))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Labels of the columns, in order; one empty label when there are no columns."""
+        return tuple(dict.fromkeys(group.column for group in self.groups))
+
+    def at(self, row: str, column: str) -> Group | None:
+        """The group in that place; None where no cell is finished yet."""
+        found = (g for g in self.groups if (g.row, g.column) == (row, column))
+        return next(found, None)
+
+
+def setting(cell: Cell, key: str) -> Any:
+    """A varied value, or one of the settings by its dotted path; None when there is none."""
+    if key in cell.vary:
+        return cell.vary[key]
+    value: Any = cell.settings
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def varied(cells: Sequence[Cell]) -> list[str]:
+    """Settings that differ between cells, cases first, without the seed."""
+    keys = dict.fromkeys(key for cell in cells for key in cell.vary if key != "seed")
+    several = [key for key in keys if len({_json(setting(cell, key)) for cell in cells}) > 1]
+    return sorted(several, key=lambda key: key != "case")
+
+
+def choose_keys(run: Run) -> tuple[list[str], list[str]]:
+    """The settings of rows and of columns."""
+    cells = run.cells
+    several = varied(cells)
+    asked = [k for k in run.experiment.compare if len({_json(setting(c, k)) for c in cells}) > 1]
+    keys = list(asked)
+    # Left to itself, an attack stands in the columns: strategies are compared under attacks.
+    for key in sorted(several, key=lambda key: key.split(".")[0] == "attack"):
+        if key not in keys and not _decided(cells, keys, key):
+            keys.insert(len(keys) - 1 if asked and len(keys) > 1 else len(keys), key)
+    return (keys[:-1], keys[-1:]) if len(keys) > 1 else (keys, [])
+
+
+def _decided(cells: Sequence[Cell], by: Sequence[str], key: str) -> bool:
+    seen: dict[tuple[str, ...], str] = {}
+    for cell in cells:
+        known = tuple(_json(setting(cell, other)) for other in by)
+        if seen.setdefault(known, _json(setting(cell, key))) != _json(setting(cell, key)):
+            return False
+    return True
+
+
+def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
+    """Put every cell in its place; rows and columns keep the order of the experiment's file."""
+    names = [*rows, *columns]
+    places: dict[tuple[str, str], list[Cell]] = {}
+    ranks: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for cell in run.cells:
+        place = label(cell, rows, names), label(cell, columns, names)
+        ranks[place] = tuple(run.experiment.rank(key, setting(cell, key)) for key in names)
+        places.setdefault(place, []).append(cell)
+    in_order = sorted(places, key=lambda place: ranks[place])
+    return Grid(
+        ", ".join(key_text(key, names) for key in rows),
+        ", ".join(key_text(key, names) for key in columns),
+        tuple(Group(*place, tuple(places[place])) for place in in_order),
+    )
+
+
+def label(cell: Cell, keys: Sequence[str], among: Sequence[str]) -> str:
+    """A cell's values of some settings; a bare number carries the name of its setting."""
+    parts = []
+    for key in keys:
+        value = setting(cell, key)
+        bare = isinstance(value, bool | int | float | list) and not _words(value)
+        parts.append(f"{key_text(key, among)} {value_text(value)}" if bare else value_text(value))
+    return ", ".join(parts)
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

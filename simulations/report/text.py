@@ -1,0 +1,129 @@
+"""Numbers and settings as a person reads them: with a unit, and no more digits than help."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+DASH = "–"
+DIVERGED = "diverged"
+NBSP = "\u00a0"
+"""Keeps a number and its unit on one line."""
+
+
+def figure(value: float | None) -> str:
+    """A loss, a gain or a count; ``–`` for nothing, ``diverged`` for what is not finite."""
+    if value is None:
+        return DASH
+    if not math.isfinite(value):
+        return DIVERGED
+    size = abs(value)
+    if size >= 1e7:
+        text = f"{value:.2e}"
+    elif size >= 1000 or (value == int(value) and size >= 10):
+        text = f"{value:,.0f}"
+    elif size >= 100:
+        text = f"{value:.1f}"
+    elif size >= 0.1 or size == 0:
+        text = f"{value:.3f}"
+    elif size >= 0.001:
+        text = f"{value:.4f}"
+    else:
+        text = f"{value:.2e}"
+    return text.replace("-", "−", 1) if value < 0 else text
+
+
+def whole(value: float | None) -> str:
+    """A count, with thousands apart."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of one; what is far beyond any use is cut at a thousand percent."""
+    if share is None:
+        return DASH
+    if not math.isfinite(share):
+        return DIVERGED
+    if abs(share) > 10:
+        return f"<{NBSP}−1000{NBSP}%" if share < 0 else f">{NBSP}1000{NBSP}%"
+    return f"{share * 100:.0f}{NBSP}%".replace("-", "−")
+
+
+def factor(value: float | None) -> str:
+    """How many times: ``×9.8``."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"×{value:,.0f}" if value >= 100 else f"×{value:.3g}"
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units."""
+    if count is None or not math.isfinite(count):
+        return DASH
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(count) >= scale:
+            value = count / scale
+            return f"{value:,.0f}{NBSP}{unit}" if value >= 100 else f"{value:.3g}{NBSP}{unit}"
+    return f"{count:.0f}{NBSP}B"
+
+
+UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def time_unit(most: float) -> tuple[str, float]:
+    """The unit in which times up to ``most`` seconds read well, and its seconds."""
+    return next(((name, scale) for name, scale in UNITS if most >= 2 * scale), ("s", 1.0))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in a unit that fits."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.3g}{NBSP}ms"
+    name, scale = time_unit(seconds)
+    value = seconds / scale
+    return f"{value:,.0f}{NBSP}{name}" if value >= 100 else f"{value:.3g}{NBSP}{name}"
+
+
+def value_text(value: Any) -> str:
+    """A setting's value: a pipeline reads ``arc + centred_clipping``, a fan-out ``2×3×10``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if value and all(isinstance(v, int | float) for v in value):
+            return "×".join(f"{v:g}" for v in value)
+        if all(isinstance(v, str) for v in value):
+            return " + ".join(value) or "nothing"
+        return " / ".join(map(value_text, value)) or "nothing"
+    if isinstance(value, Mapping):
+        # A table that is swept as a whole, such as an attack with its fraction: its name leads.
+        rest = [f"{key_text(key)} {value_text(of)}" for key, of in value.items() if key != "name"]
+        return ", ".join([*([value_text(value["name"])] if "name" in value else []), *rest])
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float | int):
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def key_text(path: str, among: Collection[str] = ()) -> str:
+    """The shortest name of a dotted setting that no other of ``among`` shares."""
+    short = _short(path)
+    clash = any(_short(other) == short for other in among if other != path)
+    return path if clash else short
+
+
+def _short(path: str) -> str:
+    parts = path.split(".")
+    last = parts[-2] if parts[-1] == "name" and len(parts) > 1 else parts[-1]
+    return last.replace("_", " ")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

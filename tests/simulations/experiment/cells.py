@@ -1,0 +1,143 @@
+"""Experiments and cells for the tests: small, real functions with deterministic numbers."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from simulations.experiment import (
+    Experiment,
+    Outcome,
+    Record,
+    RunCell,
+    Settings,
+    read_experiment,
+    run_experiment,
+)
+
+SMALL = """
+name = "small"
+question = "What is small? And a second sentence."
+compare = ["attack.name", "case"]
+[topology]
+fan_out = [2, 3]
+[run]
+rounds = 4
+seeds = [0, 1]
+[sweep]
+"attack.name" = ["none", "sign_flip"]
+[[case]]
+name = "tree"
+[[case]]
+name = "flat"
+"topology.fan_out" = [6]
+[quick]
+"run.rounds" = 1
+"""
+"""Eight cells: two cases, two attacks, two seeds."""
+
+
+def small(quick: bool = False, **overrides: Any) -> Experiment:
+    """SMALL, with overrides whose dots are written as two underscores."""
+    dotted = {path.replace("__", "."): value for path, value in overrides.items()}
+    return read_experiment(SMALL, quick=quick, overrides=dotted)
+
+
+def start(
+    experiment: Experiment,
+    folder: Path,
+    run_cell: RunCell,
+    *,
+    workers: int = 1,
+    only: str = "",
+    console: Console | None = None,
+) -> Outcome:
+    """Run an experiment; what it shows goes nowhere, unless there is a console."""
+    shown = console or Console(file=io.StringIO())
+    return run_experiment(experiment, folder, shown, run_cell=run_cell, workers=workers, only=only)
+
+
+def numbers(
+    settings: Settings,
+    seed: int,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+) -> None:
+    """A loss for each round, drawn from the seed and the size of the network."""
+    rng = np.random.default_rng([seed, settings.topology.device_count])
+    for number in range(settings.run.rounds):
+        record({"kind": "loss", "round": number, "loss": rng.random()})
+        tick((number + 1) / settings.run.rounds)
+    record({"kind": "done", "rounds": settings.run.rounds})
+
+
+def failing(
+    settings: Settings,
+    seed: int,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+) -> None:
+    """As ``numbers``, but cells of seed 1 fail in the middle."""
+    if seed == 1:
+        record({"kind": "loss", "round": 0, "loss": 1.0})
+        raise ArithmeticError("the tree fell over")
+    numbers(settings, seed, record, tick)
+
+
+def dying(
+    settings: Settings,
+    seed: int,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+) -> None:
+    """As ``numbers``, but the process of a cell of seed 1 is killed."""
+    if seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    numbers(settings, seed, record, tick)
+
+
+def waiting(
+    settings: Settings,
+    seed: int,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+) -> None:
+    """As ``numbers``, but cells of seed 1 say who they are and then take for ever."""
+    if seed == 1:
+        record({"kind": "note", "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]})
+        while True:
+            time.sleep(0.05)
+            tick(0.5)
+    numbers(settings, seed, record, tick)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a run that says something, by its path."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def main() -> None:
+    """Run SMALL in the folder that is named, with cells that take for ever, as the command does."""
+    from simulations.terminable import terminable
+
+    try:
+        with terminable():
+            start(small(), Path(sys.argv[1]), waiting, workers=int(sys.argv[2]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    from tests.simulations.experiment import cells
+
+    cells.main()  # so that what is pickled has the module's own name
