@@ -6,10 +6,10 @@ first chain, and one in which something is undone, are followed whatever they do
 every scope back to its first version: what was ever counted is on offer again, and the same must
 hold once more.
 
-Scopes above, and those of mostly personal devices, need not reach their optimum. Offers are counted
-one after another and never anew, so a child that was once counted alone keeps a larger part; and a
-node that followed a chain neutrally has nothing to offer of what it got from there, though the chain
-was rolled back since. How many end far from it is counted, not required.
+Scopes above, and those of mostly personal devices, need not reach their optimum. Offers are
+counted one after another and never anew, so a child that was once counted alone keeps a larger
+part; and a node that followed a chain neutrally has nothing to offer of what it got from there,
+though the chain was rolled back since. How many end far from it is counted, not required.
 """
 
 from __future__ import annotations

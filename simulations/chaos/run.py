@@ -28,6 +28,7 @@ from simulations.chaos.post import Happening, Links
 from simulations.chaos.storage import Crash, Disk, Fuse
 from simulations.chaos.trace import Trace
 from simulations.chaos.watch import Watches
+from simulations.experiment.settings import Attack
 from simulations.world.attackers import cabals
 from simulations.world.build import quiet
 from simulations.world.members import START_MS, Maker, Turn
@@ -91,9 +92,8 @@ class World:
         self.fuses: dict[int, Fuse] = {}
         self.mood, self.trace = Mood(), Trace(START_MS)
         places, config = self.nature.places, self.nature.config
-        self._cabals = cabals(
-            self.nature.attack, places, self.nature.problem, self.seed, lambda _: config.rounds
-        )
+        attack = Attack(name=self.nature.attack)
+        self._cabals = cabals(attack, places, self.nature.problem, self.seed, config.rounds)
         maker = Maker(
             places=places,
             problem=self.nature.problem,
