@@ -18,7 +18,7 @@ FIND_PYTHON = for python in python3 python3.13 python3.12 python3.11; do \
 PYTHON ?= $(shell $(FIND_PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check clean
+.PHONY: help install demo test lint types check chaos clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ types: $(STAMP)  ## Type checks.
 
 check: $(STAMP)  ## The tests alone.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+chaos: $(STAMP)  ## Two thousand networks through faults; goes on where it stopped.
+	OMP_NUM_THREADS=1 $(BIN)/banyan sim chaos --seeds 2000 --steps 500 $(ARGS)
 
 clean:  ## Remove .venv and caches; runs/ stays.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

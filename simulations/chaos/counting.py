@@ -76,6 +76,7 @@ class Counting:
 
     def _on_member_revoked(self, _: Event, body: Body) -> None:
         self._revoked.add(body["child"])
+        self._seats.pop(NodeId(body["child"]), None)
 
     # -- rounds
 
@@ -186,9 +187,10 @@ class Counting:
             self._counted_at[child] = version
             self._known.accepted.setdefault((self._node, child), {})[update] = version
         self._settled.update(map(Digest, named))
-        for child, seat in self._seats.items():
-            judged = seat["update"] in named or child in self._revoked
-            self._once(judged, f"version {version} says nothing of {seat['update'][:8]}")
+        for seat in self._seats.values():
+            self._once(
+                seat["update"] in named, f"version {version} says nothing of {seat['update'][:8]}"
+            )
         self._seats = {}
 
     # -- as a child

@@ -1,0 +1,82 @@
+"""Production nodes through crashes, enemies and rough weather: a sample of ``make chaos``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from nodes.rounds import Action, RoundMachine, UpdateReceived
+from nodes.state import NodeState
+from simulations.chaos import Invariant, run
+from simulations.cli import sim
+from simulations.world.storage import SpoolLedger
+
+STEPS = 150
+SEEDS = range(8)
+BOUND = 10
+"""Seeds within which a broken rule must be found."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_must_hold_holds(seed: int) -> None:
+    result = run(seed, STEPS)
+    assert result.failure is None, result.failure
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    assert run(3, STEPS).digest == run(3, STEPS).digest
+
+
+def test_the_command_says_the_trace() -> None:
+    done = CliRunner().invoke(sim, ["chaos", "--seed", "4", "--steps", "50"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 seeds pass" in done.output
+
+
+def forget_claims(patch: pytest.MonkeyPatch) -> None:
+    """A ledger that does not know which tasks were answered."""
+    patch.setattr(SpoolLedger, "taken", lambda *_: False)
+
+
+def forget_who_was_counted(patch: pytest.MonkeyPatch) -> None:
+    """A round machine that lets a child be counted again for what was counted."""
+    receive: Callable[[RoundMachine, UpdateReceived], list[Action]] = RoundMachine._receive
+
+    def forgetful(machine: RoundMachine, event: UpdateReceived) -> list[Action]:
+        machine.counted.clear()
+        return receive(machine, event)
+
+    patch.setattr(RoundMachine, "_receive", forgetful)
+
+
+def forget_the_baseline(patch: pytest.MonkeyPatch) -> None:
+    """A node that offers again what its parent has counted."""
+
+    def forgetful(state: NodeState, body: Mapping[str, Any], _: int) -> None:
+        state.sent.pop(body["update"], None)
+
+    patch.setattr(NodeState, "_on_offer_counted", forgetful)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "invariant"),
+    [
+        (forget_claims, Invariant.LEDGER),
+        (forget_who_was_counted, Invariant.LEDGER),
+        (forget_the_baseline, Invariant.COUNTED_ONCE),
+    ],
+)
+def test_a_broken_rule_is_found_and_replayed_from_its_seed(
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[pytest.MonkeyPatch], None],
+    invariant: Invariant,
+) -> None:
+    breaks(monkeypatch)
+    found = next(r for r in (run(seed, STEPS) for seed in range(BOUND)) if r.failure)
+    assert found.failure is not None
+    assert found.failure.invariant == invariant
+    again = run(found.seed, STEPS)
+    assert (again.digest, again.failure) == (found.digest, found.failure)
