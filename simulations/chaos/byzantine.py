@@ -187,7 +187,8 @@ class Enemy:
         for twist in twists:
             update = replace(update, **_TWISTS[twist](update))
         sealed = seal(update, traitor.node.home.key)
-        return self._sent(mail, sealed, payload)
+        sent = self._sent(mail, sealed, payload)
+        return replace(sent, task=self.rng.choice(mine).task) if self.rng.random() < 0.2 else sent
 
     def other_key(self, now_ms: int) -> Mail | None:
         """In the name of an honest device, signed by the malicious one."""
