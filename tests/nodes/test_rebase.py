@@ -114,9 +114,9 @@ def test_a_rollback_above_takes_back_what_the_undone_release_did(
     root.rounds()  # installed below
     assert root.node.state.version > version
     roll_back(root.node, version)
+    np.testing.assert_allclose(root.node.vector(root.node.state.adapter), adapter, atol=1e-6)
     root.close_round()
     root.rounds()
-    np.testing.assert_allclose(root.node.vector(root.node.state.adapter), adapter, atol=1e-6)
     for middle, kept, offer in zip(middles, before, offered, strict=True):
         np.testing.assert_allclose(middle.node.effective(), kept, atol=1e-4)
         # What the undone release had counted is on offer again.
