@@ -46,7 +46,6 @@ from protocol import (
     NodeId,
     PayloadFormat,
     Refused,
-    Task,
     Verdict,
     VerdictKind,
 )
@@ -78,7 +77,7 @@ class Parent:
             members=node.member,
             revoked=node.is_revoked,
             tasks=self._desk,
-            claims=node.ledger,
+            claims=self,
             limits=LIMITS,
         )
         self._admitted: dict[Digest, Admitted] = {}
@@ -132,34 +131,54 @@ class Parent:
         try:
             match kind:
                 case "abstention":
-                    return requests + self._handle(self._abstained(sender, blobs, now))
+                    return requests + self._handle(self._abstained(sender, task, blobs, now))
                 case "update":
-                    return requests + self._handle(self._update(sender, blobs, now))
+                    return requests + self._handle(self._update(sender, task, blobs, now))
                 case _:
                     raise Refused(
                         Code.UNKNOWN_TYPE, f"A child answers update or abstention, not {kind}."
                     )
         except Refused as refused:
-            self._refuse(sender, refused, asked)
+            claim = None
+            if refused.claims and asked:
+                claim = Claim(sender, asked.round, task, "refused", refused.code.value)
+            self._refuse(sender, refused, asked.round if asked else 0, claim=claim)
             if asked:
                 requests += self._handle(AnswerRefused(sender, asked.round, now))
             return requests
 
     def _catch_up(self) -> list[Request]:
-        """Hear what another process recorded: who was shut out must not be seated any more."""
-        self._node.catch_up()
-        members = self._node.active_members()
-        if self._node.state.latest is None or members == self._machine.members:
+        """Hear what another process recorded: who was shut out must not be seated any more.
+
+        Who was shut out and let in again meanwhile has lost its seat, and is asked anew.
+        """
+        node, machine = self._node, self._machine
+        node.catch_up()
+        if node.state.latest is None:
             return []
-        return self._handle(MembersChanged(members, self._node.clock.now_ms()))
+        opened, members = node.state.open_round, node.active_members()
+        unseated = machine.seated - (opened.seated.keys() if opened else set())
+        requests: list[Request] = []
+        for heard in (tuple(c for c in members if c not in unseated), members):
+            if heard != machine.members:
+                requests += self._handle(MembersChanged(heard, node.clock.now_ms()))
+        return requests
+
+    def taken(self, node: NodeId, round: int, task: str) -> bool:
+        """Whether this task has had its answer: in the ledger, or waiting for the next round."""
+        waits = ((a.update.node, a.update.round, a.update.task) for a in self._admitted.values())
+        return (node, round, task) in waits or self._node.ledger.taken(node, round, task)
 
     # -- answers
 
-    def _update(self, sender: NodeId, blobs: Mapping[str, bytes], now: int) -> UpdateReceived:
+    def _update(
+        self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
+    ) -> UpdateReceived:
         admitted = self._admission.admit(
             blobs.get("envelope", b""),
             blobs.get("payload", b""),
             sender=sender,
+            task=task,
             version=self._node.state.version,
             age=self._node.state.age_of,
             now_ms=now,
@@ -171,9 +190,11 @@ class Parent:
         self._admitted[admitted.digest] = admitted
         return UpdateReceived(update.node, admitted.digest, update.round, update.version, now)
 
-    def _abstained(self, sender: NodeId, blobs: Mapping[str, bytes], now: int) -> Abstained:
+    def _abstained(
+        self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
+    ) -> Abstained:
         abstention: Abstention = self._admission.admit_abstention(
-            blobs.get("envelope", b""), sender=sender, now_ms=now
+            blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
         )
         child, number = abstention.node, abstention.round
         retry = self._machine.policy.retry_ms if abstention.retry else None
@@ -188,7 +209,12 @@ class Parent:
         return Abstained(child, number, retry, now)
 
     def _refuse(
-        self, child: NodeId, refused: Refused, asked: Task | None, update: Digest = ZERO
+        self,
+        child: NodeId,
+        refused: Refused,
+        number: int = 0,
+        update: Digest = ZERO,
+        claim: Claim | None = None,
     ) -> None:
         """Record a refusal; with its claim when the message had got as far as claiming."""
         code = refused.code.value
@@ -196,13 +222,10 @@ class Parent:
             "child": child,
             "code": code,
             "sentence": refused.sentence,
-            "round": asked.round if asked else 0,
+            "round": number,
             "update": update,
             "claimed": refused.claims,
         }
-        claim = None
-        if refused.claims and asked:
-            claim = Claim(child, asked.round, asked.task, "refused", code)
         self._node.record("update-refused", body, claim)
         if len(self._refusals) < MAX_REFUSALS:  # all are in the ledger; a release names so many
             self._refusals.append(
@@ -230,9 +253,7 @@ class Parent:
                 case Seat():
                     self._seat(action)
                 case Supersede(child=child, update=update, reason=reason):
-                    self._admitted.pop(update, None)
-                    why = "Another update of this child counts in this round."
-                    self._refuse(child, Refused(Code(reason), why), None, update)
+                    self._superseded(child, update, reason)
                 case CloseRound():
                     requests += self._handle(self._close(action))
         return requests
@@ -274,6 +295,16 @@ class Parent:
         claim = Claim(update.node, update.round, update.task, "accepted", "")
         self._node.record("update-accepted", body, claim)
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
+
+    def _superseded(self, child: NodeId, update: Digest, reason: str) -> None:
+        """Refuse an update that passed admission. Its child hears so from the next release, so it
+        must not be seated later: its task has had its answer."""
+        refused = Refused(Code(reason), "Another update of this child counts in this round.")
+        claim = None
+        if admitted := self._admitted.pop(update, None):  # else it had a seat, and so a claim
+            task = admitted.update
+            claim = Claim(child, task.round, task.task, "refused", reason)
+        self._refuse(child, refused, update=update, claim=claim)
 
     def _close(self, close: CloseRound) -> RoundDone:
         node = self._node

@@ -274,6 +274,12 @@ class RoundMachine:
         return actions + self._advance(event.now_ms)
 
     @property
+    def seated(self) -> frozenset[NodeId]:
+        """The children that have a seat in the open round."""
+        chairs = self.open.chairs.items() if self.open else ()
+        return frozenset(child for child, chair in chairs if chair.update)
+
+    @property
     def next_ms(self) -> int | None:
         """When time alone changes something, so that a driver need not ask before; None: never."""
         if self.closing:

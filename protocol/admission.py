@@ -92,12 +92,14 @@ class Admission:
         version: int,
         age: Callable[[int], int],
         now_ms: int,
+        task: str | None = None,
     ) -> Admitted:
         """Take an update.
 
         Args:
             sender: who the transport says it is; None where it does not say. Then the signature's
                 key id selects the member, which works until that member rotates its key.
+            task: which task the transport says it answers; None where it does not say.
             version: the version of the parent's adapter now.
             age: from the version an update started from to its staleness τ, in versions.
 
@@ -110,12 +112,11 @@ class Admission:
                 f"expected at most {self.limits.payload_bytes}.",
             )
         update, digest, member = self._verified(envelope, Update, sender, now_ms)
-        task = self._check_bindings(update)
-        self._check_model(update, member, task)
+        self._check_model(update, member, self._check_bindings(update))
         staleness = self._staleness_of(update, version, age)
         self._check_time(update.issued_ms, now_ms)
         self._check_expiry(update, now_ms)
-        self._check_claim(update)
+        self._check_claim(update, task)
         try:
             values = self._read_payload(update, payload)
         except Refused as refused:
@@ -123,7 +124,7 @@ class Admission:
         return Admitted(update, digest, values, staleness, member.quota)
 
     def admit_abstention(
-        self, envelope: bytes, *, sender: NodeId | None, now_ms: int
+        self, envelope: bytes, *, sender: NodeId | None, now_ms: int, task: str | None = None
     ) -> Abstention:
         """Take an abstention: the same checks in the same order, as far as they apply.
 
@@ -132,7 +133,7 @@ class Admission:
         abstention, _, _ = self._verified(envelope, Abstention, sender, now_ms)
         self._check_bindings(abstention)
         self._check_time(abstention.issued_ms, now_ms)
-        self._check_claim(abstention)
+        self._check_claim(abstention, task)
         return abstention
 
     # -- who says it
@@ -250,9 +251,11 @@ class Admission:
                 f"expected at most {self.limits.update_lifetime_s}.",
             )
 
-    def _check_claim(self, answer: Update | Abstention) -> None:
+    def _check_claim(self, answer: Update | Abstention, named: str | None) -> None:
         if self.claims.taken(answer.node, answer.round, answer.task):
             raise Refused(Code.REPLAYED, f"Task {answer.task} has had its one answer.")
+        if named is not None:  # after that: an old answer sent again is called what it is
+            _same(answer.task, named, Code.WRONG_TASK, "task")
 
     # -- what it carries
 

@@ -41,3 +41,18 @@ def test_a_member_cannot_claim_a_larger_mask_than_its_certificate_says() -> None
     world.tasks[TASK.task] = replace(TASK, mask_rank=1)
     with refused(Code.WRONG_MASK):
         world.admit(replace(UPDATE, mask_rank=1))
+
+
+def test_an_update_sent_as_the_answer_to_another_task_is_refused_and_claims_nothing() -> None:
+    world = World()
+    with refused(Code.WRONG_TASK) as found:
+        world.admit(task="8-1-alice")
+    assert not found.value.claims
+    world.admit(task=TASK.task)
+
+
+def test_an_old_update_sent_as_the_answer_to_another_task_is_called_a_replay() -> None:
+    world = World()
+    world.admit(task=TASK.task)
+    with refused(Code.REPLAYED):
+        world.admit(task="8-1-alice")

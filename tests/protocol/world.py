@@ -215,6 +215,7 @@ class World:
         version: int = VERSION,
         age: Callable[[int], int] | None = None,
         now_ms: int = NOW,
+        task: str | None = None,
     ) -> Admitted:
         """Admit an update (signed with ``key`` unless it is bytes) and record its claim."""
         admitted = self.admission.admit(
@@ -224,6 +225,7 @@ class World:
             version=version,
             age=age or (lambda started: version - started),
             now_ms=now_ms,
+            task=task,
         )
         said = admitted.update
         self.claims.add((said.node, said.round, said.task))

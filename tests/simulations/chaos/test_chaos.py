@@ -26,6 +26,14 @@ def test_what_must_hold_holds(seed: int) -> None:
     assert result.failure is None, result.failure
 
 
+@pytest.mark.parametrize("seed", [20, 228, 272])
+def test_what_seeds_once_found_stays_mended(seed: int) -> None:
+    """A child shut out and let in again at once kept its chair; two ways to answer one task twice
+    ended its parent's process."""
+    result = run(seed, 500)
+    assert result.failure is None, result.failure
+
+
 def test_the_same_seed_gives_the_same_trace() -> None:
     assert run(3, STEPS).digest == run(3, STEPS).digest
 
