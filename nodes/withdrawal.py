@@ -4,8 +4,8 @@ Trimming, mixing and the gate are not linear, so a contribution cannot be subtra
 aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
 learned later on top stays as it is, and so do the steps that the gate chose. A round in which fewer
 than 2f + 1 updates are left is void, as it would have been then: with a smaller f it would be a
-single attacker's. For an erasure request
-the contributor's updates are deleted afterwards, and the text that it shared before.
+single attacker's. For an erasure request the contributor's updates are deleted afterwards, and the
+text that it shared before.
 """
 
 from __future__ import annotations

@@ -11,13 +11,12 @@ from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 from nodes.logs import configure
 from simulations.chaos.cli import chaos
-from simulations.experiment.cli import app as _sim
+from simulations.experiment import cli as experiment
 
 bench = typer.Typer(help="Measure, beside peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-sim = _sim
-sim.command("chaos")(chaos)
-app.add_typer(sim, name="sim")
+experiment.app.command("chaos")(chaos)
+app.add_typer(experiment.app, name="sim")
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")

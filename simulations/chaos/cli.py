@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from simulations.chaos.run import Result
 
 PASSED = Path("runs/chaos")
+SAY_EVERY = 20
+"""Seeds from one line of progress to the next."""
 
 
 def chaos(
@@ -43,45 +45,66 @@ def chaos(
         passed = PASSED / f"steps-{steps}.txt"
         known = set() if fresh or seeds == 1 else _read(passed)
         todo = [number for number in range(seed, seed + seeds) if number not in known]
-        failed: list[Result] = []
-        started, last = time.monotonic(), None
-        for done, result in enumerate(_results(todo, steps, workers), start=1):
-            last = result
-            if result.failure:
-                failed.append(result)
-                _tell(result)
-            elif seeds > 1:
-                _remember(passed, result.seed)
-            if seeds > 1 and done % 20 == 0:
-                left = (time.monotonic() - started) / done * (len(todo) - done)
-                errors.print(f"{done} of {len(todo)} seeds, {left / 60:.0f} min left")
+        if len(todo) < seeds:
+            errors.print(f"{seeds - len(todo)} seeds passed before; --fresh runs them again.")
+        found: list[Result] = []
+        started = time.monotonic()
+        try:
+            for result in _results(todo, steps, workers):
+                found.append(result)
+                if result.failure:
+                    _tell(result)
+                elif seeds > 1:
+                    _remember(passed, result.seed)
+                if len(found) % SAY_EVERY == 0:
+                    left = (time.monotonic() - started) / len(found) * (len(todo) - len(found))
+                    errors.print(f"{len(found)} of {len(todo)} seeds, {left / 60:.0f} min left")
+        except KeyboardInterrupt:
+            errors.print(f"Interrupted after {len(found)} seeds. The same command goes on.")
+            raise typer.Exit(130) from None
+        failed = [result for result in found if result.failure]
         if json:
             print_json(
                 {
                     "seeds": seeds,
                     "passed_before": seeds - len(todo),
                     "failed": [asdict(result) for result in failed],
-                    "last": asdict(last) if last else None,
+                    "last": asdict(found[-1]) if found else None,
                 }
             )
         else:
-            if last and seeds == 1:
-                console.print(f"trace {last.digest}, {last.steps} steps, {last.seconds:.1f} s")
+            if seeds == 1:
+                (only,) = found
+                console.print(
+                    f"trace {only.digest}\n{only.steps} steps, {only.seconds:.1f} s",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             console.print(f"{seeds - len(failed)} of {seeds} seeds pass.", highlight=False)
         if failed:
             raise typer.Exit(1)
 
 
 def _results(todo: list[int], steps: int, workers: int) -> Iterator[Result]:
+    """Of every seed, as they are done; processes end with an interruption."""
     from simulations.chaos.run import run
 
     workers = workers or os.cpu_count() or 1
-    if workers == 1 or len(todo) == 1:
+    if workers == 1 or len(todo) <= 1:
         yield from (run(number, steps) for number in todo)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        yield from pool.map(partial(run, steps=steps), todo)
+    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts)
+    try:
+        for future in as_completed([pool.submit(run, number, steps) for number in todo]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the process that waits: it lets each worker end the seed it is at."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tell(result: Result) -> None:

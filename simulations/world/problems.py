@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -303,17 +303,10 @@ class PointEngine:
 
 
 @dataclass
-class PointCorpus:
-    """Stands where a corpus would: there is no text, only names of probes."""
+class BareCorpus:
+    """A corpus without a replay buffer: probes that are given, and nothing that arrives."""
 
-    operators_probes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    def lesson(self, reads: int) -> Lesson:
-        """Something to train on: the engine knows the optimum."""
-        return Lesson({"point": "point"}, {}, 0.0, None, None)
-
-    def learned(self, ids: Iterable[str]) -> None:
-        """Nothing is kept."""
+    operators_probes: Mapping[str, Sequence[str]]
 
     def to_rehearse(self) -> dict[str, list[str]]:
         """A parent has no text of its own."""
@@ -325,6 +318,18 @@ class PointCorpus:
 
     def retire(self, ids: Iterable[str]) -> None:
         """None arrived."""
+
+
+@dataclass
+class PointCorpus(BareCorpus):
+    """There is no text, only names of probes."""
+
+    def lesson(self, reads: int) -> Lesson:
+        """Something to train on: the engine knows the optimum."""
+        return Lesson({"point": "point"}, {}, 0.0, None, None)
+
+    def learned(self, ids: Iterable[str]) -> None:
+        """Nothing is kept."""
 
 
 def seed_of(*parts: object) -> int:

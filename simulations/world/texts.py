@@ -29,7 +29,7 @@ from protocol import Role, digest_of
 from simulations.attacks import backdoor, label_flip, safety_removal
 from simulations.datasets.split import split
 from simulations.world.places import Place, Places
-from simulations.world.problems import Measured, Problem, Vector
+from simulations.world.problems import BareCorpus, Measured, Problem, Vector
 
 if TYPE_CHECKING:
     from nodes.model.effective import EffectiveModel
@@ -287,10 +287,9 @@ class SharedEngine(Engine):
 
 
 @dataclass
-class TextCorpus:
+class TextCorpus(BareCorpus):
     """A corpus in memory: text arrives in batches, one a lesson, and what was read is old."""
 
-    operators_probes: Mapping[str, Sequence[str]]
     batches: list[tuple[str, list[str]]]
     replay: Replay
     _old: dict[str, list[str]] = field(default_factory=dict)
@@ -315,14 +314,3 @@ class TextCorpus:
             source, texts = self._fresh
             self._old.setdefault(source, []).extend(texts)
             self._fresh = None
-
-    def to_rehearse(self) -> dict[str, list[str]]:
-        """A parent has no text of its own here."""
-        return {}
-
-    def arrived_probes(self) -> dict[str, dict[str, str]]:
-        """None arrive."""
-        return {}
-
-    def retire(self, ids: Iterable[str]) -> None:
-        """None arrived."""
