@@ -48,7 +48,9 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
         for region, columns in inputs.regions.within(block):
             centre, share = work(region, block, columns)
             # Finite whatever is sent, and −0 becomes 0: which it is depends on the order.
-            vector[block][columns] = np.clip(centre, -_LARGEST, _LARGEST) + 0.0
+            np.clip(centre, -_LARGEST, _LARGEST, out=centre)
+            centre += 0.0
+            vector[block][columns] = centre
             shares.append((region, share))
         return shares
 
@@ -165,13 +167,15 @@ def _within(rows: Values, found: Middle) -> NDArray[np.int64]:
 
     A row equal to a kept value is kept, so that equal rows always count alike.
     """
-    outside = scratch("outside", rows[0].shape, np.bool_)
-    counts = np.empty(len(rows), np.int64)
+    shape = (len(rows), rows[0].size)
+    values = scratch("looked", shape, np.float32)
     for at, row in enumerate(rows):
-        below = np.count_nonzero(np.less(row, found.low, out=outside))
-        above = np.count_nonzero(np.greater(row, found.high, out=outside))
-        counts[at] = row.size - below - above
-    return counts
+        values[at] = row
+    outside, above = scratch("outside", shape, np.bool_), scratch("above", shape, np.bool_)
+    np.less(values, found.low, out=outside)
+    np.greater(values, found.high, out=above)
+    outside |= above
+    return np.array([row.size - np.count_nonzero(row) for row in outside], np.int64)
 
 
 def _per_update(points: Points, by_region: Table) -> Table:

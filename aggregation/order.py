@@ -103,18 +103,40 @@ def _sorted(values: Values) -> NDArray[np.float32]:
 
 def _select(rows: Values, f: int) -> list[Row]:
     """Rows that hold, in each column, all but the f smallest and the f largest values."""
-    wires: list[Row] = list(rows)
-    ours: list[bool] = [False] * len(rows)  # which wires are buffers that may be written again
-    spare = list(scratch("wires", (len(rows) + 2, rows[0].size), np.float32))
-    for low, high, wants_low, wants_high in selection_network(len(rows), f):
+    steps, kept, buffers = _steps(len(rows), f)
+    places = [*rows, *scratch("places", (buffers, rows[0].size), np.float32)]
+    for compare, a, b, out in steps:
+        compare(places[a], places[b], out=places[out])
+    return [places[place] for place in kept]
+
+
+@lru_cache(maxsize=256)
+def _steps(n: int, f: int) -> tuple[tuple[tuple[np.ufunc, int, int, int], ...], list[int], int]:
+    """The network as calls of numpy: rows are places 0 … n − 1, buffers come after.
+
+    Results go where a value that is not needed any more was, as long as that was a buffer: the
+    fewer buffers, the more columns fit the cache.
+
+    Returns:
+        The calls: what to call, with which two places, and where to. Then the places that hold the
+        middle values in the end, and how many buffers there are.
+    """
+    wires, spare, buffers = list(range(n)), list[int](), 0
+    steps = []
+    for low, high, wants_low, wants_high in selection_network(n, f):
         a, b = wires[low], wires[high]
-        if wants_low:
-            wires[low] = np.minimum(a, b, out=spare.pop())
-        if wants_high:
-            wires[high] = np.maximum(a, b, out=spare.pop())
-        spare += [wire for wire, own in ((a, ours[low]), (b, ours[high])) if own]
-        ours[low], ours[high] = wants_low, wants_high
-    return wires[f : len(rows) - f]
+        wanted = [(low, np.minimum)] * wants_low + [(high, np.maximum)] * wants_high
+        ended = [place for place in (a, b) if place >= n]
+        for wire, compare in wanted:
+            last = wire == wanted[-1][0]  # nobody reads a and b after it
+            free = ended if last and ended else spare
+            if not free:
+                free.append(n + buffers)
+                buffers += 1
+            wires[wire] = free.pop()
+            steps.append((compare, a, b, wires[wire]))
+        spare += ended
+    return tuple(steps), wires[f : n - f], buffers
 
 
 @lru_cache(maxsize=256)

@@ -25,7 +25,7 @@ Peer = Callable[[Matrix, int], Run]
 
 _FLOWER: Mapping[str, tuple[str, Callable[[int, int], dict[str, float]]]] = {
     "mean": ("FedAvg", lambda n, f: {}),
-    "trimmed_mean": ("FedTrimmedAvg", lambda n, f: {"beta": (f + 0.5) / n}),
+    "trimmed_mean": ("FedTrimmedAvg", lambda n, f: {"beta": (f + 1e-6) / n}),
     "median": ("FedMedian", lambda n, f: {}),
     "krum": ("Krum", lambda n, f: {"num_malicious_nodes": f}),
     "multi_krum": (
