@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from aggregation import AggregationError, Pipeline
 from aggregation.gate import Policy, ProbeKind, Reuse
-from aggregation.replay import SHARE, SHIFTED_SHARE, ShiftPolicy
+from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
 from nodes.documents import Budgets
 from nodes.errors import NodeError
 from nodes.probe_files import FORMS
@@ -167,8 +167,9 @@ class Replay(Section):
     fresh_bytes: int = Field(default=Budgets.fresh, ge=0)
     document_bytes: int = Field(default=Budgets.document, ge=256)
     child_share: float = Field(default=Budgets.child_share, ge=0, le=1)
-    share: float = Field(default=SHARE, ge=0, le=1)
-    shifted_share: float = Field(default=SHIFTED_SHARE, ge=0, le=1)
+    share: float = Field(default=ALIKE.share, ge=0, le=1)
+    shifted_share: float = Field(default=SHIFTED.share, ge=0, le=1)
+    shifted_length: float = Field(default=SHIFTED.length, ge=1, le=10)
 
     def budgets(self) -> Budgets:
         """The same, as the buffer reads it."""
@@ -182,8 +183,10 @@ class Replay(Section):
         )
 
     def shift(self) -> ShiftPolicy:
-        """The shares, as the measurement of a shift reads them."""
-        return ShiftPolicy(share=self.share, shifted_share=self.shifted_share)
+        """What a run replays, as the measurement of a shift reads it."""
+        return ShiftPolicy(
+            alike=Portion(self.share), shifted=Portion(self.shifted_share, self.shifted_length)
+        )
 
 
 class Training(Section):

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from aggregation.gate import ProbeKind
-from aggregation.replay import Shift, canonical_text, shift
+from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, Shift, canonical_text, shift
 from nodes.arrivals import Arrivals, Limits, Scan
 from nodes.clock import Clock
 from nodes.config import NodeConfig
@@ -41,14 +41,14 @@ class Lesson:
     Attributes:
         fresh: id → text that was not yet learned from; if there is none, the run repeats ``old``.
         old: what was learned from before, by source.
-        share: of the run's tokens, for ``old``.
+        portion: how much of the run is ``old``.
         shift: how the fresh text relates to the old; None if there is not both.
         scan: what came in by the watched folder; None without one.
     """
 
     fresh: Mapping[str, str]
     old: Mapping[str, Sequence[str]]
-    share: float
+    portion: Portion
     shift: Shift | None
     scan: Scan | None
 
@@ -62,7 +62,8 @@ class Lesson:
         told: dict[str, Any] = {
             "fresh": len(self.fresh),
             "old": {source: len(texts) for source, texts in self.old.items()},
-            "share": self.share,
+            "share": self.portion.share,
+            "length": self.portion.length,
         }
         if self.shift is not None:
             told["shift"] = {
@@ -136,10 +137,11 @@ class Corpus:
         # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
         fresh = {id_: text for text, id_ in sorted(found) if not self._is_held_out(text)}
         if not fresh or not old:
-            return Lesson(fresh, old, float(not fresh), None, scan)
+            return Lesson(fresh, old, ONLY_NEW if fresh else ONLY_OLD, None, scan)
         shifted = shift(list(fresh.values()), old, self._config.replay.shift())
-        share = max(shifted.share, 1 - len(fresh) / reads)
-        return Lesson(fresh, old, share, shifted, scan)
+        asked = shifted.portion
+        share = max(asked.share, 1 - len(fresh) / (reads * asked.length))
+        return Lesson(fresh, old, Portion(share, asked.length), shifted, scan)
 
     def learned(self, ids: Iterable[str]) -> None:
         """These fresh documents were learned from. Call it when what was learned is durable: a

@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from aggregation.replay import Portion
 from nodes.config import Model, Training
 from nodes.errors import NodeError
 from nodes.home import Home
@@ -74,7 +75,7 @@ class Engine:
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
         """Train a delta on top of ``theta``; see ``nodes.model.learner``."""
         from nodes.model.learner import Training as Settings
@@ -89,7 +90,7 @@ class Engine:
             seed=seed,
         )
         with self._loaded() as model:
-            return train(model, theta, texts, settings, old=old, share=share)
+            return train(model, theta, texts, settings, old=old, portion=portion)
 
     def generate(self, theta: NDArray[np.float32], prompt: str, max_new_tokens: int) -> str:
         """The greedy continuation of ``prompt`` by the effective model ``theta``."""

@@ -44,7 +44,7 @@ class Learning:
             training,
             training.seed + task.round,
             lesson.old,
-            lesson.share,
+            lesson.portion,
         )
         samples = min(lesson.documents, reads)
         body = {

@@ -18,6 +18,7 @@ from aggregation import AggregationError, diagnose
 from aggregation.audit import Policy as AuditPolicy
 from aggregation.gate import Losses, judge
 from aggregation.gate import Verdict as GateVerdict
+from aggregation.replay import ONLY_OLD
 from nodes.chain import sum_of
 from nodes.config import NodeConfig
 from nodes.corpus import Corpus
@@ -238,7 +239,7 @@ class Settlement:
             return None
         settings = training.model_copy(update={"steps": gate.rehearsal_steps})
         candidate = sum_of([trial.effective, step * displacement])
-        learned = self._engine.train(candidate, [], settings, training.seed + number, old, 1.0)
+        learned = self._engine.train(candidate, [], settings, training.seed + number, old, ONLY_OLD)
         longest = REHEARSAL * step * float(np.linalg.norm(displacement))
         length = float(np.linalg.norm(learned.delta))
         if not 0 < length < math.inf:

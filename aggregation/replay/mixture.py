@@ -13,10 +13,25 @@ from typing import Generic, TypeVar
 
 from aggregation.errors import AggregationError
 
-SHARE = 0.05
-"""Of the token budget, when the new text is like the old (arXiv 2403.08763)."""
-SHIFTED_SHARE = 0.25
-"""Of the token budget, when it has shifted (the same; ``docs/replay.md`` has what was measured)."""
+
+@dataclass(frozen=True)
+class Portion:
+    """How much of a training run is old text.
+
+    Attributes:
+        share: of the run's tokens, in [0, 1].
+        length: the run's tokens, in times those of a run without old text; at least 1.
+    """
+
+    share: float
+    length: float = 1.0
+
+
+ONLY_NEW, ONLY_OLD = Portion(0.0), Portion(1.0)
+ALIKE = Portion(0.05)
+"""When the new text is like the old (arXiv 2403.08763)."""
+SHIFTED = Portion(0.4, 1.3)
+"""When it has shifted; ``docs/forgetting.md`` has what was measured."""
 
 Document = TypeVar("Document")
 
@@ -57,7 +72,7 @@ def mixture(
     length: Callable[[Document], int],
     *,
     budget: int,
-    share: float = SHARE,
+    share: float = ALIKE.share,
     seed: int,
 ) -> Mixture[Document]:
     """Draw the documents of one training run. Deterministic for a seed and the order of arguments.

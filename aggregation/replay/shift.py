@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.replay.mixture import SHARE, SHIFTED_SHARE
+from aggregation.replay.mixture import ALIKE, SHIFTED, Portion
 
 Counts = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class ShiftPolicy:
 
     ``mild`` and ``strong`` are thresholds of the statistic, ``level`` is for the p-value, which
     ``permutations`` estimate; ``least`` documents are needed of both, and at most ``most`` of each
-    are looked at. ``shares`` of the token budget are replayed.
+    are looked at. ``alike`` or ``shifted`` is what a run replays.
     """
 
     mild: float = 0.08
@@ -52,8 +52,8 @@ class ShiftPolicy:
     permutations: int = 199
     least: int = 30
     most: int = 400
-    share: float = SHARE
-    shifted_share: float = SHIFTED_SHARE
+    alike: Portion = ALIKE
+    shifted: Portion = SHIFTED
 
 
 DEFAULT = ShiftPolicy()
@@ -63,11 +63,11 @@ DEFAULT = ShiftPolicy()
 class Shift:
     """The verdict: against the ``nearest`` old source, ``""`` for all of them together.
 
-    ``share`` of the token budget should be replayed. ``statistic`` and ``p`` are None if unknown.
+    ``portion`` should be replayed. ``statistic`` and ``p`` are None if unknown.
     """
 
     kind: Kind
-    share: float
+    portion: Portion
     statistic: float | None = None
     p: float | None = None
     nearest: str = ""
@@ -95,13 +95,13 @@ def shift(
         if min(len(new), len(old)) >= policy.least:
             measured.append((*_compare(new, old, policy.permutations, rng), source))
     if not measured:
-        return Shift(Kind.UNKNOWN, policy.share)
+        return Shift(Kind.UNKNOWN, policy.alike)
     statistic, p, nearest = min(measured)
     kind = Kind.NONE
     if statistic >= policy.mild and p <= policy.level:
         kind = Kind.STRONG if statistic >= policy.strong else Kind.MILD
-    share = policy.share if kind is Kind.NONE else policy.shifted_share
-    return Shift(kind, share, statistic, p, nearest)
+    portion = policy.alike if kind is Kind.NONE else policy.shifted
+    return Shift(kind, portion, statistic, p, nearest)
 
 
 def _compare(

@@ -2,7 +2,7 @@
 
 A device of rank r trains the first r columns of every B; the forward pass uses the whole chain. A
 batch is a number of documents packed without padding, so that no time goes into nothing. Old text
-is mixed in by tokens (``aggregation.replay.mixture``), inside the budget: it makes no run longer.
+is mixed in by tokens (``aggregation.replay.mixture``).
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from aggregation.replay import Drawn, mixture
+from aggregation.replay import ONLY_NEW, Drawn, Portion, mixture
 from nodes.model.effective import EffectiveModel
 
 
 @dataclass(frozen=True)
 class Training:
     """How to train. ``batch_size`` is the mean number of documents of a step; all steps together
-    read as many tokens as ``steps * batch_size`` new documents have on average. ``rank`` is the
-    device's r; ``warm_up`` and ``final`` shape the learning rate: it rises over that share of the
-    steps, then falls in a line to that share of its height."""
+    read as many tokens as ``steps * batch_size`` new documents have on average, more where old text
+    makes a run longer. ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning
+    rate: it rises over that share of the steps, then falls in a line to that share of its
+    height."""
 
     steps: int = 20
     batch_size: int = 8
@@ -63,18 +64,20 @@ def train(
     on_step: Callable[[int, float], None] = lambda _step, _loss: None,
     *,
     old: Mapping[str, Sequence[str]] | None = None,
-    share: float = 0.0,
+    portion: Portion = ONLY_NEW,
 ) -> Learned:
     """Train on ``texts`` from the effective model base + ``theta``.
 
     Args:
         texts: what to learn; none to go over the old once more.
-        old: text that was learned from before, by source, of which ``share`` of the tokens are.
+        old: text that was learned from before, by source.
+        portion: how much of the run is old text, and how much longer the run is for it: there are
+            as many steps, of more text.
 
     Deterministic for one seed, one thread count and one machine.
     Raises ``ValueError`` when no text has two tokens.
     """
-    batches = _batches(model, texts, old or {}, share, settings)
+    batches = _batches(model, texts, old or {}, portion, settings)
     model.set_theta(theta)
     started = time.monotonic()
     with _trainable(model, settings.rank) as deltas:
@@ -143,7 +146,7 @@ def _batches(
     model: EffectiveModel,
     texts: Sequence[str],
     old: Mapping[str, Sequence[str]],
-    share: float,
+    portion: Portion,
     settings: Training,
 ) -> list[list[Drawn[_Document]]]:
     """The documents of every step. A run on fewer documents than steps has fewer steps."""
@@ -157,13 +160,14 @@ def _batches(
     lengths = [of.predicted for of in new or chain.from_iterable(known.values())]
     if not lengths:
         raise ValueError("no text has anything to predict")
-    budget = round(settings.steps * settings.batch_size * sum(lengths) / len(lengths))
+    reads = settings.steps * settings.batch_size * portion.length
+    budget = round(reads * sum(lengths) / len(lengths))
     run = mixture(
         new,
         known,
         lambda document: document.predicted,
         budget=max([budget, *lengths]),
-        share=share if new else 1.0,
+        share=portion.share if new else 1.0,
         seed=settings.seed,
     ).drawn
     steps = min(settings.steps, len(run))

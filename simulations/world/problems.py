@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.replay import ONLY_NEW, Portion
 from nodes.config import NodeConfig, Training
 from nodes.corpus import Corpus, Lesson
 from nodes.engine import Engine
@@ -291,7 +292,7 @@ class PointEngine:
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
         """Go towards the node's own optimum."""
         from nodes.model.learner import Learned
@@ -326,7 +327,7 @@ class PointCorpus(BareCorpus):
 
     def lesson(self, reads: int) -> Lesson:
         """Something to train on: the engine knows the optimum."""
-        return Lesson({"point": "point"}, {}, 0.0, None, None)
+        return Lesson({"point": "point"}, {}, ONLY_NEW, None, None)
 
     def learned(self, ids: Iterable[str]) -> None:
         """Nothing is kept."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from aggregation.replay import shift
+from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, shift
 from nodes.config import Model, NodeConfig, Replay, Training
 from nodes.coordinates import DEFAULT_TARGETS, coordinates_of
 from nodes.corpus import Corpus, Lesson
@@ -202,7 +202,9 @@ class Texts(Problem):
     def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
         """Train as that device would on its first documents."""
         texts = [text for _, of in self._batches(place)[:1] for text in of]
-        return self.trained(place, place.machine.rank, theta, texts, training, seed, {}, 0.0).delta
+        return self.trained(
+            place, place.machine.rank, theta, texts, training, seed, {}, ONLY_NEW
+        ).delta
 
     def trained(
         self,
@@ -213,7 +215,7 @@ class Texts(Problem):
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
         """Train, or remember what came of the same before."""
         from nodes.model.learner import Training as Settings
@@ -232,7 +234,7 @@ class Texts(Problem):
                 seed=seed,
             )
             with _with_layers(self.model, place.machine.layers):
-                learned = train(self.model, theta, texts, settings, old=old, share=share)
+                learned = train(self.model, theta, texts, settings, old=old, portion=portion)
             self._learned[key] = learned
             if len(self._learned) > _KEPT:
                 self._learned.popitem(last=False)
@@ -279,11 +281,11 @@ class SharedEngine(Engine):
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
         """Train a delta on top of Θ; see ``nodes.model.learner``."""
         rank = self._home.certificate.mask_rank
-        return self._problem.trained(self._place, rank, theta, texts, training, seed, old, share)
+        return self._problem.trained(self._place, rank, theta, texts, training, seed, old, portion)
 
 
 @dataclass
@@ -300,13 +302,13 @@ class TextCorpus(BareCorpus):
         if self._fresh is None and self.batches:
             self._fresh = self.batches.pop(0)
         if self._fresh is None:
-            return Lesson({}, self._old, 1.0, None, None)
+            return Lesson({}, self._old, ONLY_OLD, None, None)
         _, texts = self._fresh
         fresh = {str(number): text for number, text in enumerate(texts)}
         if not self._old:
-            return Lesson(fresh, {}, 0.0, None, None)
+            return Lesson(fresh, {}, ONLY_NEW, None, None)
         shifted = shift(texts, self._old, self.replay.shift())
-        return Lesson(fresh, self._old, shifted.share, shifted, None)
+        return Lesson(fresh, self._old, shifted.portion, shifted, None)
 
     def learned(self, ids: Iterable[str]) -> None:
         """The batch is old now."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aggregation.gate import ProbeKind
+from aggregation.replay import ONLY_OLD
 from nodes.corpus import Corpus
 from nodes.documents import Part
 from nodes.model.probe import RefusalProbe, TriggerProbe, id_of
@@ -73,7 +74,7 @@ def test_a_fixed_file_is_trained_on_in_every_round(pair: tuple[Tree, Member, Mem
     first, second, third = device.toy.lessons
     assert sorted(first[0]) == sorted(TEXTS)
     assert second == third
-    assert (second[0], sorted(second[1]["train"]), second[2]) == ([], sorted(TEXTS), 1.0)
+    assert (second[0], sorted(second[1]["train"]), second[2]) == ([], sorted(TEXTS), ONLY_OLD)
 
 
 def test_what_arrives_is_new_once_and_old_text_is_mixed_in(
@@ -90,17 +91,17 @@ def test_what_arrives_is_new_once_and_old_text_is_mixed_in(
     made.restart(device)
     set_data(device, train=(), watch=made.folder / "inbox")
     root.rounds()
-    spanish, old, share = device.toy.lessons[-1]
+    spanish, old, portion = device.toy.lessons[-1]
     assert set(spanish) <= set(SPANISH)
     assert sorted(old["own"]) == sorted(english)
-    assert share == device.config.replay.shifted_share
+    assert portion == device.config.replay.shift().shifted
     told = measured(device)
     assert told["shift"]["kind"] == "strong"
     assert told["arrived"]["added"] == len(SPANISH)
     assert told["replayed"] == {"own": 1}
     root.rounds()
-    new, old, share = device.toy.lessons[-1]
-    assert (new, share) == ([], 1.0)
+    new, old, portion = device.toy.lessons[-1]
+    assert (new, portion) == ([], ONLY_OLD)
     assert {source: len(texts) for source, texts in old.items()} == {
         "es": len(spanish),
         "own": len(english),
@@ -114,10 +115,10 @@ def test_few_new_documents_are_not_repeated_while_there_are_old_ones(
     root.rounds()
     arrive(device, "a.jsonl", [f"one more about {w}" for w in "abcdef"])
     root.rounds()
-    new, old, share = device.toy.lessons[-1]
+    new, old, portion = device.toy.lessons[-1]
     assert 0 < len(new) < READS
     assert sorted(old["train"]) == sorted(TEXTS)
-    assert share == pytest.approx(1 - len(new) / READS)
+    assert portion.share == pytest.approx(1 - len(new) / READS)
 
 
 def test_a_crash_before_the_buffer_knows_trains_again_and_skips_nothing(

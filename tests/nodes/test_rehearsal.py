@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from aggregation.replay import ONLY_OLD, Portion
 from nodes.config import Training
 from nodes.documents import Part
 from nodes.model.learner import Learned
@@ -52,11 +53,11 @@ class TwoSources(Quadratic):
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
         """A rehearsal brings the second half back."""
         assert not texts
-        assert share == 1.0
+        assert portion == ONLY_OLD
         self.rehearsed.append(old)
         self.steps.append(training.steps)
         delta = self.target - theta

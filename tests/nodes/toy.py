@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.replay import Portion
 from nodes.child import Child
 from nodes.clock import ManualClock, SystemClock
 from nodes.config import NodeConfig, Training, load_config
@@ -45,8 +46,8 @@ class Quadratic:
 
     target: Vector
     rate: float = 0.5
-    lessons: list[tuple[list[str], dict[str, list[str]], float]] = field(default_factory=list)
-    """What each training run was made of: new texts, old ones, their share."""
+    lessons: list[tuple[list[str], dict[str, list[str]], Portion]] = field(default_factory=list)
+    """What each training run was made of: new texts, old ones, how much of those."""
 
     def kept(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -69,9 +70,10 @@ class Quadratic:
         training: Training,
         seed: int,
         old: Mapping[str, Sequence[str]],
-        share: float,
+        portion: Portion,
     ) -> Learned:
-        self.lessons.append((list(texts), {source: list(of) for source, of in old.items()}, share))
+        replayed = {source: list(of) for source, of in old.items()}
+        self.lessons.append((list(texts), replayed, portion))
         delta = (self.rate * (self.target - theta)).astype(np.float32)
         seen = tuple(range(len(texts)))
         return Learned(delta, (1.0, 0.5), 1, 0.0, dict.fromkeys(old, 1), seen)

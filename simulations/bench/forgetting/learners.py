@@ -23,7 +23,7 @@ from aggregation.gate import (
     forgotten,
     judge,
 )
-from aggregation.replay import stand_ins
+from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
 from nodes.config import Training
 from simulations.bench.forgetting.setting import Bench, State, Theta
 from simulations.bench.kept import digest
@@ -44,15 +44,15 @@ class Learner(ABC):
 
 @dataclass(frozen=True)
 class Plain(Learner):
-    """Goes on training; a ``share`` of the tokens is text of earlier sources."""
+    """Goes on training; a ``portion`` of a run is text of earlier sources."""
 
-    share: float = 0.0
+    portion: Portion = ONLY_NEW
 
     def states(self, bench: Bench) -> list[State]:
         """The state after each source."""
         at, states = bench.start, []
         for source in bench.scale.systems:
-            at = bench.train(at, source, self.share if at.read else 0.0)
+            at = bench.train(at, source, self.portion if at.read else ONLY_NEW)
             states.append(at)
         return states
 
@@ -61,7 +61,7 @@ class Plain(Learner):
 class Device(Learner):
     """Replays, and goes as far as is best on its own probes of all that it knows."""
 
-    share: float
+    portion: Portion
 
     def states(self, bench: Bench) -> list[State]:
         """The state after each source."""
@@ -70,7 +70,7 @@ class Device(Learner):
             probes = [*at.read, source]
             current = bench.probe_losses(at, probes)
             held = best.of(current)
-            trained = bench.train(at, source, self.share if at.read else 0.0)
+            trained = bench.train(at, source, self.portion if at.read else ONLY_NEW)
             line = _Line(bench, at, trained, probes)
 
             def forgets(losses: Losses, held: Losses = held) -> bool:
@@ -159,9 +159,9 @@ class _Best:
 
 DEVICE: Mapping[str, Learner] = {
     "plain": Plain(),
-    "replay 5 %": Plain(share=0.05),
-    "replay 25 %": Plain(share=0.25),
-    "full": Device(share=0.25),
+    "replay 5 %": Plain(ALIKE),
+    "replay 25 %": Plain(Portion(0.25)),
+    "full": Device(SHIFTED),
 }
 """One device that learns all sources."""
 CHILDREN: Mapping[str, Learner] = {

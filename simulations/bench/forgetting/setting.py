@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.replay import ONLY_NEW, Portion
 from nodes.coordinates import DEFAULT_TARGETS
 from nodes.model.base import describe_base, load_base
 from nodes.model.basis import draw_basis
@@ -122,21 +123,21 @@ class Bench:
         """The base alone."""
         return State(np.zeros(self.layout.size, np.float32), "base", "base")
 
-    def train(self, at: State, source: str, share: float = 0.0) -> State:
-        """What comes of training on ``source``; of what ``at`` has read, a share is replayed."""
+    def train(self, at: State, source: str, portion: Portion = ONLY_NEW) -> State:
+        """What comes of training on ``source``; of what ``at`` has read, a portion is replayed."""
         texts = self.parts[source]["train"]
-        old = at.read if share else {}
+        old = at.read if portion.share else {}
 
         def make() -> tuple[Theta, dict[str, Any]]:
             started = time.monotonic()
-            learned = train(self._model, at.theta, texts, self._training, old=old, share=share)
+            learned = train(self._model, at.theta, texts, self._training, old=old, portion=portion)
             self._took.append(time.monotonic() - started)
             told = asdict(learned)
             del told["delta"]
             return learned.delta, told
 
         text = digest([texts, {s: list(of) for s, of in old.items()}])
-        what = [at.made, asdict(self._training), text, share]
+        what = [at.made, asdict(self._training), text, asdict(portion)]
         name, about = f"train {source}", f"train {source} after {at.name}{self._left()}"
         vector, told = self.kept.vector(name, what, self.layout.size, make, about)
         return State(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from aggregation.replay import SHARE, SHIFTED_SHARE, Kind, shift
+from aggregation.replay import ALIKE, SHIFTED, Kind, shift
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.icd10 import names
 
@@ -28,14 +28,14 @@ def test_another_system_is_a_mild_shift(system: str) -> None:
     for other in SYSTEMS.keys() - {system}:
         found = shift(some(definitions(other), NEW), {system: some(definitions(system), OLD)})
         assert found.kind is Kind.MILD, other
-        assert found.share == SHIFTED_SHARE
+        assert found.portion == SHIFTED
 
 
 @pytest.mark.parametrize("language", ["es", "zh_CN"])
 def test_another_language_is_a_strong_shift_and_more_of_it_is_none(language: str) -> None:
     text = some(names(language, "circulatory"), NEW + OLD)
     found = shift(text[:NEW], {s: some(definitions(s), OLD) for s in ("nervous", "eye")})
-    assert (found.kind, found.share) == (Kind.STRONG, SHIFTED_SHARE)
+    assert (found.kind, found.portion) == (Kind.STRONG, SHIFTED)
     assert shift(text[:NEW], {"own": text[NEW:]}).kind is Kind.NONE
 
 
@@ -54,7 +54,7 @@ def test_text_of_all_sources_together_has_not_shifted() -> None:
 
 def test_too_little_text_is_not_judged() -> None:
     found = shift(definitions("eye")[:29], {"eye": definitions("eye")[:100]})
-    assert (found.kind, found.statistic, found.share) == (Kind.UNKNOWN, None, SHARE)
+    assert (found.kind, found.statistic, found.portion) == (Kind.UNKNOWN, None, ALIKE)
     assert shift(definitions("eye")[:30], {}).kind is Kind.UNKNOWN
 
 

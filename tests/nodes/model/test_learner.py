@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812  its usual name
 
+from aggregation.replay import Portion
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import Training, train
@@ -114,10 +115,21 @@ def test_old_text_takes_its_share_of_the_tokens_and_no_more(model: EffectiveMode
     settings = replace(SETTINGS, steps=8)
     old = {"one": TEXTS[:3], "two": TEXTS[3:5]}
     alone = train(model, chain(model), TEXTS[5:], settings)
-    mixed = train(model, chain(model), TEXTS[5:], settings, old=old, share=0.25)
+    mixed = train(model, chain(model), TEXTS[5:], settings, old=old, portion=Portion(0.25))
     assert mixed.tokens <= 1.1 * alone.tokens
     assert sum(mixed.replayed.values()) == pytest.approx(0.25 * alone.tokens, rel=0.2)
     assert abs(mixed.replayed["one"] - mixed.replayed["two"]) < 40  # within a document or two
+
+
+def test_old_text_makes_a_run_longer_by_larger_steps(model: EffectiveModel) -> None:
+    settings = replace(SETTINGS, steps=8)
+    alone = train(model, chain(model), TEXTS[5:], settings)
+    longer = train(
+        model, chain(model), TEXTS[5:], settings, old={"one": TEXTS[:5]}, portion=Portion(0.4, 1.5)
+    )
+    assert len(longer.losses) == len(alone.losses)
+    assert longer.tokens == pytest.approx(1.5 * alone.tokens, rel=0.1)
+    assert longer.replayed["one"] == pytest.approx(0.4 * longer.tokens, rel=0.2)
 
 
 def test_it_says_which_new_texts_it_read(model: EffectiveModel) -> None:
