@@ -47,7 +47,7 @@ class Ungated(Settlement):
         if not rows:
             raise NodeError("too-few-updates", "Nobody sent an update.")
         with np.errstate(all="ignore"):
-            vector = self._combined(np.stack(rows), f)
+            vector = combined(self._strategy, np.stack(rows), f)
         if not np.isfinite(vector).all():
             raise NodeError("not-finite", f"{self._strategy} gave a value that is not finite.")
         verdicts = [
@@ -62,13 +62,19 @@ class Ungated(Settlement):
         ]
         return vector, verdicts
 
-    def _combined(self, rows: Vector, f: int) -> Vector:
-        if self._strategy not in FLOWER:
-            mean: Vector = rows.mean(axis=0, dtype=np.float32)
-            return mean
-        from simulations.bench import peers
-
-        return peers.flower()[FLOWER[self._strategy]](rows, f)()
-
     def _gate(self, number: int, displacement: Vector) -> Passed | None:
         return Passed(1.0, None)
+
+
+def combined(strategy: str, rows: Vector, f: int) -> Vector:
+    """What a strategy makes of updates (n, d), n ≥ 1, of which f may be bad: (d,) float32."""
+    if strategy not in FLOWER:
+        mean: Vector = rows.mean(axis=0, dtype=np.float32)
+        return mean
+    from simulations.bench import peers
+
+    rule = FLOWER[strategy]
+    if rule == "bulyan":  # Flower passes over a round of fewer than 4f + 3 updates
+        f = min(f, (len(rows) - 3) // 4)
+        rule = rule if f >= 0 else "mean"
+    return peers.flower()[rule](rows, f)()
