@@ -17,17 +17,18 @@ def print_table(result: Mapping[str, Any]) -> None:
     for group, title in (("device", "one device"), ("children", "children one after another")):
         for name, of in result[group].items():
             console.print(_matrix(f"{title}: {name}", systems, of["matrix"], alone))
-    console.print(_summary(result, systems, alone))
+    for count, key in sorted({len(systems): "whole", result["first"]: "first"}.items()):
+        console.print(_summary(result, key, count, alone))
     console.print(_unseen(result, unseen))
 
 
 def _matrix(
     title: str, systems: Sequence[str], matrix: Sequence[Sequence[float]], alone: Sequence[float]
 ) -> Table:
-    table = Table(title=f"{title}; held-out loss, nats per token")
+    table = Table(title=f"{title}; held-out loss on each, nats per token")
     table.add_column("after learning")
     for system in systems:
-        table.add_column(f"on {system}", justify="right")
+        table.add_column(system, justify="right")
     for i, (system, row) in enumerate(zip(systems, matrix, strict=True)):
         shown = [f"{loss:.3f}" if j <= i else f"[dim]{loss:.3f}" for j, loss in enumerate(row)]
         table.add_row(system, *shown)
@@ -35,35 +36,28 @@ def _matrix(
     return table
 
 
-def _summary(result: Mapping[str, Any], systems: Sequence[str], alone: Sequence[float]) -> Table:
-    first = result["first"]
-    table = Table(
-        title="At the end; forgetting and backward transfer over all sources but the last"
-    )
+def _summary(result: Mapping[str, Any], key: str, count: int, alone: Sequence[float]) -> Table:
+    """After the first ``count`` systems; ``key`` is where their numbers lie."""
+    table = Table(title=f"After {count} systems; forgetting is over all of them but the last")
     table.add_column("learner")
-    for count in dict.fromkeys((first, len(systems))):
-        for column in ("forgotten", "backward", "average", "less alone", "tokens"):
-            table.add_column(f"{column} ({count})", justify="right")
+    for column in ("forgotten", "backward", "average", "less alone", "tokens"):
+        table.add_column(column, justify="right")
     for group in ("device", "children"):
         for name, of in result[group].items():
-            cells = []
-            for key, count in (("first", first), ("whole", len(systems))):
-                if key == "whole" and count == first:
-                    continue
-                tokens = of["tokens"][count - 1] / sum(result["tokens_alone"][:count])
-                apart = of[key]["average"] - sum(alone[:count]) / count
-                cells += [
-                    f"{of[key]['forgetting']:.3f}",
-                    f"{of[key]['backward_transfer']:+.3f}",
-                    f"{of[key]['average']:.3f}",
-                    f"{apart:+.3f}",
-                    f"{tokens:.2f}×",
-                ]
-            table.add_row(f"{group}: {name}", *cells)
-    mean = [result["mean_of_alone"][system] for system in systems]
+            tokens = of["tokens"][count - 1] / sum(result["tokens_alone"][:count])
+            apart = of[key]["average"] - sum(alone[:count]) / count
+            table.add_row(
+                f"{group}: {name}",
+                f"{of[key]['forgetting']:.3f}",
+                f"{of[key]['backward_transfer']:+.3f}",
+                f"{of[key]['average']:.3f}",
+                f"{apart:+.3f}",
+                f"{tokens:.2f}×",
+            )
+    mean = list(result["mean_of_alone"].values())[:count]
     table.caption = (
-        f"Each alone, on its own: {sum(alone) / len(alone):.3f}. "
-        f"The mean of these adapters: {sum(mean) / len(mean):.3f}."
+        f"Each alone, on its own: {sum(alone[:count]) / count:.3f}. "
+        f"The mean of all these adapters: {sum(mean) / count:.3f}."
     )
     return table
 
