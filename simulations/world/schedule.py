@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
+from nodes.errors import NodeError
 from simulations.world.members import Mail
 from simulations.world.places import Place, Places
 
@@ -65,12 +66,19 @@ class Calendar:
 
 
 def calendar(schedule: Schedule, places: Places, start_ms: int) -> Calendar:
-    """Read an experiment's schedule."""
+    """Read an experiment's schedule. Raises ``NodeError`` ``bad-experiment``."""
     away: dict[int, list[Span]] = {}
     apart: list[tuple[Span, frozenset[int]]] = []
     for event in sorted(schedule.events, key=lambda e: e.at_s):
         at_ms = start_ms + 1000 * event.at_s
         numbers = [place.id for place in matching(places, event.nodes)]
+        if not numbers:
+            some = places.devices[0]
+            raise NodeError(
+                "bad-experiment",
+                f'schedule.events: "{event.nodes}" fits no node. A device is called '
+                f'"{some.name}" and lies at "{some.scope}/{some.name}".',
+            )
         if event.kind == "arrive":
             for number in numbers:
                 away.setdefault(number, []).append((-math.inf, at_ms))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nodes.errors import NodeError
 from simulations.experiment import Record, Settings
 from simulations.world import run_cell
 
@@ -143,3 +144,12 @@ def test_a_scope_that_is_cut_off_goes_on_by_itself_and_comes_back() -> None:
     assert [note["what"] for note in of_kind(records, "note")] == ["partition", "crash", "heal"]
     rounds = [r for r in of_kind(records, "round") if r["tier"] == "language"]
     assert sum(r["outcome"] == "released" for r in rounds) >= 4
+
+
+def test_an_event_for_nobody_is_refused_and_says_how_nodes_are_called() -> None:
+    events = [{"at_s": 1, "kind": "leave", "nodes": "/nowhere/*"}]
+    with pytest.raises(
+        NodeError, match=r'"/nowhere/\*" fits no node. A device is called "'
+    ) as error:
+        ran(schedule={"events": events}, run={"rounds": 1})
+    assert error.value.code == "bad-experiment"
