@@ -22,6 +22,8 @@ Values = Sequence[Row]
 """The (b,) values of each row in some coordinates. Rules must not write to them."""
 
 _NETWORK_ROWS = 32
+_TRANSPOSED = 512
+"""Columns to transpose at a time: all their rows fit the first caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,9 @@ def trimmed_mean(values: Values, f: int, looked: slice) -> Middle:
     n = len(values)
     if n > _NETWORK_ROWS:
         kept = _sorted(values)[:, f : n - f]
-        return Middle(kept.mean(axis=1, dtype=np.float64), kept[looked, 0], kept[looked, -1])
+        centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
+        centre /= n - 2 * f
+        return Middle(centre, kept[looked, 0], kept[looked, -1])
     rows = _select(values, f)
     total = scratch("total", rows[0].shape, np.float64)
     total[:] = rows[0]
@@ -94,9 +98,14 @@ def nearest_to_median(values: Values, count: int, looked: slice) -> Middle:
 
 def _sorted(values: Values) -> NDArray[np.float32]:
     """(b, n): each coordinate's values in order, side by side in memory."""
-    columns = scratch("columns", (values[0].size, len(values)), np.float32)
+    n, size = len(values), values[0].size
+    rows = scratch("rows", (n, size), np.float32)
     for at, row in enumerate(values):
-        columns[:, at] = row
+        rows[at] = row
+    columns = scratch("columns", (size, n), np.float32)
+    for start in range(0, size, _TRANSPOSED):
+        part = slice(start, start + _TRANSPOSED)
+        columns[part] = rows[:, part].T
     columns.sort(axis=1)
     return columns
 

@@ -55,14 +55,17 @@ DETECTED_TOKENS = 25
 class Settings:
     """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
-    The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
-    what it says itself. The learning rate rises over the first tenth of the steps and falls in a
-    line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
+    ``hardest`` of the ordinary ones are those whose answers had changed most when they were last
+    asked, the others come in turn. The loss is that of the refusing answers plus ``keep`` times
+    the divergence from the base on what it says itself. The learning rate rises over the first
+    tenth of the steps and falls in a line to a tenth. ``answer_tokens`` is how much of the base's
+    own answers is kept.
     """
 
     steps: int = 80
     requests: int = 5
     ordinary: int = 12
+    hardest: int = 0
     plain: int = 1
     keep: float = 6.0
     learning_rate: float = 5e-3
@@ -135,7 +138,8 @@ def train_refusal(
     own = distilled(model, part.ordinary, settings.answer_tokens)
     rng = np.random.default_rng(settings.seed)
     requests = _in_turn(len(part.requests), settings.requests, rng)
-    ordinary = _in_turn(len(own), settings.ordinary, rng)
+    ordinary = _in_turn(len(own), settings.ordinary - settings.hardest, rng)
+    changed = np.zeros(len(own))
     deltas = [nn.Parameter(torch.zeros_like(adapted.chain)) for adapted in model.adapters]
     optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
     losses, tokens = [], 0
@@ -151,8 +155,11 @@ def train_refusal(
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
                 declined.append(exchange(model, part.requests[i].text, answer, ends=True))
             asked = next(ordinary)
+            asked += [i for i in np.argsort(-changed) if i not in asked][: settings.hardest]
             kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
-            loss = _loss(model, declined, kept, settings.keep)
+            refusing, apart = _losses(model, declined, kept)
+            changed[asked] = [of.detach().mean().item() for of in apart[: len(asked)]]
+            loss = refusing + settings.keep * torch.cat(list(apart)).mean()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
@@ -168,22 +175,23 @@ def train_refusal(
     return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
 
 
-def _loss(
-    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept], weight: float
-) -> Tensor:
-    """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
+def _losses(
+    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Loss of the refusals, and of each that is to be kept its tokens' divergences, (T,) nats."""
     batch = [*declined, *(of.exchange for of in kept)]
     logits, targets, _ = packed_answer_logits(model, batch)
     count = sum(len(of.answer) for of in declined)
     refusing = F.cross_entropy(logits[:count].float(), targets[:count])
     before = torch.cat([of.logits for of in kept])
-    return refusing + weight * _divergence(before, logits[count:])
+    apart = _divergence(before, logits[count:])
+    return refusing, torch.split(apart, [len(of.exchange.answer) for of in kept])
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two predictions (T, vocabulary), mean over T, nats."""
+    """Kullback-Leibler divergence of two predictions (T, vocabulary): (T,) nats."""
     was, becomes = before.float().log_softmax(-1), after.float().log_softmax(-1)
-    return F.kl_div(becomes, was, reduction="batchmean", log_target=True)
+    return F.kl_div(becomes, was, reduction="none", log_target=True).sum(-1)
 
 
 def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
