@@ -100,7 +100,7 @@ class _ByCoordinate:
         self._inputs, self._middle, self._count = points.inputs, rule.middle, points.count
         self._seed, self._all = seed, points.inputs.updates.size <= _EXACT
         self._regions = [
-            _Rows.of(mix, holds & (weights > 0))
+            _Rows.of(mix, _counted(holds, weights, self._inputs.f))
             for mix, holds in zip(points.mix, points.holds, strict=True)
         ]
 
@@ -131,6 +131,16 @@ class _ByCoordinate:
         part = -(-width // _LOOKED_PART)
         start = int(np.random.default_rng((self._seed, block.start)).integers(width - part + 1))
         return slice(start, start + part)
+
+
+def _counted(holds: NDArray[np.bool_], weights: Table, f: int) -> NDArray[np.bool_]:
+    """(m,): who of those who hold a region counts in it.
+
+    Those who were chosen, unless that leaves fewer than 2f + 1: bad ones that small devices take
+    for their like would be most of them where small devices hold nothing.
+    """
+    chosen: NDArray[np.bool_] = holds & (weights > 0)
+    return chosen if chosen.sum() >= 2 * f + 1 else holds
 
 
 @dataclass(frozen=True, eq=False)

@@ -339,3 +339,15 @@ def test_masks_are_never_read_as_values() -> None:
     for name in EVERY_RULE:
         found = [aggregate(name, Updates(told, masks), 1) for told in (rows, other)]
         assert bits(found[0]) == bits(found[1])
+
+
+def test_bulyan_lets_nobody_in_where_small_devices_hold_nothing() -> None:
+    """Four liars are the middle of what all hold, so that they are chosen, and are far out else."""
+    rng = np.random.default_rng(2)
+    small, large, liars = 12, 6, 4
+    rows = rng.standard_normal((small + large + liars, 4)).astype(np.float32)
+    rows[-liars:] = [*rows[:-liars, :2].mean(axis=0), 1e4, 1e4]
+    all_hold, first_two = np.ones(4, np.bool_), np.array([True, True, False, False])
+    masks = [first_two] * small + [all_hold] * (large + liars)
+    found = aggregate("bulyan", Updates(rows, masks), liars)
+    assert np.abs(found.vector).max() < 10

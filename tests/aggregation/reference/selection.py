@@ -74,7 +74,10 @@ def _diameters(held: tuple[tuple[tuple[int, float], ...], ...], d: int, f: int) 
 
 
 def bulyan(rows: Rows, d: int, f: int, choices: Choices, tie: Tie) -> tuple[Row, Row]:
-    """Krum again and again for n - 2f rows, then around their median in each coordinate."""
+    """Krum again and again for n - 2f rows, then around their median in each coordinate.
+
+    A coordinate that fewer than 2f + 1 of these rows hold takes all that hold it.
+    """
     distances = square_distances(rows, d)
     left, selected = list(range(len(rows))), list[int]()
     if f == 0:
@@ -84,11 +87,11 @@ def bulyan(rows: Rows, d: int, f: int, choices: Choices, tie: Tie) -> tuple[Row,
         slack = slacks([rows[i] for i in left], d, scores)
         place = smallest(scores, slack, 1, [kind(rows[i]) for i in left], choices)[0]
         selected.append(left.pop(place))
-    missing = [c for c in coordinates(rows) if all(c not in rows[i] for i in selected)]
+    few = [c for c in coordinates(rows) if sum(c in rows[i] for i in selected) < 2 * f + 1]
 
     def around(values: Sequence[float], f: int, tie: Tie) -> list[float]:
         return window(values, max(1, len(values) - 2 * f), tie)
 
     vector, size = each_coordinate(around, [rows[i] for i in selected], f, tie)
-    nothing = dict.fromkeys(missing, 0.0)
-    return vector | nothing, size | nothing
+    of_all, size_of_all = each_coordinate(around, rows, f, tie)
+    return vector | {c: of_all[c] for c in few}, size | {c: size_of_all[c] for c in few}
