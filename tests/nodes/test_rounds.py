@@ -224,6 +224,54 @@ def test_a_member_that_leaves_is_not_waited_for() -> None:
     ]
 
 
+# -- a clock that is set back: here always by ten seconds ---------------------------------------
+
+
+def test_a_round_ends_as_soon_as_it_would_have_on_a_clock_that_was_set_back() -> None:
+    m = machine([A, B])
+    m.handle(Tick(10_000))
+    m.handle(update(A, 1, 10_100))
+    assert only(m.handle(Tick(100)), CloseRound) == []
+    assert only(m.handle(Tick(999)), CloseRound) == []
+    assert len(only(m.handle(Tick(1000)), CloseRound)) == 1
+
+
+def test_the_grace_period_goes_on_on_a_clock_that_was_set_back() -> None:
+    m = machine([A, B, C, D], RoundPolicy(f=1, deadline_ms=1000, grace=0.5))
+    m.handle(Tick(10_000))
+    for child in (A, B, C):
+        m.handle(update(child, 1, 10_100))
+    assert only(m.handle(Tick(100)), CloseRound) == []
+    assert only(m.handle(Tick(149)), CloseRound) == []
+    assert len(only(m.handle(Tick(150)), CloseRound)) == 1
+
+
+def test_a_silent_child_is_asked_again_on_a_clock_that_was_set_back() -> None:
+    m = machine([A])
+    m.handle(Tick(10_000))
+    assert m.handle(Tick(0)) == []
+    assert asked(m.handle(Tick(399))) == []
+    assert asked(m.handle(Tick(400))) == [A]
+
+
+def test_the_next_round_opens_on_a_clock_that_was_set_back() -> None:
+    m = machine([A])
+    m.handle(Tick(10_000))
+    m.handle(update(A, 1, 10_000))
+    m.handle(RoundDone({A: 2}, 10_000))
+    assert m.handle(Tick(0)) == []
+    assert m.handle(Tick(9)) == []
+    assert OpenRound(2, 1010, (A,)) in m.handle(Tick(10))
+
+
+def test_a_resumed_round_ends_no_later_than_one_that_opens_now() -> None:
+    """The clock was set back while the process was not there."""
+    m = machine([A, B])
+    m.resume(4, 10_000, {A: Digest("a4")}, now_ms=100)
+    assert only(m.handle(Tick(1099)), CloseRound) == []
+    assert len(only(m.handle(Tick(1100)), CloseRound)) == 1
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["tick", "update", "refused", "abstain", "again", "done", "members"]),

@@ -70,7 +70,9 @@ def test_who_returns_is_stood_in_for_from_the_start_again(
     assert root.node.state.stand_ins[away.node.home.node].stood == 0
 
 
-@pytest.mark.parametrize("reason", ["quarantined", "revoked", "withdrawn", "undone"])
+@pytest.mark.parametrize(
+    "reason", ["quarantined", "revoked", "let in again", "withdrawn", "undone"]
+)
 def test_nobody_stands_in_for_who_lost_the_seat(
     pair: tuple[Tree, Member, Member, Member], reason: str
 ) -> None:
@@ -82,6 +84,9 @@ def test_nobody_stands_in_for_who_lost_the_seat(
             node.record("update-refused", body)
     elif reason == "revoked":
         node.record("member-revoked", {"child": gone})
+    elif reason == "let in again":
+        node.record("member-revoked", {"child": gone})
+        node.record("member-enrolled", {"child": gone, "certificate": node.state.members[gone]})
     elif reason == "withdrawn":
         withdraw(node, gone)
     else:

@@ -113,6 +113,31 @@ def test_a_cascade_takes_a_promotion_out_above_and_it_is_on_offer_again(
         np.testing.assert_allclose(again, 0.5 * target, atol=1e-5)
 
 
+def test_a_round_with_too_few_updates_left_is_void_so_that_no_outvoted_one_comes_in(
+    tmp_path: Path, base: Path
+) -> None:
+    """Of three updates one is bad; of the two that are left no rule could tell which."""
+    with tree(tmp_path, base) as made:
+        root = made.root(f=1, pipeline=["median"])
+        target = np.ones(root.node.size, np.float32)
+        root.toy.target = target
+        good = [made.child(root, name, "/", target) for name in ("one", "two")]
+        made.child(root, "bad", "/", -8 * target)
+        made.child(root, "away", "/", target)
+        root.members.pop("away")  # without it there are 2f + 1
+        root.rounds()
+        first, second = (device.node.home.node for device in good)
+        assert root.node.state.counted.keys() == {first, second}
+        withdraw(root.node, first)
+        np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
+        *_, last = root.node.ledger.events(["released"])
+        assert {v["node"]: v["code"] for v in last.body["verdicts"]} == {
+            first: "withdrawn",
+            second: "withdrawn",
+        }
+        assert not root.node.state.stand_ins
+
+
 def test_an_erasure_keeps_what_the_node_itself_holds_by_the_same_bytes(
     tmp_path: Path, base: Path
 ) -> None:

@@ -139,8 +139,10 @@ class Tree:
     clock: ManualClock = field(default_factory=lambda: ManualClock(SystemClock().now_ms()))
     opened: list[Member] = field(default_factory=list)
 
-    def root(self, target: Vector | None = None) -> Member:
-        member = self._open(make_root(self.folder / "root", self.base, TOY_ROUNDS), target)
+    def root(self, target: Vector | None = None, **rounds: Any) -> Member:
+        """The root; ``rounds`` are settings in place of the toy's."""
+        settings = TOY_ROUNDS | rounds
+        member = self._open(make_root(self.folder / "root", self.base, settings), target)
         start_root(member.node)
         member.parent = Parent(member.node, member.config, member.engine)
         return member

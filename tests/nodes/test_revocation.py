@@ -1,0 +1,159 @@
+"""Who is shut out keeps no seat in the open round, also if let in again before the parent hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nodes.parent import Parent
+from nodes.rounds import RoundPolicy
+from nodes.tasks import Request
+from protocol import NodeId
+from tests.nodes.network import by_child
+from tests.nodes.toy import Member, Tree, tree
+
+
+@pytest.fixture
+def trio(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member, Member]]:
+    """A root and two devices, each with a target of its own."""
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        rng = np.random.default_rng(4)
+        one, two = (
+            made.child(root, name, "/", rng.standard_normal(root.node.size).astype(np.float32))
+            for name in ("one", "two")
+        )
+        root.toy.target = ((one.toy.target + two.toy.target) / 2).astype(np.float32)
+        yield made, root, one, two
+
+
+def name_of(member: Member) -> NodeId:
+    return member.node.home.node
+
+
+def parent_of(member: Member) -> Parent:
+    assert member.parent is not None
+    return member.parent
+
+
+def opened(root: Member) -> dict[NodeId, Request]:
+    """Open a round, or go on with it; returns the tasks of now."""
+    return by_child(parent_of(root).step())
+
+
+def answer(root: Member, child: Member, task: Request) -> list[Request]:
+    kind, blobs = child.child().answer(task.blobs)
+    return parent_of(root).receive(task.child, task.task, kind, blobs)
+
+
+def answer_until_seated(made: Tree, root: Member, child: Member, task: Request) -> None:
+    """The first answer may be refused: its task may have the name of one that was answered."""
+    answer(root, child, task)
+    if name_of(child) not in seats(root):
+        made.clock.advance(RoundPolicy.refused_ms)
+        answer(root, child, opened(root)[name_of(child)])
+    assert name_of(child) in seats(root)
+
+
+def seats(root: Member) -> set[NodeId]:
+    """Whose updates wait in the open round."""
+    waiting = root.node.state.open_round
+    return set(waiting.seated) if waiting else set()
+
+
+def shut_out(made: Tree, root: Member, child: Member, let_in: bool = False) -> None:
+    """As a command does it: in a process of its own, of which the parent hears later."""
+    node, gone = made.reopen(root).node, name_of(child)
+    node.record("member-revoked", {"child": gone})
+    if let_in:
+        certificate = node.state.members[gone]
+        node.record("member-enrolled", {"child": gone, "certificate": certificate, "name": "x"})
+
+
+def released(root: Member) -> list[NodeId]:
+    """Whose updates the last release counted."""
+    *_, last = root.node.ledger.events(["released"])
+    return list(last.body["accepted"])
+
+
+def outcomes(root: Member) -> list[str]:
+    return [event.body["outcome"] for event in root.node.ledger.events(["round-closed"])]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_update_of_who_is_shut_out_loses_its_seat(
+    trio: tuple[Tree, Member, Member, Member], restarts: bool
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    answer(root, one, asked[name_of(one)])
+    shut_out(made, root, one)
+    if restarts:
+        made.restart(root)
+        asked = opened(root)
+    answer(root, two, asked[name_of(two)])
+    assert released(root) == [name_of(two)]
+    trained = two.node.state.trained
+    assert trained is not None
+    np.testing.assert_allclose(root.node.effective(), two.node.vector(trained.delta), atol=1e-5)
+
+
+def test_a_round_does_not_end_with_a_seat_that_was_lost_unheard(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    answer(root, one, asked[name_of(one)])
+    shut_out(made, root, one)
+    (two.node.home.folder / "train.jsonl").write_text("")  # it has nothing to send
+    answer(root, two, asked[name_of(two)])
+    assert outcomes(root) == ["void"]
+
+
+def test_who_was_let_in_again_keeps_no_old_seat_and_is_asked_anew(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    answer(root, one, asked[name_of(one)])
+    shut_out(made, root, one, let_in=True)
+    again = opened(root)
+    assert name_of(one) in again
+    assert seats(root) == set()
+    answer_until_seated(made, root, one, again[name_of(one)])
+    answer(root, two, asked[name_of(two)])
+    assert set(released(root)) == {name_of(one), name_of(two)}
+
+
+def test_a_round_waits_for_the_new_answer_of_who_was_let_in_again(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    answer(root, one, asked[name_of(one)])
+    shut_out(made, root, one, let_in=True)
+    answer(root, two, asked[name_of(two)])
+    assert released(root) == []
+    root.close_round()
+    assert released(root) == [name_of(two)]
+
+
+def test_refusals_of_who_was_let_in_again_are_counted_anew(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    """Half of what a round bears, then a good answer; as much again would be all of it."""
+    made, root, one, _ = trio
+    for let_in in (False, True):
+        if let_in:
+            shut_out(made, root, one, let_in=True)
+        asked = opened(root)
+        assert name_of(one) in asked
+        task = asked[name_of(one)]
+        for _ in range(RoundPolicy.max_refusals // 2):
+            parent_of(root).receive(name_of(one), task.task, "update", {"envelope": b"rubbish"})
+            made.clock.advance(RoundPolicy.refused_ms)
+            task = opened(root)[name_of(one)]
+        answer_until_seated(made, root, one, task)
