@@ -83,6 +83,8 @@ class Parent:
         self._admitted: dict[Digest, Admitted] = {}
         self._refusals: list[Verdict] = []
         state = node.state
+        self._revocations = dict(state.revocations)
+        """As far as the machine has heard of them."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
             members=node.active_members(),
@@ -150,16 +152,17 @@ class Parent:
     def _catch_up(self) -> list[Request]:
         """Hear what another process recorded: who was shut out must not be seated any more.
 
-        Who was shut out and let in again meanwhile has lost its seat, and is asked anew.
+        Who was shut out and let in again meanwhile begins anew: it has left, and comes back.
         """
         node, machine = self._node, self._machine
         node.catch_up()
         if node.state.latest is None:
             return []
-        opened, members = node.state.open_round, node.active_members()
-        unseated = machine.seated - (opened.seated.keys() if opened else set())
+        members, known = node.active_members(), self._revocations
+        self._revocations = dict(node.state.revocations)
+        left = {c for c, times in self._revocations.items() if times > known.get(c, 0)}
         requests: list[Request] = []
-        for heard in (tuple(c for c in members if c not in unseated), members):
+        for heard in (tuple(c for c in members if c not in left), members):
             if heard != machine.members:
                 requests += self._handle(MembersChanged(heard, node.clock.now_ms()))
         return requests
@@ -312,7 +315,12 @@ class Parent:
             self._settlement.close(close.round, "void", updates=len(close.updates))
             return RoundDone({}, node.clock.now_ms())
         opened = node.state.open_round
-        seats = opened.seated if opened else {}
+        # What both know: who was shut out meanwhile has a seat with one of them only.
+        seats = {
+            child: seat
+            for child, seat in (opened.seated if opened else {}).items()
+            if close.updates.get(child) == seat.update
+        }
         f = self._machine.policy.tolerates(len(self._machine.members))
         counted = self._settlement.settle(close.round, seats, f, self._refusals, close.absent)
         if counted:

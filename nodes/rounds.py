@@ -215,6 +215,8 @@ class _OpenRound:
     deadline_ms: int
     chairs: dict[NodeId, _Chair]
     quorum_ms: int | None = None
+    asked: dict[NodeId, int] = field(default_factory=dict)
+    """How often who left was asked: if it comes back, its next task has a new name."""
 
 
 @dataclass
@@ -255,7 +257,7 @@ class RoundMachine:
             case Tick():
                 pass
             case MembersChanged(members=members):
-                self._set_members(members)
+                actions += self._set_members(members, event.now_ms)
             case UpdateReceived():
                 actions += self._receive(event)
             case AnswerRefused(child=child, round=number):
@@ -274,12 +276,6 @@ class RoundMachine:
         return actions + self._advance(event.now_ms)
 
     @property
-    def seated(self) -> frozenset[NodeId]:
-        """The children that have a seat in the open round."""
-        chairs = self.open.chairs.items() if self.open else ()
-        return frozenset(child for child, chair in chairs if chair.update)
-
-    @property
     def next_ms(self) -> int | None:
         """When time alone changes something, so that a driver need not ask before; None: never."""
         if self.closing:
@@ -291,14 +287,17 @@ class RoundMachine:
 
     # -- events
 
-    def _set_members(self, members: Iterable[NodeId]) -> None:
+    def _set_members(self, members: Iterable[NodeId], now_ms: int) -> list[Action]:
         self.members = tuple(sorted(members))
         if self.open:
-            for child in self.members:
-                self.open.chairs.setdefault(child, _Chair())
             for child in [c for c in self.open.chairs if c not in self.members]:
-                del self.open.chairs[child]
-        self._late = {c: held for c, held in self._late.items() if c in self.members}
+                self.open.asked[child] = self.open.chairs.pop(child).attempt
+            for child in self.members:
+                chair = _Chair(attempt=self.open.asked.get(child, 0))
+                self.open.chairs.setdefault(child, chair)
+            self._count_quorum(self.open, now_ms)
+        gone = [child for child in self._late if child not in self.members]
+        return [Supersede(child, self._late.pop(child)[0], "superseded") for child in gone]
 
     def _receive(self, event: UpdateReceived) -> list[Action]:
         child, update = event.child, event.update
@@ -331,10 +330,15 @@ class RoundMachine:
         chair.update, chair.answers = update, answers
         if not late:
             chair.ask_at_ms = None
-        quorum = self.policy.quorum(len(self.open.chairs))
-        if self.open.quorum_ms is None and self._weighty(self.open) >= quorum:
-            self.open.quorum_ms = now
+        self._count_quorum(self.open, now)
         return Seat(child, update, self.open.number, late)
+
+    def _count_quorum(self, current: _OpenRound, now_ms: int) -> None:
+        """Note when quorum was reached; a seat that is lost may lose it again."""
+        if self._weighty(current) < self.policy.quorum(len(current.chairs)):
+            current.quorum_ms = None
+        elif current.quorum_ms is None:
+            current.quorum_ms = now_ms
 
     def _weighty(self, current: _OpenRound) -> int:
         """How many seated updates have weight."""

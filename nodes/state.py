@@ -161,6 +161,8 @@ class NodeState:
     members: dict[NodeId, Digest] = field(default_factory=dict)
     offences: dict[NodeId, int] = field(default_factory=dict)
     revoked: set[NodeId] = field(default_factory=set)
+    revocations: dict[NodeId, int] = field(default_factory=dict)
+    """How often each child was revoked: it may have been let in again since."""
     withdrawn: list[Withdrawn] = field(default_factory=list)
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
@@ -211,6 +213,7 @@ class NodeState:
 
     def _on_member_revoked(self, body: Mapping[str, Any], _: int) -> None:
         self.revoked.add(body["child"])
+        self.revocations[body["child"]] = self.revocations.get(body["child"], 0) + 1
         self.stand_ins.pop(body["child"], None)
         if self.open_round:  # its update waits for nothing any more
             self.open_round.seated.pop(body["child"], None)
@@ -372,7 +375,8 @@ class NodeState:
         self.next_round = body["round"] + 1
 
     def _on_update_accepted(self, body: Mapping[str, Any], _: int) -> None:
-        if self.open_round and self.open_round.round == body["round"]:
+        shut_out = body["child"] in self.revoked  # while its update was admitted
+        if self.open_round and self.open_round.round == body["round"] and not shut_out:
             self.open_round.seated[body["child"]] = Seated(**body["seat"])
 
     def _on_update_refused(self, body: Mapping[str, Any], _: int) -> None:

@@ -49,15 +49,6 @@ def answer(root: Member, child: Member, task: Request) -> list[Request]:
     return parent_of(root).receive(task.child, task.task, kind, blobs)
 
 
-def answer_until_seated(made: Tree, root: Member, child: Member, task: Request) -> None:
-    """The first answer may be refused: its task may have the name of one that was answered."""
-    answer(root, child, task)
-    if name_of(child) not in seats(root):
-        made.clock.advance(RoundPolicy.refused_ms)
-        answer(root, child, opened(root)[name_of(child)])
-    assert name_of(child) in seats(root)
-
-
 def seats(root: Member) -> set[NodeId]:
     """Whose updates wait in the open round."""
     waiting = root.node.state.open_round
@@ -123,7 +114,9 @@ def test_who_was_let_in_again_keeps_no_old_seat_and_is_asked_anew(
     again = opened(root)
     assert name_of(one) in again
     assert seats(root) == set()
-    answer_until_seated(made, root, one, again[name_of(one)])
+    assert again[name_of(one)].task != asked[name_of(one)].task
+    answer(root, one, again[name_of(one)])
+    assert seats(root) == {name_of(one)}
     answer(root, two, asked[name_of(two)])
     assert set(released(root)) == {name_of(one), name_of(two)}
 
@@ -156,4 +149,58 @@ def test_refusals_of_who_was_let_in_again_are_counted_anew(
             parent_of(root).receive(name_of(one), task.task, "update", {"envelope": b"rubbish"})
             made.clock.advance(RoundPolicy.refused_ms)
             task = opened(root)[name_of(one)]
-        answer_until_seated(made, root, one, task)
+        answer(root, one, task)
+        assert seats(root) == {name_of(one)}
+
+
+def test_who_was_refused_too_often_is_asked_anew_once_let_in_again(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    made, root, one, _ = trio
+    asked = opened(root)
+    for _ in range(RoundPolicy.max_refusals):
+        task = asked[name_of(one)].task
+        parent_of(root).receive(name_of(one), task, "update", {"envelope": b"rubbish"})
+        made.clock.advance(RoundPolicy.refused_ms)
+        asked = opened(root) or asked
+    assert name_of(one) not in opened(root)
+    shut_out(made, root, one, let_in=True)
+    assert name_of(one) in opened(root)
+
+
+def test_a_late_update_of_who_was_shut_out_meanwhile_is_not_seated(
+    trio: tuple[Tree, Member, Member, Member],
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    task = asked[name_of(one)]
+    kind, blobs = one.child().answer(task.blobs)
+    answer(root, two, asked[name_of(two)])
+    root.close_round()
+    parent_of(root).receive(task.child, task.task, kind, blobs)
+    shut_out(made, root, one, let_in=True)
+    made.clock.advance(2000)
+    assert name_of(one) in opened(root)
+    assert seats(root) == set()
+    *_, refused = root.node.ledger.events(["update-refused"])
+    assert (refused.body["child"], refused.body["code"]) == (name_of(one), "superseded")
+
+
+def test_who_is_shut_out_while_its_update_is_admitted_gets_no_seat(
+    trio: tuple[Tree, Member, Member, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, root, one, two = trio
+    asked = opened(root)
+    put = root.node.artefacts.put
+
+    def meanwhile(data: bytes) -> str:
+        monkeypatch.undo()
+        shut_out(made, root, one)
+        return put(data)
+
+    kind, blobs = one.child().answer(asked[name_of(one)].blobs)
+    monkeypatch.setattr(root.node.artefacts, "put", meanwhile)
+    parent_of(root).receive(name_of(one), asked[name_of(one)].task, kind, blobs)
+    assert seats(root) == set()
+    answer(root, two, asked[name_of(two)])
+    assert released(root) == [name_of(two)]

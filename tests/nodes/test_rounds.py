@@ -322,3 +322,21 @@ def test_whatever_happens_an_update_is_in_at_most_one_closed_round(
     for action, count in zip(closed, members, strict=True):
         enough = len(action.updates) >= m.policy.needed(count)
         assert action.outcome is Outcome.VOID or enough
+
+
+def test_a_seat_that_is_lost_takes_quorum_with_it() -> None:
+    """Else the grace period would go on, and the round end with too few."""
+    m = machine([A, B, C, D], RoundPolicy(f=1, deadline_ms=1000, grace=0.5))
+    m.handle(Tick(0))
+    for child in (A, B, C):
+        m.handle(update(child, 1, 100))
+    m.handle(MembersChanged((A, B, D), 110))
+    again = m.handle(MembersChanged((A, B, C, D), 110))
+    assert again == [Ask(C, 1, 2, 1000)]
+    assert not only(m.handle(Tick(500)), CloseRound)
+    ended = m.handle(update(C, 1, 600, name="c2"))
+    ended += m.handle(Tick(900))
+    assert (
+        CloseRound(1, Outcome.AGGREGATE, {A: Digest("a1"), B: Digest("b1"), C: Digest("c2")}, (D,))
+        in ended
+    )
