@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.blocks import Columns, each_block, gather, scratch, width_of
-from aggregation.order import Middle, Values
+from aggregation.order import NETWORK_ROWS, Middle, Values
 from aggregation.points import Points, Table
 from aggregation.rule import Aggregate, Rule
 
 _BLOCK_BYTES = 10 << 20
 """Of a block of columns, all rows together: a part of the last cache that cores share."""
+_SORTED_BYTES = 5 << 20
+"""The same where the rows are sorted, which copies them twice."""
 _LEAST_WIDTH, _MOST_WIDTH = 4096, 1 << 17
 """Columns of a block: with fewer, threads wait for the interpreter; with more, for memory."""
 
@@ -41,7 +43,9 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
         else _ByCoordinate(points, weights, rule, seed)
     )
     vector = np.zeros(inputs.updates.size, np.float32)
-    width = int(np.clip(_BLOCK_BYTES // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
+    sorts = rule.middle is not None and n > NETWORK_ROWS
+    size = _SORTED_BYTES if sorts else _BLOCK_BYTES
+    width = int(np.clip(size // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
 
     def run(block: slice) -> list[tuple[int, Table]]:
         shares = []

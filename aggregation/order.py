@@ -21,9 +21,10 @@ from aggregation.updates import Row
 Values = Sequence[Row]
 """The (b,) values of each row in some coordinates. Rules must not write to them."""
 
-_NETWORK_ROWS = 32
-_GATHERED, _TRANSPOSED = 4096, 512
-"""Columns to bring together, and to transpose, at a time: so many of all rows fit a cache."""
+NETWORK_ROWS = 32
+"""The most rows that go through the network."""
+_TRANSPOSED = 1024
+"""Columns to transpose at a time: all their rows fit a cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ def trimmed_mean(values: Values, f: int, looked: slice) -> Middle:
     Statistical Rates" (arXiv 1803.01498).
     """
     n = len(values)
-    if n > _NETWORK_ROWS:
+    if n > NETWORK_ROWS:
         kept = _sorted(values)[:, f : n - f]
         centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
         centre /= n - 2 * f
@@ -99,15 +100,13 @@ def nearest_to_median(values: Values, count: int, looked: slice) -> Middle:
 def _sorted(values: Values) -> NDArray[np.float32]:
     """(b, n): each coordinate's values in order, side by side in memory."""
     n, size = len(values), values[0].size
+    rows = scratch("rows", (n, size), np.float32)
+    for at, row in enumerate(values):
+        rows[at] = row
     columns = scratch("columns", (size, n), np.float32)
-    for start in range(0, size, _GATHERED):
-        part = slice(start, min(start + _GATHERED, size))
-        rows = scratch("rows", (n, part.stop - start), np.float32)
-        for at, row in enumerate(values):
-            rows[at] = row[part]
-        for first in range(start, part.stop, _TRANSPOSED):
-            few = slice(first, min(first + _TRANSPOSED, part.stop))
-            columns[few] = rows[:, first - start : few.stop - start].T
+    for start in range(0, size, _TRANSPOSED):
+        part = slice(start, start + _TRANSPOSED)
+        columns[part] = rows[:, part].T
     columns.sort(axis=1)
     return columns
 
