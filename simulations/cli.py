@@ -116,16 +116,21 @@ def coordinates(
 def aggregation(
     size: Annotated[int, typer.Option(min=1, help="Values of one update.")] = 1_000_000,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are shown.")] = 5,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A pipeline, as in the table; may be repeated.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Time every robust rule beside Flower's strategies and ByzFL. Takes about ten minutes.
 
-    Example: banyan bench aggregation --size 200000 --repeats 3
+    Example: banyan bench aggregation --size 200000 --repeats 3 --only trimmed_mean --only krum
     """
     from simulations.bench import aggregation as race
 
     with one_sentence():
-        result = race.run(size, repeats=repeats, on_timing=lambda t: errors.print(race.one_line(t)))
+        result = race.run(
+            size, repeats, only or (), on_timing=lambda t: errors.print(race.one_line(t))
+        )
         print_json(result) if json else race.print_table(result)
 
 

@@ -67,9 +67,9 @@ class Timing:
 
 def run(
     size: int = 1_000_000,
-    sizes: Sequence[tuple[int, int]] = SIZES,
     repeats: int = 5,
-    pipelines: Sequence[str] = PIPELINES,
+    only: Sequence[str] = (),
+    sizes: Sequence[tuple[int, int]] = SIZES,
     on_timing: Callable[[Timing], None] = lambda _timing: None,
 ) -> dict[str, Any]:
     """Time every pipeline for every (n, f).
@@ -77,8 +77,15 @@ def run(
     Args:
         size: d, float32 values of an update.
         repeats: runs of each contestant; medians count.
+        only: pipelines; those of the table if there are none.
+        sizes: how many updates there are, and how many of them may be bad.
         on_timing: called with every result as it comes.
+
+    Raises ``AggregationError`` ``unknown-rule``.
     """
+    pipelines = only or PIPELINES
+    for pipeline in pipelines:
+        Pipeline.parse(pipeline.split())
     timings: list[Timing] = []
     memory: list[dict[str, Any]] = []
     for n, f in sizes:

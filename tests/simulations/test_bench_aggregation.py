@@ -36,7 +36,7 @@ def test_byzfl_and_we_mean_the_same_pipeline(pipeline: str, tensors: bool) -> No
 def test_the_comparison_times_every_contestant_and_measures_memory(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = race.run(20_000, ((7, 1),), repeats=1, pipelines=("median", "nnm krum"))
+    result = race.run(20_000, repeats=1, only=("median", "nnm krum"), sizes=((7, 1),))
     timed = {(t["pipeline"], t["contestant"]) for t in result["timings"] if t["seconds"]}
     assert {("median", "ours"), ("median", "Flower"), ("nnm krum", "one pass")} <= timed
     assert all(m["ratio"] > 0 for m in result["memory"])
