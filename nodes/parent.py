@@ -16,7 +16,7 @@ from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.ledger import Claim
 from nodes.node import Node
-from nodes.rounds import (
+from nodes.round_events import (
     Abstained,
     Action,
     AnswerRefused,
@@ -27,12 +27,12 @@ from nodes.rounds import (
     OpenRound,
     Outcome,
     RoundDone,
-    RoundMachine,
     Seat,
     Supersede,
     Tick,
     UpdateReceived,
 )
+from nodes.rounds import RoundMachine
 from nodes.settlement import Settlement
 from nodes.state import ZERO, Seated
 from nodes.tasks import Request, TaskDesk

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nodes.errors import NodeError
 from nodes.node import Node
-from nodes.rounds import Ask
+from nodes.round_events import Ask
 from nodes.state import ANSWERED_ROUNDS
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
 

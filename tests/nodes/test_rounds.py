@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.rounds import (
+from nodes.round_events import (
     Abstained,
     Action,
     AnswerRefused,
@@ -17,13 +17,12 @@ from nodes.rounds import (
     OpenRound,
     Outcome,
     RoundDone,
-    RoundMachine,
-    RoundPolicy,
     Seat,
     Supersede,
     Tick,
     UpdateReceived,
 )
+from nodes.rounds import RoundMachine, RoundPolicy
 from protocol import Digest, NodeId
 
 A, B, C, D = (NodeId(letter * 64) for letter in "abcd")

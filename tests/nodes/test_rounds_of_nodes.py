@@ -11,7 +11,7 @@ import pytest
 
 from nodes.parent import Parent
 from nodes.releases import Made, publish, start_root
-from nodes.rounds import Ask
+from nodes.round_events import Ask
 from nodes.tasks import Request
 from protocol import (
     Envelope,

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import simulations.cli  # noqa: F401  it attaches the command
 from nodes.cli.app import app
-from nodes.rounds import Action, RoundMachine, UpdateReceived
+from nodes.round_events import Action, UpdateReceived
+from nodes.rounds import RoundMachine
 from nodes.state import NodeState
 from simulations.chaos import Invariant, run
 from simulations.world.storage import SpoolLedger
