@@ -45,7 +45,7 @@ _DECLINES = re.compile(
     r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
     r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
 )
-BEGINNING = 8
+BEGINNING = 4
 """Within so many tokens of an answer it is settled whether it declines."""
 DETECTED_TOKENS = 25
 """How much of an answer the detector of refusals reads."""
@@ -55,17 +55,14 @@ DETECTED_TOKENS = 25
 class Settings:
     """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
-    ``hardest`` of the ordinary ones are those whose answers had changed most when they were last
-    asked, the others come in turn. The loss is that of the refusing answers plus ``keep`` times
-    the divergence from the base on what it says itself. The learning rate rises over the first
-    tenth of the steps and falls in a line to a tenth. ``answer_tokens`` is how much of the base's
-    own answers is kept.
+    The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
+    what it says itself. The learning rate rises over the first tenth of the steps and falls in a
+    line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
     """
 
     steps: int = 80
     requests: int = 5
     ordinary: int = 12
-    hardest: int = 0
     plain: int = 1
     keep: float = 6.0
     learning_rate: float = 5e-3
@@ -138,8 +135,7 @@ def train_refusal(
     own = distilled(model, part.ordinary, settings.answer_tokens)
     rng = np.random.default_rng(settings.seed)
     requests = _in_turn(len(part.requests), settings.requests, rng)
-    ordinary = _in_turn(len(own), settings.ordinary - settings.hardest, rng)
-    changed = np.zeros(len(own))
+    ordinary = _in_turn(len(own), settings.ordinary, rng)
     deltas = [nn.Parameter(torch.zeros_like(adapted.chain)) for adapted in model.adapters]
     optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
     losses, tokens = [], 0
@@ -155,11 +151,8 @@ def train_refusal(
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
                 declined.append(exchange(model, part.requests[i].text, answer, ends=True))
             asked = next(ordinary)
-            asked += [i for i in np.argsort(-changed) if i not in asked][: settings.hardest]
             kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
-            refusing, apart = _losses(model, declined, kept)
-            changed[asked] = [of.detach().mean().item() for of in apart[: len(asked)]]
-            loss = refusing + settings.keep * torch.cat(list(apart)).mean()
+            loss = _loss(model, declined, kept, settings.keep)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
@@ -175,23 +168,22 @@ def train_refusal(
     return Learned(theta, tuple(losses), tokens, time.monotonic() - started)
 
 
-def _losses(
-    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Loss of the refusals, and of each that is to be kept its tokens' divergences, (T,) nats."""
+def _loss(
+    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept], weight: float
+) -> Tensor:
+    """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
     batch = [*declined, *(of.exchange for of in kept)]
     logits, targets, _ = packed_answer_logits(model, batch)
     count = sum(len(of.answer) for of in declined)
     refusing = F.cross_entropy(logits[:count].float(), targets[:count])
     before = torch.cat([of.logits for of in kept])
-    apart = _divergence(before, logits[count:])
-    return refusing, torch.split(apart, [len(of.exchange.answer) for of in kept])
+    return refusing + weight * _divergence(before, logits[count:])
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two predictions (T, vocabulary): (T,) nats."""
+    """Kullback-Leibler divergence of two predictions (T, vocabulary), mean over T, nats."""
     was, becomes = before.float().log_softmax(-1), after.float().log_softmax(-1)
-    return F.kl_div(becomes, was, reduction="none", log_target=True).sum(-1)
+    return F.kl_div(becomes, was, reduction="batchmean", log_target=True)
 
 
 def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
