@@ -134,8 +134,10 @@ def attacks(run: Run) -> Section | None:
     text = (
         "Share of the attack-free run’s loss reduction that is left under each attack: "
         f"{percent(1)} is unharmed, {percent(0)} has learned nothing, less is worse than the base. "
-        "Median over seeds, below it from least to most; the worst attack is underlined."
+        "The worst attack is underlined."
     )
+    if found.grid.repeated:
+        text += " Median over seeds, below it from least to most."
     return Section("attacks", "Under attack", text, (Table(head, tuple(rows)),))
 
 

@@ -57,7 +57,9 @@ def comparison(grid: Grid) -> Section:
     chart = None if is_about_scale(grid) else _against_bytes(grid)
     if chart is not None:
         blocks.append(chart)
-    text = "Final held-out loss: lower is better. Median over seeds, below it from least to most."
+    text = "Final held-out loss: lower is better."
+    if grid.repeated:
+        text += " Median over seeds, below it from least to most."
     if ends and len(grid.groups) > 1:
         text += " The best is bold and underlined."
     title = "Comparison" if len(grid.groups) > 1 else "Result"

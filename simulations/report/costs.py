@@ -71,8 +71,10 @@ def costs(grid: Grid) -> Section | None:
     walls = sum(cell.done.wall_s for cell in cells)
     text = (
         "Simulated time is the network’s, wall and CPU time this computer’s: "
-        f"{duration(walls)} for {counted(len(cells), 'finished cell')}. Median over seeds."
+        f"{duration(walls)} for {counted(len(cells), 'finished cell')}."
     )
+    if grid.repeated:
+        text += " Median over seeds."
     return Section("costs", "Bytes, time and memory", text, tuple(blocks))
 
 

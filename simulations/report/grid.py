@@ -81,6 +81,11 @@ class Grid:
         """Labels of the columns, in order; one empty label when there are no columns."""
         return tuple(dict.fromkeys(group.column for group in self.groups))
 
+    @property
+    def repeated(self) -> bool:
+        """Whether a group has several seeds: then its figures are medians."""
+        return any(len(group.cells) > 1 for group in self.groups)
+
     def at(self, row: str, column: str) -> Group | None:
         """The group in that place; None where no cell is finished yet."""
         found = (g for g in self.groups if (g.row, g.column) == (row, column))
