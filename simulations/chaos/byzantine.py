@@ -261,7 +261,8 @@ class Enemy:
             case 3:
                 return write_tensors({"theta": np.zeros(SIZE + 1, np.float32)})
             case 4:
-                return self.rng.randbytes(self.rng.randint(0, 300))
+                # At least one byte: an update that states an empty payload cannot be written.
+                return self.rng.randbytes(self.rng.randint(0, 300)) or b"\0"
             case 5:
                 return encode_delta(values * np.float32(20), form)
             case _:
