@@ -127,7 +127,8 @@ def check_validity(certificate: Certificate, now_ms: int, limits: Limits = LIMIT
     if now_ms + skew < certificate.valid_from_ms:
         raise Refused(
             Code.NOT_YET_VALID,
-            f"The certificate of {certificate.name} is not valid yet; check this clock.",
+            f"The certificate of {certificate.name} is not valid yet: check this clock, or sign a "
+            "new one if the clock that it was signed by was ahead.",
         )
     if now_ms - skew > certificate.valid_until_ms:
         raise Refused(

@@ -1,15 +1,16 @@
 """What must come of a world once its faults end: every scope learns, and all hold one chain.
 
-All nodes come to hold the chain of their parent; a scope whose devices are mostly plain reaches its
-optimum, and so does every personal device; no scope is worse off than when the faults ended. (The
-first chain, and one in which something is undone, are followed whatever they do.) Then persons roll
-every scope back to its first version: what was ever counted is on offer again, and the same must
-hold once more.
+All nodes come to hold the chain of their parent; a scope reaches its optimum if its pipeline
+tolerates as many children as it has personal devices, and so does every personal device; no scope
+is worse off than when the faults ended. (The first chain, and one in which something is undone, are
+followed whatever they do.) Then persons roll every scope back to its first version: what was ever
+counted is on offer again, and the same must hold once more.
 
-Scopes above, and those of mostly personal devices, need not reach their optimum. Offers are
+Scopes above, and those of more personal devices, need not reach their optimum. Offers are
 counted one after another and never anew, so a child that was once counted alone keeps a larger
-part; and a node that followed a chain neutrally has nothing to offer of what it got from there,
-though the chain was rolled back since. How many end far from it is counted, not required.
+part; a node that followed a chain neutrally has nothing to offer of what it got from there,
+though the chain was rolled back since; and an update that was withdrawn is on offer again, though
+its plain neighbours have learned the same since. How many end far from it is counted, not required.
 """
 
 from __future__ import annotations
@@ -69,9 +70,10 @@ def _must_learn(world: World) -> list[int]:
     """Who must reach its optimum."""
     places = world.nature.places
     found = [p.id for p in places.devices if p.mode == "personal"]
+    policy = world.nature.config.rounds.policy()
     for scope in places.lowest():
         modes = [place.mode for place in places.devices if place.parent == scope.id]
-        if 2 * modes.count("plain") > len(modes):
+        if modes.count("personal") <= policy.tolerates(len(modes)):
             found.append(scope.id)
     return found
 

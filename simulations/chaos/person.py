@@ -56,12 +56,13 @@ class Person:
         return f"{name} at {at.place.name}: {said}"
 
     def lets_everybody_in(self) -> int:
-        """Enrol every child once more that is shut out or quarantined; returns how many were."""
+        """Enrol every child anew that is shut out or quarantined, or whose certificate was signed
+        by a clock that was ahead; returns how many were."""
         count = 0
         for at in self.members:
             if at.parent is not None:
                 node = self.opened(at)
-                for child in self._out(at, node):
+                for child in [*self._out(at, node), *self._not_yet_in(at, node)]:
                     self._enrol(child, node)
                     count += 1
         return count
@@ -138,6 +139,16 @@ class Person:
             return node.is_revoked(child) or node.state.is_quarantined(child)
 
         return [c for c in self._children(at) if is_out(c.node.home.node)]
+
+    def _not_yet_in(self, at: Member, node: Node) -> list[Member]:
+        """The children of a node whose certificates begin in the future."""
+
+        def begins_ms(child: NodeId) -> int:
+            certificate = node.member(child)
+            return certificate.valid_from_ms if certificate else 0
+
+        now = node.clock.now_ms()
+        return [c for c in self._children(at) if begins_ms(c.node.home.node) > now]
 
     def _enrol(self, child: Member, node: Node) -> None:
         home, place = child.node.home, child.place
