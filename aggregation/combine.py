@@ -22,6 +22,8 @@ _SORTED_BYTES = 5 << 20
 """The same where the rows are sorted, which copies them twice."""
 _LEAST_WIDTH, _MOST_WIDTH = 4096, 1 << 17
 """Columns of a block: with fewer, threads wait for the interpreter; with more, for memory."""
+_SUMMED_WIDTH = 1 << 16
+"""The same for a weighted mean, which reads one row at a time however many there are."""
 
 _EXACT, _LOOKED_PART = 1 << 16, 8
 """Up to how many coordinates all are asked whom the rule kept; else one of so many."""
@@ -43,9 +45,7 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
         else _ByCoordinate(points, weights, rule, seed)
     )
     vector = np.zeros(inputs.updates.size, np.float32)
-    sorts = rule.middle is not None and n > NETWORK_ROWS
-    size = _SORTED_BYTES if sorts else _BLOCK_BYTES
-    width = int(np.clip(size // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
+    width = _width(rule, n)
 
     def run(block: slice) -> list[tuple[int, Table]]:
         shares = []
@@ -66,6 +66,15 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
     counted, clipped = np.empty(n), np.empty(n)
     counted[inputs.order], clipped[inputs.order] = in_order, points.clipped
     return Aggregate(vector, counted, points.moved, clipped, applied)
+
+
+def _width(rule: Rule, n: int) -> int:
+    """How many columns a block has."""
+    if rule.middle is None:
+        return _SUMMED_WIDTH
+    sorts = rule.sorts or n > NETWORK_ROWS
+    size = _SORTED_BYTES if sorts else _BLOCK_BYTES
+    return int(np.clip(size // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
 
 
 class _WeightedMean:

@@ -21,10 +21,12 @@ from aggregation.updates import Row
 Values = Sequence[Row]
 """The (b,) values of each row in some coordinates. Rules must not write to them."""
 
-NETWORK_ROWS = 32
+NETWORK_ROWS = 48
 """The most rows that go through the network."""
 _TRANSPOSED = 1024
 """Columns to transpose at a time: all their rows fit a cache."""
+_APART = 16
+"""Columns between two rows: rows a power of two apart would share few lines of a cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ def nearest_to_median(values: Values, count: int, looked: slice) -> Middle:
 def _sorted(values: Values) -> NDArray[np.float32]:
     """(b, n): each coordinate's values in order, side by side in memory."""
     n, size = len(values), values[0].size
-    rows = scratch("rows", (n, size), np.float32)
+    rows = scratch("rows", (n, size + _APART), np.float32)[:, :size]
     for at, row in enumerate(values):
         rows[at] = row
     columns = scratch("columns", (size, n), np.float32)

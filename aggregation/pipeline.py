@@ -21,7 +21,7 @@ _RULES = (
     Rule("mean", majority),
     Rule("trimmed_mean", majority, middle=order.trimmed_mean),
     Rule("median", majority, middle=order.median),
-    Rule("mean_around_median", majority, middle=order.mean_around_median),
+    Rule("mean_around_median", majority, middle=order.mean_around_median, sorts=True),
     Rule("geometric_median", majority, centring.geometric_median),
     Rule("centred_clipping", majority, centring.centred_clipping),
     Rule("caf", majority, centring.covariance_filter),
@@ -35,6 +35,7 @@ _RULES = (
         lambda values, f, looked: order.nearest_to_median(
             values, max(len(values) - 2 * f, 1), looked
         ),
+        sorts=True,
     ),
 )
 RULES: Mapping[str, Rule] = MappingProxyType({rule.name: rule for rule in _RULES})

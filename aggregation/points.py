@@ -25,7 +25,7 @@ from aggregation.updates import Updates
 
 Table = NDArray[np.float64]
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 8 << 20
 """Of a block in float64, all rows together: fewer, and calling numpy costs more than the work."""
 _MOST_WIDTH = 1 << 16
 _MOST_ENTRIES = 1 << 25

@@ -50,12 +50,14 @@ class Rule:
         weigh: how much each row counts, (m,) float64 ≥ 0; None when all count alike.
         middle: what becomes of the values of some coordinates, given those of the rows that count,
             f, and in which columns the kept range is asked for; None for their weighted mean.
+        sorts: whether ``middle`` sorts however few rows there are, which copies them twice.
     """
 
     name: str
     least: Callable[[int], int]
     weigh: Callable[[Points, int], Table] | None = None
     middle: Callable[[Values, int, slice], Middle] | None = None
+    sorts: bool = False
 
 
 def majority(f: int) -> int:
