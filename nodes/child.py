@@ -24,7 +24,7 @@ from nodes.errors import NodeError
 from nodes.learning import Learning
 from nodes.node import Node, Vector
 from nodes.probes import Judged, Probes
-from nodes.state import ZERO
+from nodes.records import ZERO
 from protocol import (
     LIMITS,
     Abstention,

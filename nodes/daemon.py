@@ -86,6 +86,7 @@ class Daemon:
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
         self._node = Node(home, clock)
+        self._node.free_unnamed()
         self._engine = Engine(home, config.model, stop)
         self._failures: list[BaseException] = []
 

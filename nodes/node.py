@@ -8,10 +8,11 @@ memory, so that a crash anywhere leaves either the old state or the new one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from nodes.chain import sum_of
@@ -19,7 +20,8 @@ from nodes.chance import Chance, SystemChance
 from nodes.clock import Clock
 from nodes.home import Home
 from nodes.ledger import Claim, LedgerError
-from nodes.state import ZERO, HeldRelease, NodeState
+from nodes.records import ZERO, HeldRelease
+from nodes.state import NodeState
 from nodes.storage import Storage, on_disk
 from protocol import (
     LIMITS,
@@ -35,6 +37,9 @@ from protocol import (
     open_envelope,
     seal,
 )
+from protocol.ids import is_digest
+
+log = structlog.get_logger()
 
 Vector = NDArray[np.float32]
 Entries = Sequence[tuple[str, Mapping[str, Any]]]
@@ -122,6 +127,18 @@ class Node:
         """Store an adapter and return its digest."""
         return self.artefacts.put(encode_adapter(vector))
 
+    def free_unnamed(self) -> int:
+        """Delete artefacts that no event of the ledger names; returns how many bytes they had.
+
+        They were stored before a crash, or for an update that was refused, and nothing reads them
+        again. Young ones stay: another process may be about to name them.
+        """
+        named = {d for event in self.ledger.events() for d in _digests_in(event.body)}
+        count, freed = self.artefacts.collect(named)
+        if count:
+            log.info("artefacts-freed", count=count, bytes=freed)
+        return freed
+
     # -- what the node is
 
     def ancestors_total(self) -> Vector:
@@ -195,3 +212,16 @@ class Node:
             adapter=link.adapter,
             length=self.artefacts.size(link.adapter),
         )
+
+
+def _digests_in(value: object) -> Iterator[Digest]:
+    """Every digest that the body of an event holds, however deep."""
+    if isinstance(value, str):
+        if is_digest(value):
+            yield Digest(value)
+    elif isinstance(value, Mapping):
+        for held in value.values():
+            yield from _digests_in(held)
+    elif isinstance(value, list | tuple):
+        for held in value:
+            yield from _digests_in(held)

@@ -16,6 +16,7 @@ from nodes.config import NodeConfig
 from nodes.engine import Engine
 from nodes.ledger import Claim
 from nodes.node import Node
+from nodes.records import ZERO, Seated
 from nodes.round_events import (
     Abstained,
     Action,
@@ -34,7 +35,6 @@ from nodes.round_events import (
 )
 from nodes.rounds import RoundMachine
 from nodes.settlement import Settlement
-from nodes.state import ZERO, Seated
 from nodes.tasks import Request, TaskDesk
 from protocol import (
     LIMITS,

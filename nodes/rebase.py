@@ -21,8 +21,8 @@ import structlog
 
 from nodes.chain import Chain, Link
 from nodes.node import Entries, Node, Vector
+from nodes.records import ZERO, Counted, HeldRelease, Install
 from nodes.releases import Made, release
-from nodes.state import ZERO, Counted, HeldRelease, Install
 from protocol import Digest, ReleaseKind, Span
 
 log = structlog.get_logger()

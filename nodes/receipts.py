@@ -14,7 +14,7 @@ import structlog
 
 from nodes.chain import Fetch, Link, verify_release
 from nodes.node import Entries, Node, Vector
-from nodes.state import ZERO
+from nodes.records import ZERO
 from protocol import Digest, Release, Verdict, VerdictKind
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from typing import Any
 
 from nodes.errors import NodeError
 from nodes.node import Entries, Node, Vector
-from nodes.state import ZERO, HeldRelease
+from nodes.records import ZERO, HeldRelease
 from protocol import (
     LIMITS,
     Digest,

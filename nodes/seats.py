@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aggregation import Aggregate, Updates, aggregate, replay
 from nodes.node import Node, Vector
-from nodes.state import Seated
+from nodes.records import Seated
 from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
 
 Seats = Mapping[NodeId, Seated]

@@ -26,9 +26,9 @@ from nodes.engine import Engine
 from nodes.errors import NodeError
 from nodes.node import Node, Vector
 from nodes.probes import Probes, Trial
+from nodes.records import ZERO, Seated
 from nodes.releases import Made, publish
 from nodes.seats import Seats, combine, stand_ins, told
-from nodes.state import ZERO, Seated
 from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """What a node holds, as a fold over its ledger: ``apply`` takes an event and nothing else.
 
 After a crash a node reads its ledger from the start and is exactly where its last durable step
-left it. Vectors are named by the digest of their artefact; the empty digest is the zero vector.
+left it.
 """
 
 from __future__ import annotations
@@ -11,119 +11,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aggregation.gate import Budget
+from nodes.records import (
+    ZERO,
+    Counted,
+    HeldRelease,
+    Install,
+    OpenRound,
+    Published,
+    Seated,
+    Sent,
+    StandIn,
+    Trained,
+    Withdrawn,
+)
 from protocol import LIMITS, Digest, NodeId
-
-ZERO = Digest("")
 
 ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
 """A parent takes answers to tasks of so many rounds ago; a late one sits in the round after."""
 
 OFFENCES = 2
 """Updates outvoted and far from the rest, or signed and yet unusable: then quarantine."""
-
-
-@dataclass(frozen=True)
-class HeldRelease:
-    """One release of a chain as this node holds it: its statement, its envelope, its adapter."""
-
-    scope: str
-    version: int
-    release: Digest
-    envelope: Digest
-    adapter: Digest
-
-
-@dataclass(frozen=True)
-class Published:
-    """A release of this node's own: what made it, and how the adapter moved (its digest)."""
-
-    held: HeldRelease
-    kind: str
-    moved: Digest
-    moment: int
-
-
-@dataclass(frozen=True)
-class Install:
-    """A change of the chain above, until it is undone.
-
-    ``brought`` has for each scope above the versions (after, until] that came in; ``effect`` is
-    the digest of how the effective model of a node with an adapter changed.
-    """
-
-    brought: Mapping[str, tuple[int, int]]
-    effect: Digest
-    moment: int
-
-
-@dataclass(frozen=True)
-class Withdrawn:
-    """That ``version`` took a child out of earlier ones; how each changed, by its digest."""
-
-    child: NodeId
-    version: int
-    moved: Mapping[int, Digest]
-
-
-@dataclass(frozen=True)
-class Counted:
-    """An offer δ of this node's, by its digest, the parent's version that counted it, and whose
-    contributions it held."""
-
-    update: Digest
-    version: int
-    delta: Digest
-    contributions: tuple[tuple[int, NodeId], ...]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """An update this node sent: the copy ``s`` of its adapter, and its version at that time."""
-
-    copy: Digest
-    version: int
-    round: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a device learned for one round, kept until the next in case it is asked again."""
-
-    round: int
-    delta: Digest
-    started: int
-    samples: int
-
-
-@dataclass(frozen=True)
-class Seated:
-    """An accepted update that waits in the open round."""
-
-    update: Digest
-    payload: Digest
-    payload_format: str
-    mask_rank: int
-    scale: float
-    samples: int
-    cumulative: bool
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """A child's last accepted update, and in how many rounds it has stood in for the child."""
-
-    seat: Seated
-    version: int
-    stood: int = 0
-
-
-@dataclass(frozen=True)
-class OpenRound:
-    """The round that was open at the last durable step."""
-
-    round: int
-    deadline_ms: int
-    seated: dict[NodeId, Seated] = field(default_factory=dict)
 
 
 @dataclass
@@ -251,8 +158,13 @@ class NodeState:
 
     def _on_offer_again(self, offers: Sequence[Counted]) -> None:
         """The parent counts these no longer: who contributed to them has something to offer."""
-        again = [c for offer in offers for c in offer.contributions if not self.is_undone(c[0])]
-        self.contributions = [*again, *self.contributions]
+        held = [c for offer in offers for c in offer.contributions]
+        self.contributions = [*(c for c in held if self._stands(*c)), *self.contributions]
+
+    def _stands(self, version: int, child: NodeId) -> bool:
+        """Whether what a child contributed to a release of this node's is still part of it."""
+        taken_out = any(w.child == child and version in w.moved for w in self.withdrawn)
+        return not (self.is_undone(version) or taken_out)
 
     def _forget_best(self, moment: int) -> None:
         """What was best since then was held by what is undone now."""
@@ -304,7 +216,7 @@ class NodeState:
             self.moves += 1
         if body["kind"] in ("rollback", "withdrawal"):
             self.moves += 1
-            self.contributions = [c for c in self.contributions if not self.is_undone(c[0])]
+            self.contributions = [c for c in self.contributions if self._stands(*c)]
             if body["kind"] == "rollback":
                 self._forget_best(self.published[self.undone[-1][0] + 1].moment)
             taken_back = {verdict["update"] for verdict in body["verdicts"]}
@@ -317,6 +229,7 @@ class NodeState:
     def _on_withdrawn(self, body: Mapping[str, Any], _: int) -> None:
         moved = {int(version): digest for version, digest in body["moved"].items()}
         self.withdrawn.append(Withdrawn(body["child"], body["version"], moved))
+        self.contributions = [c for c in self.contributions if self._stands(*c)]
         self._forget_best(self.published[min(moved)].moment)
         self.stand_ins.pop(body["child"], None)
 

@@ -6,7 +6,7 @@ so that a whole network lives in one process; the nodes do not see the differenc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,6 +67,10 @@ class Artefacts(Protocol):
 
     def delete(self, digest: Digest) -> None:
         """Remove it; what is not there is no error."""
+        ...
+
+    def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
+        """Remove all but ``keep`` and what is newer; returns how many, and their bytes."""
         ...
 
 

@@ -20,10 +20,11 @@ from nodes.chain import sum_of
 from nodes.errors import NodeError
 from nodes.node import Entries, Node, Vector
 from nodes.receipts import WITHDRAWN
+from nodes.records import Seated
 from nodes.releases import Made, release
 from nodes.replay import forget
 from nodes.seats import combine, seats_of
-from nodes.state import NodeState, Seated
+from nodes.state import NodeState
 from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 
 

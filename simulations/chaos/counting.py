@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.ledger import Event
-from nodes.state import ZERO, NodeState
+from nodes.records import ZERO
+from nodes.state import NodeState
 from protocol import LIMITS, Digest, NodeId, banyan_pb2, decode_adapter
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require

@@ -101,6 +101,7 @@ class World:
             config_of=self._config_of,
             storage_of=self._storage_of,
             child_of=self._child_of,
+            tidies=True,
         )
         self.members = maker.all()
         self.links = Links(self.rng, self.nature.weather, START_MS)

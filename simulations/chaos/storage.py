@@ -7,7 +7,7 @@ is stored outlives the crash; what the process had in memory does not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -138,3 +138,7 @@ class BurningArtefacts:
     def delete(self, digest: Digest) -> None:
         """Delete, or crash before or after."""
         self.fuse.step("delete", lambda: self.inner.delete(digest))
+
+    def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
+        """Delete what is not to be kept, or crash before or after."""
+        return self.fuse.step("collect", lambda: self.inner.collect(keep, min_age_s))

@@ -116,6 +116,8 @@ class Maker:
         child_of: who answers for it, if not ``nodes.child.Child``.
         limit_of: after how many rounds it opens no more.
         measure_every: rounds of a parent from one measurement on held-out data to the next.
+        tidies: whether a node that starts again frees what no event names, as a daemon does; only
+            where nodes share no artefacts.
     """
 
     places: Places
@@ -127,6 +129,7 @@ class Maker:
     child_of: Callable[[Place, Node, NodeConfig, Engine], Child | None] = lambda *_: None
     limit_of: Callable[[Place], int | None] = lambda _: None
     measure_every: int = 1
+    tidies: bool = False
     start_ms: int = START_MS
     folder: Path = Path("simulated")
 
@@ -199,6 +202,8 @@ class Member:
         old = self.node
         storage = Storage(old.ledger, old.artefacts)
         self.node = Node(old.home, self.clock, storage, old.chance)
+        if self.maker.tidies:
+            self.node.free_unnamed()
         self._start()
 
     def _start(self) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,12 @@ class SpoolArtefacts:
     def delete(self, digest: Digest) -> None:
         """Forget where it lies."""
         self._places.pop(digest, None)
+
+    def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
+        """Forget all but ``keep``, of any age: between two turns nothing waits to be named."""
+        gone = [digest for digest in self._places if digest not in keep]
+        freed = sum(self._places.pop(digest)[1] for digest in gone)
+        return len(gone), freed
 
     def _place(self, digest: Digest) -> Place:
         if digest not in self._places:

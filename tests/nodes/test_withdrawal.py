@@ -48,6 +48,7 @@ def test_a_withdrawn_child_leaves_what_the_others_add_up_to(
     assert done.recomputed == (2, 3)
     assert done.version == root.node.state.version == 4
     assert done.deleted == 2
+    assert root.node.state.contributors() == 2
     assert root.node.ledger.verify() > 0
 
 

@@ -1,0 +1,118 @@
+"""What the state of a node is made of: records of what its ledger told, each as it was told.
+
+Vectors are named by the digest of their artefact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from protocol import Digest, NodeId
+
+ZERO = Digest("")
+"""The zero vector, which has no artefact."""
+
+
+@dataclass(frozen=True)
+class HeldRelease:
+    """One release of a chain as this node holds it: its statement, its envelope, its adapter."""
+
+    scope: str
+    version: int
+    release: Digest
+    envelope: Digest
+    adapter: Digest
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release of this node's own: what made it, and how the adapter moved (its digest)."""
+
+    held: HeldRelease
+    kind: str
+    moved: Digest
+    moment: int
+
+
+@dataclass(frozen=True)
+class Install:
+    """A change of the chain above, until it is undone.
+
+    ``brought`` has for each scope above the versions (after, until] that came in; ``effect`` is
+    the digest of how the effective model of a node with an adapter changed.
+    """
+
+    brought: Mapping[str, tuple[int, int]]
+    effect: Digest
+    moment: int
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """That ``version`` took a child out of earlier ones; how each changed, by its digest."""
+
+    child: NodeId
+    version: int
+    moved: Mapping[int, Digest]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An offer δ of this node's, by its digest, the parent's version that counted it, and whose
+    contributions it held."""
+
+    update: Digest
+    version: int
+    delta: Digest
+    contributions: tuple[tuple[int, NodeId], ...]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An update this node sent: the copy ``s`` of its adapter, and its version at that time."""
+
+    copy: Digest
+    version: int
+    round: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a device learned for one round, kept until the next in case it is asked again."""
+
+    round: int
+    delta: Digest
+    started: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Seated:
+    """An accepted update that waits in the open round."""
+
+    update: Digest
+    payload: Digest
+    payload_format: str
+    mask_rank: int
+    scale: float
+    samples: int
+    cumulative: bool
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A child's last accepted update, and in how many rounds it has stood in for the child."""
+
+    seat: Seated
+    version: int
+    stood: int = 0
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """The round that was open at the last durable step."""
+
+    round: int
+    deadline_ms: int
+    seated: dict[NodeId, Seated] = field(default_factory=dict)
