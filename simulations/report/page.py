@@ -17,7 +17,7 @@ from simulations.report.grid import Grid, arrange, choose_keys
 from simulations.report.losses import losses
 from simulations.report.run import Run
 from simulations.report.setting import notes, setting
-from simulations.report.text import counted
+from simulations.report.text import counted, marked
 from simulations.report.tree import topology
 from simulations.report.votes import rounds
 
@@ -84,7 +84,7 @@ def render(found: Findings) -> str:
     seeds = {str(cell.vary["seed"]) for cell in run.cells if "seed" in cell.vary}
     return environment.get_template("page").render(
         name=run.experiment.name,
-        question=run.experiment.question,
+        question=marked(run.experiment.question),
         answers=found.answers,
         unfinished=unfinished,
         facts=[

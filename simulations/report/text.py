@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from markupsafe import Markup, escape
 
 DASH = "–"
 DIVERGED = "diverged"
@@ -33,6 +36,12 @@ def figure(value: float | None) -> str:
     else:
         text = f"{value:.2e}"
     return text.replace("-", "−", 1) if value < 0 else text
+
+
+def marked(text: str) -> Markup:
+    """A paragraph as markup: what stands between backticks is code, lines run on."""
+    escaped = str(escape(" ".join(text.split())))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S704  escaped above
 
 
 def whole(value: float | None) -> str:

@@ -13,7 +13,16 @@ from simulations.report.cells import MOST_POINTS, thinned
 from simulations.report.chart import ticks
 from simulations.report.grid import spread
 from simulations.report.reach import merged
-from simulations.report.text import duration, factor, figure, key_text, percent, size, value_text
+from simulations.report.text import (
+    duration,
+    factor,
+    figure,
+    key_text,
+    marked,
+    percent,
+    size,
+    value_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +111,8 @@ def test_heat_stays_on_its_scale(share: float, step: int) -> None:
     assert heat(share) == step
     assert heat(math.nan) == 0
     assert heat(None) is None
+
+
+def test_a_question_is_a_paragraph_and_its_code_is_code() -> None:
+    told = marked("Who may `a<b`?\nNobody, says one ` alone.")
+    assert told == "Who may <code>a&lt;b</code>? Nobody, says one ` alone."
