@@ -233,11 +233,11 @@ class Life:
         loss, base = served.get("loss"), served.get("base")
         gain = base - loss if loss is not None and base is not None else None
         tiers: dict[str, list[float]] = {}
-        for number, measured in self._latest.items():
+        for number, measured in sorted(self._latest.items()):  # from the root downwards
             tiers.setdefault(self._maker.places[number].tier, []).append(measured.loss)
         return served | {
             "gain": gain,
-            **{f"loss_{tier}": float(np.mean(losses)) for tier, losses in sorted(tiers.items())},
+            **{f"loss_{tier}": float(np.mean(losses)) for tier, losses in tiers.items()},
         }
 
     def _tell_traffic(self) -> None:
