@@ -15,6 +15,7 @@ its plain neighbours have learned the same since. How many end far from it is co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST, MORE = 2_000, 500
 """Things that may happen until a world must be healed, and until scopes above should be."""
+DEADLINES = 8
+"""Rounds that may last until their deadline meanwhile: who has answered hears of a new chain when
+the next one opens, and in a large tree many things happen until then."""
 EVERY = 20
 """Things that happen between two looks at whether it is."""
 NEAR, FAR = 0.15, 0.3
@@ -84,17 +88,22 @@ def _told(world: World, what: str) -> None:
 
 
 def _require_well(world: World, numbers: Collection[int]) -> None:
-    ill = _wait(world, numbers, NEAR, MOST)
-    require(not ill, Invariant.HEALING, f"after {MOST} more things {ill}")
+    deadline_ms = world.nature.config.rounds.policy().deadline_ms
+    ill = _wait(world, numbers, NEAR, MOST, world.links.now_ms + DEADLINES * deadline_ms)
+    require(not ill, Invariant.HEALING, f"at the end {ill}")
 
 
-def _wait(world: World, numbers: Collection[int], limit: float, most: int) -> str:
-    """Let things happen until nothing is ill; returns what still is.
+def _wait(
+    world: World, numbers: Collection[int], limit: float, most: int, until_ms: int = 0
+) -> str:
+    """Let things happen until nothing is ill; returns what still is after so many, or so long.
 
     Who is quarantined meanwhile is pardoned.
     """
     ill = ""
-    for count in range(most):
+    for count in itertools.count():
+        if count >= most and world.links.now_ms >= until_ms:
+            break
         if count % EVERY == 0:
             if not (ill := _ill(world, numbers, limit)):
                 world.counts["things until healed"] += count
