@@ -110,7 +110,9 @@ def _wait(
                 return ""
             if world.person.lets_everybody_in():
                 world.heard()
-        world.happen(world.links.next())
+        if (happening := world.links.next()) is None:
+            return f"nothing happens any more, and {ill}"
+        world.happen(happening)
     return ill
 
 

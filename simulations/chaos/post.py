@@ -73,9 +73,9 @@ class Links:
         """Start the process of a node then."""
         self._push(at_ms, to, "start", None)
 
-    def next(self) -> Happening:
-        """What happens next; the world's time is then."""
-        while True:
+    def next(self) -> Happening | None:
+        """What happens next; the world's time is then. None when everybody waits for a person."""
+        while self._queue:
             found = heapq.heappop(self._queue)
             if found.kind == "wake":
                 if self._wakes.get(found.to) != found.at_ms:
@@ -83,6 +83,7 @@ class Links:
                 del self._wakes[found.to]
             self.now_ms = max(self.now_ms, found.at_ms)
             return found
+        return None
 
     def _on_its_way(self, mail: Mail) -> None:
         rng, delay = self.rng, self.rng.randint(*LATENCY_MS)

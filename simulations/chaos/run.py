@@ -142,10 +142,12 @@ class World:
 
     def step(self) -> None:
         """One step: a fault, or the next thing in the queue."""
-        if self.rng.random() < self.nature.faults:
+        faulty = self.rng.random() < self.nature.faults
+        happening = None if faulty else self.links.next()
+        if happening is None:
             self.trace.tell(self.links.now_ms, faults.strike(self))
         else:
-            self.happen(self.links.next())
+            self.happen(happening)
         if self.trace.steps % ANEW_EVERY == 0:
             self.watches.check_anew(self.trace.steps // ANEW_EVERY % len(self.members))
 
