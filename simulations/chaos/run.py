@@ -210,6 +210,21 @@ def _told(happening: Happening, places: Any) -> str:
     return f"{name} <- {mail.kind} {places[mail.sender].name} {mail.task[:12]}"
 
 
+def _broken(world: World, steps: int) -> Broken | None:
+    """Let a world go through its steps and heal; returns what broke."""
+    try:
+        for _ in range(steps):
+            world.step()
+        world.watches.check_all_anew()
+        healing.heal(world)
+        world.watches.check_all_anew()
+    except Broken as broken:
+        return broken
+    except Exception as error:  # the simulator's own: its seed must be told as well
+        return Broken(Invariant.NO_ERROR, f"in the simulator: {type(error).__name__}: {error}")
+    return None
+
+
 def run(seed: int, steps: int) -> Result:
     """Run one world and say how it went.
 
@@ -220,13 +235,8 @@ def run(seed: int, steps: int) -> Result:
     world = World(seed)
     failure: Failure | None = None
     try:
-        try:
-            for _ in range(steps):
-                world.step()
-            world.watches.check_all_anew()
-            healing.heal(world)
-            world.watches.check_all_anew()
-        except Broken as broken:
+        broken = _broken(world, steps)
+        if broken is not None:
             failure = Failure(
                 seed=seed,
                 step=world.trace.steps + 1,

@@ -13,7 +13,7 @@ from nodes.cli.app import app
 from nodes.round_events import Action, UpdateReceived
 from nodes.rounds import RoundMachine
 from nodes.state import NodeState
-from simulations.chaos import Invariant, run
+from simulations.chaos import Invariant, faults, run
 from simulations.world.storage import SpoolLedger
 
 STEPS = 150
@@ -35,6 +35,17 @@ def test_what_seeds_once_found_stays_mended(seed: int) -> None:
     child out until then; when every child was revoked, nothing was left to happen."""
     result = run(seed, 500)
     assert result.failure is None, result.failure
+
+
+def test_an_error_of_the_simulator_is_told_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(faults, "strike", fails)
+    failure = run(5, STEPS).failure
+    assert failure is not None
+    assert (failure.seed, failure.invariant) == (5, Invariant.NO_ERROR)
+    assert "ZeroDivisionError" in failure.what
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:
