@@ -79,6 +79,8 @@ ENGLISH = {"cardiology": "cardiovascular", "neurology": "nervous", "respiratory"
 SPANISH = "es-circulatory"
 ALPHA = 0.1
 """Of all promotions so many may be false: twice the usual share, for probes are few here."""
+PATIENT = 4.0
+"""The grace where an attacker is expected: the demo is to show it outvoted, not merely too slow."""
 DEEPEST = 2
 """Times as many probes where devices train: later gains are small, and must be shown."""
 
@@ -138,7 +140,7 @@ def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> di
     else:
         rounds["grace"] = 0.0
     if attack_expected and str(plan.scope) == "/en/healthcare/cardiology":
-        rounds["f"] = 1
+        rounds |= {"f": 1, "grace": PATIENT}
     return {"rounds": rounds, "gate": gate}
 
 
