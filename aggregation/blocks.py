@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,12 @@ from threadpoolctl import ThreadpoolController
 
 Columns = slice | NDArray[np.intp]
 """Of a block: all, or some by their place in it."""
+
+Loops = ModuleType | None
+"""``aggregation.compiled``; None where numpy alone is to do."""
+
+_WORTHWHILE = 1 << 23
+"""Values of all updates from which on compiled loops are loaded: half a second and 130 MB, once."""
 
 T = TypeVar("T")
 Real = TypeVar("Real", np.float32, np.float64, np.bool_)
@@ -48,6 +55,11 @@ def each_block(size: int, width: int, work: Callable[[slice], T]) -> Iterator[T]
     pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="aggregate")
     with _blas().limit(limits=1, user_api="blas"), pool:
         yield from pool.map(work, blocks)
+
+
+def compiled_loops(values: int) -> Loops:
+    """The compiled loops for so many values in all: None if these are few, or without numba."""
+    return _loops() if values >= _WORTHWHILE else None
 
 
 def width_of(block: slice, columns: Columns) -> int:
@@ -88,3 +100,12 @@ _LOCAL = threading.local()
 def _blas() -> ThreadpoolController:
     """numpy's BLAS only: torch's has the learner's setting."""
     return ThreadpoolController().select(internal_api="openblas")
+
+
+@lru_cache(maxsize=1)
+def _loops() -> Loops:
+    try:
+        from aggregation import compiled
+    except ImportError:
+        return None
+    return compiled

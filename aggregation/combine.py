@@ -11,15 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.blocks import Columns, each_block, gather, scratch, width_of
+from aggregation.blocks import (
+    Columns,
+    Loops,
+    compiled_loops,
+    each_block,
+    gather,
+    scratch,
+    width_of,
+)
 from aggregation.order import NETWORK_ROWS, Middle, Values
 from aggregation.points import Points, Table
 from aggregation.rule import Aggregate, Rule
+from aggregation.updates import Row
 
 _BLOCK_BYTES = 10 << 20
 """Of a block of columns, all rows together: a part of the last cache that cores share."""
 _SORTED_BYTES = 5 << 20
 """The same where the rows are sorted, which copies them twice."""
+_COMPILED_BYTES = 4 << 20
+"""The same for compiled loops, which leave the interpreter alone."""
 _LEAST_WIDTH, _MOST_WIDTH = 4096, 1 << 17
 """Columns of a block: with fewer, threads wait for the interpreter; with more, for memory."""
 _SUMMED_WIDTH = 1 << 16
@@ -39,13 +50,15 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
     weights = np.ones(points.count)
     if rule.weigh is not None and len(inputs.regions.sizes):
         weights = rule.weigh(points, inputs.f)
+    size = inputs.updates.size
+    loops = compiled_loops(n * size)
     work = (
-        _WeightedMean(points, weights)
+        _WeightedMean(points, weights, loops)
         if rule.middle is None
-        else _ByCoordinate(points, weights, rule, seed)
+        else _ByCoordinate(points, weights, rule, seed, loops)
     )
-    vector = np.zeros(inputs.updates.size, np.float32)
-    width = _width(rule, n)
+    vector = np.zeros(size, np.float32)
+    width = _width(rule, n, loops)
 
     def run(block: slice) -> list[tuple[int, Table]]:
         shares = []
@@ -59,7 +72,7 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
         return shares
 
     by_region = np.zeros((len(inputs.regions.sizes), points.count))
-    for shares in each_block(inputs.updates.size, width, run):
+    for shares in each_block(size, width, run):
         for region, share in shares:
             by_region[region] += share
     in_order = _per_update(points, by_region)
@@ -68,10 +81,12 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
     return Aggregate(vector, counted, points.moved, clipped, applied)
 
 
-def _width(rule: Rule, n: int) -> int:
+def _width(rule: Rule, n: int, loops: Loops) -> int:
     """How many columns a block has."""
     if rule.middle is None:
         return _SUMMED_WIDTH
+    if loops:
+        return int(np.clip(_COMPILED_BYTES // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
     sorts = rule.sorts or n > NETWORK_ROWS
     size = _SORTED_BYTES if sorts else _BLOCK_BYTES
     return int(np.clip(size // (4 * n), _LEAST_WIDTH, _MOST_WIDTH))
@@ -80,8 +95,8 @@ def _width(rule: Rule, n: int) -> int:
 class _WeightedMean:
     """One weighted sum of the updates."""
 
-    def __init__(self, points: Points, weights: Table) -> None:
-        self._inputs = points.inputs
+    def __init__(self, points: Points, weights: Table, loops: Loops) -> None:
+        self._inputs, self._loops = points.inputs, loops
         self._shares = points.region_weights(weights)
         factors = np.einsum("rm,rmn->rn", self._shares, points.mix)
         self._used = [np.flatnonzero(row) for row in factors]
@@ -93,25 +108,42 @@ class _WeightedMean:
         factors, used = self._factors[region], self._used[region]
         centre = scratch("centre", (width,), np.float64)
         centre[:] = 0
-        if self._alike[region]:  # as in a mean: half the work
-            for row in used:
-                centre += self._inputs.rows[row][block][columns]
+        rows = [self._inputs.rows[row][block][columns] for row in used]
+        if self._alike[region]:  # as in a mean
+            _add(rows, None, centre, self._loops)
             centre *= factors[:1].sum()
         else:
-            scaled = scratch("scaled", (width,), np.float64)
-            for factor, row in zip(factors, used, strict=True):
-                np.multiply(self._inputs.rows[row][block][columns], factor, out=scaled)
-                centre += scaled
+            _add(rows, factors, centre, self._loops)
         return centre, self._shares[region] * width
+
+
+def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> None:
+    """Add the rows, times their factors if there are any, to ``total``."""
+    if loops:
+        times = np.ones(len(rows)) if factors is None else factors
+        for start in range(0, len(rows), loops.AT_ONCE):
+            some = rows[start : start + loops.AT_ONCE]
+            missing = loops.AT_ONCE - len(some)  # a row again, times 0
+            padded = np.pad(times[start : start + len(some)], (0, missing))
+            loops.add(total, padded, *some, *some[:1] * missing)
+    elif factors is None:
+        for row in rows:
+            total += row
+    else:
+        scaled = scratch("scaled", total.shape, np.float64)
+        for row, factor in zip(rows, factors, strict=True):
+            np.multiply(row, factor, out=scaled)
+            total += scaled
 
 
 class _ByCoordinate:
     """A rule for each coordinate, over the rows that count and hold it."""
 
-    def __init__(self, points: Points, weights: Table, rule: Rule, seed: int) -> None:
+    def __init__(self, points: Points, weights: Table, rule: Rule, seed: int, loops: Loops) -> None:
         assert rule.middle is not None  # noqa: S101 - chosen by the caller
         self._inputs, self._middle, self._count = points.inputs, rule.middle, points.count
         self._seed, self._all = seed, points.inputs.updates.size <= _EXACT
+        self._loops = loops
         self._regions = [
             _Rows.of(mix, _counted(holds, weights, self._inputs.f))
             for mix, holds in zip(points.mix, points.holds, strict=True)
@@ -133,8 +165,8 @@ class _ByCoordinate:
         if not values:
             return np.zeros(width_of(block, columns)), share
         looked = self._looked(block, width_of(block, columns))
-        found = self._middle(values, self._inputs.f, looked)
-        share[rows.rows] = _within([row[looked] for row in values], found)
+        found = self._middle(values, self._inputs.f, looked, self._loops)
+        share[rows.rows] = _within([row[looked] for row in values], found, self._loops)
         return found.centre, share
 
     def _looked(self, block: slice, width: int) -> slice:
@@ -185,11 +217,13 @@ class _Rows:
         return cls(rows, used, factors.astype(np.float32), single, roots)
 
 
-def _within(rows: Values, found: Middle) -> NDArray[np.int64]:
+def _within(rows: Values, found: Middle, loops: Loops) -> NDArray[np.int64]:
     """For each row, in how many columns it lies within what was kept.
 
     A row equal to a kept value is kept, so that equal rows always count alike.
     """
+    if loops:
+        return np.array([loops.within(row, found.low, found.high) for row in rows], np.int64)
     shape = (len(rows), rows[0].size)
     values = scratch("looked", shape, np.float32)
     for at, row in enumerate(rows):

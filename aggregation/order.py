@@ -1,28 +1,30 @@
 """Rules that look at each coordinate by itself: what lies in the middle of some values.
 
-Few rows go through a selection network: a fixed list of comparisons between rows, each a minimum
-and a maximum of two whole rows at once, at the speed of the cache. Many rows are transposed and
-sorted, which numpy does for short runs with vector instructions. Measured on two AVX2 cores, the
-two meet at about 32 rows.
+Rows go through a selection network: a fixed list of comparisons between rows. Compiled loops take a
+few columns of all rows through it at a time. With numpy alone each comparison is a minimum and a
+maximum of two whole rows; there many rows are transposed and sorted instead, which numpy does for
+short runs with vector instructions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.blocks import scratch
+from aggregation.blocks import Loops, scratch
 from aggregation.updates import Row
 
 Values = Sequence[Row]
 """The (b,) values of each row in some coordinates. Rules must not write to them."""
 
 NETWORK_ROWS = 48
-"""The most rows that go through the network."""
+"""The most rows that numpy takes through the network."""
+COMPILED_ROWS = 1024
+"""The most rows that compiled loops take through it."""
 _TRANSPOSED = 1024
 """Columns to transpose at a time: all their rows fit a cache."""
 _APART = 16
@@ -44,13 +46,15 @@ class Middle:
     high: Row
 
 
-def trimmed_mean(values: Values, f: int, looked: slice) -> Middle:
+def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     """Without the f smallest and the f largest, the mean of the rest.
 
     Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
     Statistical Rates" (arXiv 1803.01498).
     """
     n = len(values)
+    if loops and n <= COMPILED_ROWS:
+        return _by_loop(loops.middle, values, _compared(n, f), f, looked)
     if n > NETWORK_ROWS:
         kept = _sorted(values)[:, f : n - f]
         centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
@@ -66,24 +70,26 @@ def trimmed_mean(values: Values, f: int, looked: slice) -> Middle:
     return Middle(total, np.minimum.reduce(ends), np.maximum.reduce(ends))
 
 
-def median(values: Values, f: int, looked: slice) -> Middle:
+def median(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     """The middle value, or the mean of the two middle ones (arXiv 1803.01498)."""
-    return trimmed_mean(values, (len(values) - 1) // 2, looked)
+    return trimmed_mean(values, (len(values) - 1) // 2, looked, loops)
 
 
-def mean_around_median(values: Values, f: int, looked: slice) -> Middle:
+def mean_around_median(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     """The mean of the n − f values nearest to the median.
 
     Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD" (arXiv 1802.10116).
     """
-    return nearest_to_median(values, len(values) - f, looked)
+    return nearest_to_median(values, len(values) - f, looked, loops)
 
 
-def nearest_to_median(values: Values, count: int, looked: slice) -> Middle:
+def nearest_to_median(values: Values, count: int, looked: slice, loops: Loops) -> Middle:
     """The mean of the ``count`` values nearest to the median: in sorted order they are neighbours.
 
     Of equally near values the smaller is taken.
     """
+    if loops and len(values) <= COMPILED_ROWS:
+        return _by_loop(loops.nearest, values, _compared(len(values), None), count, looked)
     ordered = _sorted(values)
     n, columns = ordered.shape[1], np.arange(len(ordered))
     # Halves first: the sum of two large values could overflow.
@@ -99,18 +105,46 @@ def nearest_to_median(values: Values, count: int, looked: slice) -> Middle:
     return Middle(centre, low[looked], high[looked])
 
 
+def _by_loop(
+    loop: Callable[..., None],
+    values: Values,
+    network: NDArray[np.int64],
+    count: int,
+    looked: slice,
+) -> Middle:
+    """What a compiled loop makes of some coordinates; ``count`` is what it is told beside them."""
+    centre = scratch("total", values[0].shape, np.float64)
+    low, high = np.empty((2, looked.stop - looked.start), np.float32)
+    loop(_beside(values), network, count, looked.start, centre, low, high)
+    return Middle(centre, low, high)
+
+
+def _beside(values: Values) -> NDArray[np.float32]:
+    """(n, b + ``_APART``): a copy of the rows, and a gap behind each."""
+    size = values[0].size
+    rows = scratch("rows", (len(values), size + _APART), np.float32)
+    for at, row in enumerate(values):
+        rows[at, :size] = row
+    return rows
+
+
 def _sorted(values: Values) -> NDArray[np.float32]:
     """(b, n): each coordinate's values in order, side by side in memory."""
     n, size = len(values), values[0].size
-    rows = scratch("rows", (n, size + _APART), np.float32)[:, :size]
-    for at, row in enumerate(values):
-        rows[at] = row
+    rows = _beside(values)[:, :size]
     columns = scratch("columns", (size, n), np.float32)
     for start in range(0, size, _TRANSPOSED):
         part = slice(start, start + _TRANSPOSED)
         columns[part] = rows[:, part].T
     columns.sort(axis=1)
     return columns
+
+
+@lru_cache(maxsize=256)
+def _compared(n: int, f: int | None) -> NDArray[np.int64]:
+    """(k, 2): the comparisons that select the middle of n values, or, without f, that sort them."""
+    network = _pairwise_sort(list(range(n))) if f is None else selection_network(n, f)
+    return np.array([step[:2] for step in network], np.int64).reshape(-1, 2)
 
 
 def _select(rows: Values, f: int) -> list[Row]:

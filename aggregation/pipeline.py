@@ -32,8 +32,8 @@ _RULES = (
         "bulyan",
         lambda f: 4 * f + 3,
         selection.bulyan,
-        lambda values, f, looked: order.nearest_to_median(
-            values, max(len(values) - 2 * f, 1), looked
+        lambda values, f, looked, loops: order.nearest_to_median(
+            values, max(len(values) - 2 * f, 1), looked, loops
         ),
         sorts=True,
     ),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.blocks import Loops
 from aggregation.order import Middle, Values
 from aggregation.points import Points, Table
 
@@ -49,14 +50,15 @@ class Rule:
         least: the fewest rows with which it tolerates f bad ones.
         weigh: how much each row counts, (m,) float64 ≥ 0; None when all count alike.
         middle: what becomes of the values of some coordinates, given those of the rows that count,
-            f, and in which columns the kept range is asked for; None for their weighted mean.
+            f, in which columns the kept range is asked for, and compiled loops or None; without
+            ``middle`` it is their weighted mean.
         sorts: whether ``middle`` sorts however few rows there are, which copies them twice.
     """
 
     name: str
     least: Callable[[int], int]
     weigh: Callable[[Points, int], Table] | None = None
-    middle: Callable[[Values, int, slice], Middle] | None = None
+    middle: Callable[[Values, int, slice, Loops], Middle] | None = None
     sorts: bool = False
 
 

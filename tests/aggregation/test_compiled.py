@@ -1,0 +1,83 @@
+"""Claims about the compiled loops: they find what numpy finds, and nobody needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregation import RULES, Aggregate, Updates, aggregate, blocks, compiled, order
+from tests.aggregation.checks import NEEDS
+from tests.aggregation.strategies import FAMILIES, problems
+
+SORTING = {"trimmed_mean": order.trimmed_mean, "mean_around_median": order.mean_around_median}
+
+
+@contextmanager
+def loops(used: bool) -> Iterator[None]:
+    with patch.object(blocks, "_WORTHWHILE", 0 if used else sys.maxsize):
+        yield
+
+
+def by_both(name: str, updates: Updates, f: int) -> tuple[Aggregate, Aggregate]:
+    with loops(used=False):
+        plain = aggregate(name, updates, f)
+    with loops(used=True):
+        return plain, aggregate(name, updates, f)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", sorted(RULES))
+@settings(max_examples=4)
+@given(data=st.data())
+def test_compiled_loops_find_what_numpy_finds(name: str, family: str, data: st.DataObject) -> None:
+    problem = data.draw(problems([family], widest=200, needs=NEEDS.get(name, (2, 1))))
+    plain, looped = by_both(name, problem.updates, problem.f)
+    # Sums in float64 may be added up in another order.
+    np.testing.assert_array_max_ulp(plain.vector, looped.vector, maxulp=1)
+    np.testing.assert_array_equal(plain.weights, looped.weights)
+
+
+@pytest.mark.parametrize("n", [47, 49, 100, 333])
+@pytest.mark.parametrize("name", SORTING)
+def test_many_rows_too(name: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    rows = list(rng.standard_normal((n, 1001), dtype=np.float32).round(1))
+    for f in (0, 1, n // 7, (n - 1) // 2):
+        plain, looped = (SORTING[name](rows, f, slice(300, 555), of) for of in (None, compiled))
+        np.testing.assert_allclose(plain.centre, looped.centre, rtol=1e-14, atol=1e-14)
+        np.testing.assert_array_equal(plain.low, looped.low)
+        np.testing.assert_array_equal(plain.high, looped.high)
+
+
+def test_they_are_loaded_for_large_work_only() -> None:
+    assert blocks.compiled_loops(1000) is None
+    assert blocks.compiled_loops(100_000_000) is compiled
+
+
+def test_nobody_needs_numba() -> None:
+    updates = Updates(np.random.default_rng(0).standard_normal((5, 40), dtype=np.float32))
+    blocks._loops.cache_clear()
+    try:
+        with patch.dict(sys.modules, {"numba": None}), loops(used=True):
+            sys.modules.pop("aggregation.compiled")
+            with patch.object(sys.modules["aggregation"], "compiled", None, create=True):
+                del sys.modules["aggregation"].compiled
+                without = aggregate("trimmed_mean", updates, 1)
+                assert blocks.compiled_loops(1) is None
+    finally:
+        blocks._loops.cache_clear()
+    with loops(used=True):
+        np.testing.assert_array_equal(without.vector, aggregate("trimmed_mean", updates, 1).vector)
+
+
+def test_a_loop_that_cannot_be_kept_is_compiled_all_the_same() -> None:
+    names: dict[str, type[int]] = {}
+    exec("def twice(x):\n    return 2 * x", names)  # noqa: S102  a function without a file
+    assert compiled._compiled(names["twice"])(21) == 42
