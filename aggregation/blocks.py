@@ -62,6 +62,16 @@ def compiled_loops(values: int) -> Loops:
     return _loops() if values >= _WORTHWHILE else None
 
 
+def eights(rows: Sequence[NDArray[Any]]) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
+    """Rows as compiled loops take them, and the place of the first; the last one fills the gaps.
+
+    In one call for eight rows the interpreter is let go and asked for once.
+    """
+    for first in range(0, len(rows), 8):
+        some = tuple(rows[first : first + 8])
+        yield first, some + some[-1:] * (8 - len(some))
+
+
 def width_of(block: slice, columns: Columns) -> int:
     """How many columns of a block are meant."""
     return block.stop - block.start if isinstance(columns, slice) else len(columns)

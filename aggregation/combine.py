@@ -16,11 +16,12 @@ from aggregation.blocks import (
     Loops,
     compiled_loops,
     each_block,
+    eights,
     gather,
     scratch,
     width_of,
 )
-from aggregation.order import NETWORK_ROWS, Middle, Values
+from aggregation.order import NETWORK_ROWS
 from aggregation.points import Points, Table
 from aggregation.rule import Aggregate, Rule
 from aggregation.updates import Row
@@ -120,12 +121,10 @@ class _WeightedMean:
 def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> None:
     """Add the rows, times their factors if there are any, to ``total``."""
     if loops:
-        times = np.ones(len(rows)) if factors is None else factors
-        for start in range(0, len(rows), loops.AT_ONCE):
-            some = rows[start : start + loops.AT_ONCE]
-            missing = loops.AT_ONCE - len(some)  # a row again, times 0
-            padded = np.pad(times[start : start + len(some)], (0, missing))
-            loops.add(total, padded, *some, *some[:1] * missing)
+        times = np.zeros(len(rows) + loops.AT_ONCE)  # what fills a gap counts nothing
+        times[: len(rows)] = 1 if factors is None else factors
+        for first, some in eights(rows):
+            loops.add(some, times[first : first + loops.AT_ONCE], total)
     elif factors is None:
         for row in rows:
             total += row
@@ -142,8 +141,9 @@ class _ByCoordinate:
     def __init__(self, points: Points, weights: Table, rule: Rule, seed: int, loops: Loops) -> None:
         assert rule.middle is not None  # noqa: S101 - chosen by the caller
         self._inputs, self._middle, self._count = points.inputs, rule.middle, points.count
-        self._seed, self._all = seed, points.inputs.updates.size <= _EXACT
-        self._loops = loops
+        size = points.inputs.updates.size
+        self._loops, self._all = loops, size <= _EXACT
+        self._draws = np.random.default_rng(seed).random(size // _LEAST_WIDTH + 1)
         self._regions = [
             _Rows.of(mix, _counted(holds, weights, self._inputs.f))
             for mix, holds in zip(points.mix, points.holds, strict=True)
@@ -166,7 +166,7 @@ class _ByCoordinate:
             return np.zeros(width_of(block, columns)), share
         looked = self._looked(block, width_of(block, columns))
         found = self._middle(values, self._inputs.f, looked, self._loops)
-        share[rows.rows] = _within([row[looked] for row in values], found, self._loops)
+        share[rows.rows] = found.kept
         return found.centre, share
 
     def _looked(self, block: slice, width: int) -> slice:
@@ -174,7 +174,7 @@ class _ByCoordinate:
         if self._all:
             return slice(0, width)
         part = -(-width // _LOOKED_PART)
-        start = int(np.random.default_rng((self._seed, block.start)).integers(width - part + 1))
+        start = int(self._draws[block.start // _LEAST_WIDTH] * (width - part + 1))
         return slice(start, start + part)
 
 
@@ -215,24 +215,6 @@ class _Rows:
             largest = factors.max(axis=0)
             factors, roots = factors / largest, np.sqrt(largest)[:, None].astype(np.float32)
         return cls(rows, used, factors.astype(np.float32), single, roots)
-
-
-def _within(rows: Values, found: Middle, loops: Loops) -> NDArray[np.int64]:
-    """For each row, in how many columns it lies within what was kept.
-
-    A row equal to a kept value is kept, so that equal rows always count alike.
-    """
-    if loops:
-        return np.array([loops.within(row, found.low, found.high) for row in rows], np.int64)
-    shape = (len(rows), rows[0].size)
-    values = scratch("looked", shape, np.float32)
-    for at, row in enumerate(rows):
-        values[at] = row
-    outside, above = scratch("outside", shape, np.bool_), scratch("above", shape, np.bool_)
-    np.less(values, found.low, out=outside)
-    np.greater(values, found.high, out=above)
-    outside |= above
-    return np.array([row.size - np.count_nonzero(row) for row in outside], np.int64)
 
 
 def _per_update(points: Points, by_region: Table) -> Table:

@@ -22,7 +22,9 @@ from aggregation.updates import Row
 LANES = 64
 """Columns that go through the network together: of 100 rows they just fit the nearest cache."""
 AT_ONCE = 8
-"""Rows that are added in one pass over a sum."""
+"""Rows that a loop takes as they lie in memory."""
+
+Eight = tuple[Row, Row, Row, Row, Row, Row, Row, Row]
 
 T = TypeVar("T")
 
@@ -148,28 +150,35 @@ def nearest(
 
 
 @_compiled
-def within(row: Row, low: Row, high: Row) -> int:
-    """In how many columns a row, (l,), lies between ``low`` and ``high``, both included."""
-    count = 0
-    for c in range(len(row)):
-        count += (row[c] >= low[c]) & (row[c] <= high[c])
-    return count
+def within(
+    values: NDArray[np.float32], begin: int, low: Row, high: Row, kept: NDArray[np.int64]
+) -> None:
+    """In how many of the columns from ``begin`` on each row lies between ``low`` and ``high``.
+
+    Args:
+        values: (n, b or more).
+        begin: the column that ``low`` and ``high`` begin with.
+        low, high: (l,), both included.
+        kept: (n,), written to.
+    """
+    for i in range(len(values)):
+        row, count = values[i, begin : begin + len(low)], 0
+        for c in range(len(low)):
+            count += (row[c] >= low[c]) & (row[c] <= high[c])
+        kept[i] = count
 
 
 @_compiled
-def add(
-    total: NDArray[np.float64],
-    factors: NDArray[np.float64],
-    r0: Row,
-    r1: Row,
-    r2: Row,
-    r3: Row,
-    r4: Row,
-    r5: Row,
-    r6: Row,
-    r7: Row,
-) -> None:
-    """Add ``AT_ONCE`` rows, (b,) each, times their ``factors`` to ``total``, (b,), one by one."""
+def copy(rows: Eight, values: NDArray[np.float32], first: int) -> None:
+    """Copy rows, (b,) each, to ``values``, (n, b or more), from row ``first`` to its last."""
+    for i in range(min(AT_ONCE, len(values) - first)):
+        _load(values[first + i], rows[i])
+
+
+@_compiled
+def add(rows: Eight, factors: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Add rows, (b,) each, times their ``factors``, (AT_ONCE,), to ``total``, one by one."""
+    r0, r1, r2, r3, r4, r5, r6, r7 = rows
     f0, f1, f2, f3, f4, f5, f6, f7 = factors
     for c in range(len(total)):
         t = total[c]

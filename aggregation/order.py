@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.blocks import Loops, scratch
+from aggregation.blocks import Loops, eights, scratch
 from aggregation.updates import Row
 
 Values = Sequence[Row]
@@ -37,13 +38,13 @@ class Middle:
 
     Attributes:
         centre: (b,) float64.
-        low, high: (l,) float32, the range of the values that the rule kept, in the columns that
-            were to be looked at.
+        kept: (n,) int64, in how many of the columns that were to be looked at each row lies within
+            the range that the rule kept. A row equal to a kept value is kept, so that equal rows
+            always count alike.
     """
 
     centre: NDArray[np.float64]
-    low: Row
-    high: Row
+    kept: NDArray[np.int64]
 
 
 def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
@@ -54,12 +55,12 @@ def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     """
     n = len(values)
     if loops and n <= COMPILED_ROWS:
-        return _by_loop(loops.middle, values, _compared(n, f), f, looked)
+        return _by_loop(loops, loops.middle, values, _compared(n, f), f, looked)
     if n > NETWORK_ROWS:
         kept = _sorted(values)[:, f : n - f]
         centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
         centre /= n - 2 * f
-        return Middle(centre, kept[looked, 0], kept[looked, -1])
+        return Middle(centre, _within(values, looked, kept[looked, 0], kept[looked, -1]))
     rows = _select(values, f)
     total = scratch("total", rows[0].shape, np.float64)
     total[:] = rows[0]
@@ -67,7 +68,7 @@ def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
         total += row
     total /= len(rows)
     ends = [row[looked] for row in rows]
-    return Middle(total, np.minimum.reduce(ends), np.maximum.reduce(ends))
+    return Middle(total, _within(values, looked, np.minimum.reduce(ends), np.maximum.reduce(ends)))
 
 
 def median(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
@@ -89,7 +90,8 @@ def nearest_to_median(values: Values, count: int, looked: slice, loops: Loops) -
     Of equally near values the smaller is taken.
     """
     if loops and len(values) <= COMPILED_ROWS:
-        return _by_loop(loops.nearest, values, _compared(len(values), None), count, looked)
+        network = _compared(len(values), None)
+        return _by_loop(loops, loops.nearest, values, network, count, looked)
     ordered = _sorted(values)
     n, columns = ordered.shape[1], np.arange(len(ordered))
     # Halves first: the sum of two large values could overflow.
@@ -102,10 +104,11 @@ def nearest_to_median(values: Values, count: int, looked: slice, loops: Loops) -
     rank = np.arange(n)
     ordered *= (rank >= start[:, None]) & (rank < start[:, None] + count)
     centre = ordered.sum(axis=1, dtype=np.float64) / count
-    return Middle(centre, low[looked], high[looked])
+    return Middle(centre, _within(values, looked, low[looked], high[looked]))
 
 
 def _by_loop(
+    loops: ModuleType,
     loop: Callable[..., None],
     values: Values,
     network: NDArray[np.int64],
@@ -113,25 +116,36 @@ def _by_loop(
     looked: slice,
 ) -> Middle:
     """What a compiled loop makes of some coordinates; ``count`` is what it is told beside them."""
-    centre = scratch("total", values[0].shape, np.float64)
-    low, high = np.empty((2, looked.stop - looked.start), np.float32)
-    loop(_beside(values), network, count, looked.start, centre, low, high)
-    return Middle(centre, low, high)
+    n, size, begin = len(values), values[0].size, looked.start
+    rows = scratch("rows", (n, size + _APART), np.float32)
+    for first, some in eights(values):
+        loops.copy(some, rows, first)
+    centre, kept = scratch("total", (size,), np.float64), np.empty(n, np.int64)
+    low, high = scratch("range", (2, looked.stop - begin), np.float32)
+    loop(rows, network, count, begin, centre, low, high)
+    loops.within(rows, begin, low, high, kept)
+    return Middle(centre, kept)
 
 
-def _beside(values: Values) -> NDArray[np.float32]:
-    """(n, b + ``_APART``): a copy of the rows, and a gap behind each."""
-    size = values[0].size
-    rows = scratch("rows", (len(values), size + _APART), np.float32)
+def _within(values: Values, looked: slice, low: Row, high: Row) -> NDArray[np.int64]:
+    """For each row, in how many of the columns that are looked at it lies within a range."""
+    shape = (len(values), len(low))
+    rows = scratch("looked", shape, np.float32)
     for at, row in enumerate(values):
-        rows[at, :size] = row
-    return rows
+        rows[at] = row[looked]
+    outside, above = scratch("outside", shape, np.bool_), scratch("above", shape, np.bool_)
+    np.less(rows, low, out=outside)
+    np.greater(rows, high, out=above)
+    outside |= above
+    return np.array([row.size - np.count_nonzero(row) for row in outside], np.int64)
 
 
 def _sorted(values: Values) -> NDArray[np.float32]:
     """(b, n): each coordinate's values in order, side by side in memory."""
     n, size = len(values), values[0].size
-    rows = _beside(values)[:, :size]
+    rows = scratch("rows", (n, size + _APART), np.float32)[:, :size]
+    for at, row in enumerate(values):
+        rows[at] = row
     columns = scratch("columns", (size, n), np.float32)
     for start in range(0, size, _TRANSPOSED):
         part = slice(start, start + _TRANSPOSED)

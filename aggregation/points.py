@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aggregation.blocks import each_block, gather, scratch, width_of
 from aggregation.errors import AggregationError, check_count
 from aggregation.regions import Regions
-from aggregation.updates import Updates
+from aggregation.updates import Row, Updates
 
 Table = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Inputs:
         check_count(updates.count, f, least=1)
         self.updates, self.f = updates, f
         self.order = updates.canonical_order()
-        self.rows = [updates.rows[row] for row in self.order]
+        self.rows = [_read_only(updates.rows[row]) for row in self.order]
         self.seats = np.array([updates.seats[row] for row in self.order], np.int64)
         self.regions = Regions(updates, self.order, 2 * f + 1)
 
@@ -79,6 +79,13 @@ class Inputs:
                 else:
                     grams[region][np.ix_(held, held)] += product
         return grams
+
+
+def _read_only(row: Row) -> Row:
+    """A view that nobody writes to; of whatever kind the row is, compiled loops see one."""
+    view: Row = row.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True, eq=False)

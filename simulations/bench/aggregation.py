@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aggregation import Pipeline, Updates
+from aggregation.blocks import compiled_loops
 from simulations.bench import peers
 from simulations.bench.peers import Matrix, Run
 
@@ -102,6 +103,7 @@ def run(
     return {
         "size": size,
         "byzfl": bool(peers.byzfl()),
+        "compiled": any(compiled_loops(n * size) for n, _ in sizes),
         "timings": [asdict(timing) for timing in timings],
         "memory": memory,
     }
@@ -188,6 +190,7 @@ def _peak(pipe: Any, n: int, f: int, size: int, pipeline: str) -> None:
     small = np.ones((n, 256), np.float32)
     small[0, 0] = 2
     Pipeline.parse(pipeline.split())(Updates(small), f)  # what is loaded on first use
+    compiled_loops(n * size)
     before = _peak_bytes()
     updates = np.random.default_rng(0).standard_normal((n, size), dtype=np.float32)
     Pipeline.parse(pipeline.split())(Updates(updates), f)
@@ -232,6 +235,8 @@ def print_table(result: Mapping[str, Any]) -> None:
             )
         console.print(table)
     console.print("memory: peak beyond what the process had before, over the size of the updates")
+    with_ = "compiled loops" if result["compiled"] else "numpy alone: few updates, or no numba"
+    console.print(f"ours: with {with_}")
     if not result["byzfl"]:
         console.print(
             "ByzFL is not installed: pip install scipy, pip install --no-deps byzfl==0.0.11"
