@@ -29,6 +29,9 @@ Loops = ModuleType | None
 _WORTHWHILE = 1 << 23
 """Values of all updates from which on compiled loops are loaded: half a second and 130 MB, once."""
 
+AT_ONCE = 8
+"""Rows that a compiled loop takes in one call: it lets go of the interpreter once for all."""
+
 T = TypeVar("T")
 Real = TypeVar("Real", np.float32, np.float64, np.bool_)
 
@@ -63,13 +66,10 @@ def compiled_loops(values: int) -> Loops:
 
 
 def eights(rows: Sequence[NDArray[Any]]) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
-    """Rows as compiled loops take them, and the place of the first; the last one fills the gaps.
-
-    In one call for eight rows the interpreter is let go and asked for once.
-    """
-    for first in range(0, len(rows), 8):
-        some = tuple(rows[first : first + 8])
-        yield first, some + some[-1:] * (8 - len(some))
+    """``AT_ONCE`` rows at a time, and the place of the first; the last one fills the gaps."""
+    for first in range(0, len(rows), AT_ONCE):
+        some = tuple(rows[first : first + AT_ONCE])
+        yield first, some + some[-1:] * (AT_ONCE - len(some))
 
 
 def width_of(block: slice, columns: Columns) -> int:

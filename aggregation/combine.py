@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.blocks import (
+    AT_ONCE,
     Columns,
     Loops,
     compiled_loops,
@@ -121,10 +122,10 @@ class _WeightedMean:
 def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> None:
     """Add the rows, times their factors if there are any, to ``total``."""
     if loops:
-        times = np.zeros(len(rows) + loops.AT_ONCE)  # what fills a gap counts nothing
+        times = np.zeros(len(rows) + AT_ONCE)  # what fills a gap counts nothing
         times[: len(rows)] = 1 if factors is None else factors
         for first, some in eights(rows):
-            loops.add(some, times[first : first + loops.AT_ONCE], total)
+            loops.add(some, times[first : first + AT_ONCE], total)
     elif factors is None:
         for row in rows:
             total += row

@@ -2,7 +2,7 @@
 
 ``order.py`` and ``combine.py`` do the same without it, by calls of numpy over whole rows. Those go
 to the cache and back for every comparison; here a few columns of all rows stay in the nearest cache
-until they are done with. Up to ``order.NETWORK_ROWS`` rows both give the same bits.
+until they are done with. Both give the same, but for the order in which sums are added.
 
 Compiled once for each kind of processor and kept beside this file, or in the user's cache. While a
 loop runs, other threads may hold the interpreter.
@@ -21,10 +21,8 @@ from aggregation.updates import Row
 
 LANES = 64
 """Columns that go through the network together: of 100 rows they just fit the nearest cache."""
-AT_ONCE = 8
-"""Rows that a loop takes as they lie in memory."""
-
 Eight = tuple[Row, Row, Row, Row, Row, Row, Row, Row]
+"""``blocks.AT_ONCE`` rows, as they lie in memory."""
 
 T = TypeVar("T")
 
@@ -171,13 +169,13 @@ def within(
 @_compiled
 def copy(rows: Eight, values: NDArray[np.float32], first: int) -> None:
     """Copy rows, (b,) each, to ``values``, (n, b or more), from row ``first`` to its last."""
-    for i in range(min(AT_ONCE, len(values) - first)):
+    for i in range(min(len(rows), len(values) - first)):
         _load(values[first + i], rows[i])
 
 
 @_compiled
 def add(rows: Eight, factors: NDArray[np.float64], total: NDArray[np.float64]) -> None:
-    """Add rows, (b,) each, times their ``factors``, (AT_ONCE,), to ``total``, one by one."""
+    """Add rows, (b,) each, times their ``factors``, (8,), to ``total``, one by one."""
     r0, r1, r2, r3, r4, r5, r6, r7 = rows
     f0, f1, f2, f3, f4, f5, f6, f7 = factors
     for c in range(len(total)):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import aggregation
 from aggregation import RULES, Aggregate, Updates, aggregate, blocks, compiled, order
 from tests.aggregation.checks import NEEDS
 from tests.aggregation.strategies import FAMILIES, problems
@@ -70,17 +71,18 @@ def test_they_are_loaded_for_large_work_only() -> None:
     assert blocks.compiled_loops(100_000_000) is compiled
 
 
-def test_nobody_needs_numba() -> None:
+def test_nobody_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     updates = Updates(np.random.default_rng(0).standard_normal((5, 40), dtype=np.float32))
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "aggregation.compiled")
+    monkeypatch.delattr(aggregation, "compiled")
     blocks._loops.cache_clear()
     try:
-        with patch.dict(sys.modules, {"numba": None}), loops(used=True):
-            sys.modules.pop("aggregation.compiled")
-            with patch.object(sys.modules["aggregation"], "compiled", None, create=True):
-                del sys.modules["aggregation"].compiled
-                without = aggregate("trimmed_mean", updates, 1)
-                assert blocks.compiled_loops(1) is None
+        with loops(used=True):
+            without = aggregate("trimmed_mean", updates, 1)
+            assert blocks.compiled_loops(1) is None
     finally:
+        monkeypatch.undo()
         blocks._loops.cache_clear()
     with loops(used=True):
         np.testing.assert_array_equal(without.vector, aggregate("trimmed_mean", updates, 1).vector)
