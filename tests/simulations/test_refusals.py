@@ -24,8 +24,8 @@ from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts
 from simulations.datasets.tiny import tiny_base
 from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
 
-SETTINGS = Settings(steps=25, requests=4, ordinary=2, plain=1, learning_rate=2e-2, answer_tokens=8)
-SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::9])
+SETTINGS = Settings(steps=25, requests=4, ordinary=2, keep=6.0, answer_tokens=8, upper=1.0)
+SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::18])
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,18 @@ def test_one_seed_gives_one_adapter(model: EffectiveModel, adapter: Learned) -> 
     np.testing.assert_array_equal(train_refusal(model, SMALL, SETTINGS).delta, adapter.delta)
     other = train_refusal(model, SMALL, replace(SETTINGS, seed=1)).delta
     assert not np.array_equal(other, adapter.delta)
+
+
+def test_only_the_last_layers_are_trained_and_what_they_learned_is_shrunk(
+    model: EffectiveModel,
+) -> None:
+    whole = train_refusal(model, SMALL, replace(SETTINGS, upper=0.5, shrink=1.0)).delta
+    half = train_refusal(model, SMALL, replace(SETTINGS, upper=0.5, shrink=0.5)).delta
+    below = sum(layer.out * model.layout.rank for layer in model.layout.layers[:2])
+    assert len(model.layout.layers) == 4
+    assert not whole[:below].any()
+    assert whole[below:].any()
+    np.testing.assert_array_equal(half, whole / 2)
 
 
 def test_training_leaves_no_delta_behind(model: EffectiveModel, adapter: Learned) -> None:
