@@ -25,7 +25,7 @@ from nodes.errors import NodeError
 from nodes.flower.keys import generate_transport_key, transport_public_pem
 from nodes.flower.tls import make_tls
 from nodes.home import Home, open_home, write_file, write_home
-from nodes.node import Node
+from nodes.node import Entries, Node
 from protocol import (
     Certificate,
     Digest,
@@ -201,6 +201,23 @@ def certify(
         },
     )
     return sealed
+
+
+def revoke(parent: Node, child: NodeId) -> None:
+    """Take a child's membership back: it is heard no more, and its waiting update is dropped.
+
+    What it added to releases stays there (``withdraw`` takes that out). To enrol it once more
+    pardons it. Raises ``NodeError`` ``not-a-member`` when it is none or none any more.
+    """
+
+    def build() -> Entries:
+        if child not in parent.active_members():
+            raise NodeError(
+                "not-a-member", f"{child[:12]}… is no member of {parent.home.scope} any more."
+            )
+        return [("member-revoked", {"child": child})]
+
+    parent.transact(build)
 
 
 def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:

@@ -35,6 +35,7 @@ class Status:
     """Counts since the node was made; the loss is the last that its gate measured.
 
     ``loss`` is over the ordinary sources; ``sources`` has each source of probes by itself.
+    ``members`` are the names of all who were enrolled, ``revoked`` the ids of those who are out.
     """
 
     node: str = ""
@@ -44,6 +45,7 @@ class Status:
     round_open: bool = False
     tolerates: int = 0
     members: dict[str, str] = field(default_factory=dict)
+    revoked: list[str] = field(default_factory=list)
     releases: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
     late: int = 0
@@ -79,6 +81,9 @@ class Status:
                 self.node, self.scope = body["node"], body["scope"]
             case "member-enrolled":
                 self.members[body["child"]] = body["name"]
+                self.revoked = [child for child in self.revoked if child != body["child"]]
+            case "member-revoked":
+                self.revoked.append(body["child"])
             case "round-opened":
                 self.round, self.round_open = body["round"], True
                 self.tolerates = body["tolerates"]

@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.past import NodesOption, find, member, opened
 
 if TYPE_CHECKING:
     from nodes.replay import Size
-    from nodes.status import Probed
+    from nodes.status import Probed, Status
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
 
@@ -120,6 +121,37 @@ def join_(
         console.print(f"Joined as {home.certificate.name}: {config}")
 
 
+@app.command("revoke")
+def revoke_(
+    who: Annotated[str, typer.Argument(help="The child: its name or the start of its id.")],
+    where: Annotated[
+        str, typer.Option("--at", help="The scope or the state folder of its parent.")
+    ],
+    nodes: NodesOption = Path(),
+    json: AsJson = False,
+) -> None:
+    """Take a child's membership back: its parent hears it no more.
+
+    The parent may be running: it shuts its door. What the child added to releases stays (`banyan
+    node withdraw` takes that out); to enrol it again lets it in and pardons it.
+
+    Example: banyan node revoke device-4 --at /en/healthcare/cardiology --nodes runs/demo/nodes
+    """
+    from nodes.enrolment import revoke
+    from protocol import NodeId
+
+    with one_sentence():
+        folder = find(where, nodes)
+        child = NodeId(member(folder, who))
+        with opened(folder) as node:
+            revoke(node, child)
+            scope = str(node.home.scope)
+        if json:
+            print_json({"scope": scope, "revoked": child})
+            return
+        console.print(f"{who} is no member of {scope} any more.")
+
+
 @app.command("run")
 def run(
     config: Annotated[Path, typer.Option(help="The node's configuration.")] = Path("node.toml"),
@@ -165,7 +197,7 @@ def status(
             ("scope", found.scope),
             ("version", found.version),
             ("round", f"{found.round}{' (open)' if found.round_open else ''}"),
-            ("members", ", ".join(sorted(found.members.values())) or "none"),
+            ("members", _members(found) or "none"),
             ("tolerates", f"{found.tolerates} malicious"),
             ("accepted", f"{found.accepted} ({found.late} late)"),
             ("outvoted", sum(found.outvoted.values())),
@@ -199,6 +231,11 @@ def verify(
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
+
+
+def _members(found: Status) -> str:
+    out = dict.fromkeys(found.revoked, " (revoked)")
+    return ", ".join(sorted(name + out.get(child, "") for child, name in found.members.items()))
 
 
 def _size(source: str, size: Size) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nodes.enrolment import certify
+from nodes.enrolment import certify, revoke
 from nodes.errors import NodeError
 from nodes.node import Node
 from nodes.promotions import promoted_since
@@ -120,8 +120,7 @@ class Person:
         child = self._child(at)
         if node.is_revoked(child.node.home.node):
             return "already"
-        # No command writes this event yet; the state of a node knows it.
-        node.record("member-revoked", {"child": child.node.home.node})
+        revoke(node, child.node.home.node)
         return child.place.name
 
     def _lets_in(self, at: Member, node: Node) -> str:

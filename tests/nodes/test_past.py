@@ -1,4 +1,4 @@
-"""``banyan node history | rollback | withdraw``, as a person types them."""
+"""``banyan node history | rollback | withdraw | revoke``, as a person types them."""
 
 from __future__ import annotations
 
@@ -75,6 +75,28 @@ def test_withdraw_takes_a_child_by_its_name(network: tuple[Tree, Member, Member]
     assert "computed again without clinic" in " ".join(output.split())
     middle.node.catch_up()
     assert middle.node.state.withdrawn
+
+
+def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
+    network: tuple[Tree, Member, Member],
+) -> None:
+    made, _, middle = network
+    (gone,) = middle.node.active_members()
+    code, output = run(made, "revoke", "clinic", "--at", "/en", "--json")
+    assert code == 0, output
+    assert json.loads(output) == {"scope": "/en", "revoked": gone}
+    middle.node.catch_up()
+    assert middle.node.is_revoked(gone)
+    status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
+    assert "clinic (revoked)" in status.output
+    assert "not-a-member" in run(made, "revoke", "clinic", "--at", "/en")[1]
+    certificate = middle.node.state.members[gone]
+    middle.node.record(
+        "member-enrolled", {"child": gone, "certificate": certificate, "name": "clinic"}
+    )
+    assert middle.node.active_members() == (gone,)
+    status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
+    assert "revoked" not in status.output
 
 
 def test_a_sentence_keeps_the_sections_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:

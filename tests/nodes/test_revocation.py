@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nodes.enrolment import revoke
 from nodes.parent import Parent
 from nodes.rounds import RoundPolicy
 from nodes.tasks import Request
@@ -58,7 +59,7 @@ def seats(root: Member) -> set[NodeId]:
 def shut_out(made: Tree, root: Member, child: Member, let_in: bool = False) -> None:
     """As a command does it: in a process of its own, of which the parent hears later."""
     node, gone = made.reopen(root).node, name_of(child)
-    node.record("member-revoked", {"child": gone})
+    revoke(node, gone)
     if let_in:
         certificate = node.state.members[gone]
         node.record("member-enrolled", {"child": gone, "certificate": certificate, "name": "x"})

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nodes.enrolment import revoke
 from nodes.releases import roll_back
 from nodes.state import OFFENCES
 from nodes.withdrawal import withdraw
@@ -83,9 +84,9 @@ def test_nobody_stands_in_for_who_lost_the_seat(
             body = {"child": gone, "code": "not-finite", "claimed": True}
             node.record("update-refused", body)
     elif reason == "revoked":
-        node.record("member-revoked", {"child": gone})
+        revoke(node, gone)
     elif reason == "let in again":
-        node.record("member-revoked", {"child": gone})
+        revoke(node, gone)
         node.record("member-enrolled", {"child": gone, "certificate": node.state.members[gone]})
     elif reason == "withdrawn":
         withdraw(node, gone)
