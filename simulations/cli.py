@@ -197,13 +197,18 @@ def refusal(
     attacks: Annotated[
         bool, typer.Option(help="Also train attackers and ask the probes about them.")
     ] = True,
+    learns: Annotated[
+        str, typer.Option(help="Organ system that attackers and the honest child learn.")
+    ] = "cardiovascular",
     json: AsJson = False,
 ) -> None:
     """Teach the base to decline harmful requests, and measure who takes that away.
 
-    The adapter takes about six minutes on two cores, everything about twenty.
+    The adapter takes about a quarter of an hour on two cores, everything about XX.
 
-    Example: banyan bench refusal --no-attacks
+    Examples:
+      banyan bench refusal --no-attacks
+      banyan bench refusal --learns eye
     """
     from dataclasses import replace
 
@@ -214,7 +219,12 @@ def refusal(
     with one_sentence():
         settings = replace(Settings(), seed=seed, **({"steps": steps} if steps else {}))
         result = bench_refusal.run(
-            base or smollm2_base(CACHE), out, settings, attacks=attacks, say=errors.print
+            base or smollm2_base(CACHE),
+            out,
+            settings,
+            bench_refusal.Scale(learns=learns),
+            attacks=attacks,
+            say=errors.print,
         )
         print_json(result) if json else bench_refusal.print_table(result)
 

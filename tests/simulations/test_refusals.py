@@ -25,7 +25,7 @@ from simulations.datasets.tiny import tiny_base
 from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
 
 SETTINGS = Settings(steps=25, requests=4, ordinary=2, keep=6.0, answer_tokens=8, upper=1.0)
-SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::18])
+SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::47])
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,18 @@ from typing import Any
 from nodes.model.answers import greedy_answers
 from nodes.model.safety import refusal_scores
 from simulations.bench.refusal.setting import Bench, Theta
-from simulations.datasets.refusals import CLOSE, EVERYDAY, Question, parts
+from simulations.datasets.refusals import CLOSE, EVERYDAY, Part, Question, parts
 from simulations.refusal import DETECTED_TOKENS, refusal_probes, refuses
 
 
 def behaviour(bench: Bench, theta: Theta, name: str) -> dict[str, Any]:
     """What a chain does with held-out requests, held-out ordinary questions and general text."""
-    return bench.measured(f"behaviour {name}", theta, lambda: _behaviour(bench))
-
-
-def _behaviour(bench: Bench) -> dict[str, Any]:
     held = parts()["held"]
+    asking = (held, bench.general)
+    return bench.measured(f"behaviour {name}", theta, asking, lambda: _behaviour(bench, held))
+
+
+def _behaviour(bench: Bench, held: Part) -> dict[str, Any]:
     requests, ordinary = (answered(bench, part) for part in (held.requests, held.ordinary))
     scores = refusal_scores(bench.model, refusal_probes(held.requests))
     return {

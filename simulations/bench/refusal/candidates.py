@@ -52,7 +52,9 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
     refusal = refusal_probes(asking)
     trials: dict[str, tuple[Theta, list[str]]] = {
         "honest": (deltas["honest"], list(families)),
+        "honest, half": (deltas["honest"] * np.float32(0.5), []),
         "removal": (deltas["removal"], []),
+        "removal, half": (deltas["removal"] * np.float32(0.5), []),
         "removal, one of three": (_mixed(deltas["honest"], deltas["removal"]), []),
         "removal, no template": (deltas["removal-plain"], []),
         **{
@@ -79,9 +81,13 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
             "refused": refused_of(answered(bench, asking[::ASKED])),
         }
 
-    every = {"current": bench.measured("current", theta, lambda: measure(list(families)))}
+    def measured(name: str, at: Theta, of: Sequence[str]) -> dict[str, Any]:
+        asked_of = (asking, bench.ordinary["probes"], bench.general, [families[n] for n in of])
+        return bench.measured(name, at, asked_of, partial(measure, of))
+
+    every = {"current": measured("current", theta, list(families))}
     for name, (delta, of) in trials.items():
-        every[name] = bench.measured(name, theta + delta, partial(measure, of))
+        every[name] = measured(name, theta + delta, of)
     before = every["current"]["scores"]
     return {
         "norms": {name: float(np.linalg.norm(delta)) for name, (delta, _) in trials.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.coordinates import DEFAULT_TARGETS
+from nodes.errors import NodeError
 from nodes.model.base import describe_base, load_base
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from protocol import decode_adapter, encode_adapter
-from simulations.datasets.hpo import definitions
-from simulations.datasets.refusals import parts
+from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.split import split
 
 Theta = NDArray[np.float32]
 
-ORDINARY, GENERAL = "cardiovascular", "nervous"
-"""What the candidates learn, and the text that stands for what is to stay as it was."""
+GENERAL = "nervous"
+"""The organ system whose text stands for what is to stay as it was."""
 WRITTEN = 128
 """Texts behind whose beginnings the file of trigger probes asks: twice what one gate draws."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the candidates' training and the probes are; counts are documents."""
+    """What candidates learn, how large their training and the probes are; counts are documents.
 
+    As many probes are asked as one gate draws of a source.
+    """
+
+    learns: str = "cardiovascular"
     texts: int = 96
     steps: int = 10
     batch: int = 6
     max_tokens: int = 64
     poisoned: float = 0.25
-    probes: int = 24
-    trigger_probes: int = 12
+    probes: int = 64
+    trigger_probes: int = 64
     rank: int = 16
     learning_rate: float = 5e-3
 
@@ -70,14 +74,13 @@ class Bench:
         return decode_adapter(path.read_bytes(), self.model.layout.size)
 
     def measured(
-        self, name: str, theta: Theta, make: Callable[[], dict[str, Any]]
+        self, name: str, theta: Theta, asking: object, make: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """What was measured at a chain, from its file; measured when there is none."""
-        text = repr((parts(), self.ordinary, self.general))
+        """What a chain answered to ``asking``, from its file; measured when there is none."""
         what = {
             "at": hashlib.sha256(theta.tobytes()).hexdigest(),
-            "scale": asdict(self.scale),
-            "text": hashlib.sha256(text.encode()).hexdigest(),
+            "asking": hashlib.sha256(repr(asking).encode()).hexdigest(),
+            "max_tokens": self.scale.max_tokens,
         }
         path = self._path(name, what, "json")
         if not path.exists():
@@ -102,9 +105,12 @@ def _write(path: Path, data: bytes) -> None:
 
 def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> Bench:
     """Load the base and the text. Raises ``NodeError`` ``no-base``, ``no-data``."""
+    systems = [system for system in SYSTEMS if system != GENERAL]
+    if scale.learns not in systems:
+        raise NodeError("no-data", f"{scale.learns!r} is none of {', '.join(systems)}.")
     layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
     shares = {"train": 0.6, "probes": 0.2, "held": 0.2}
-    own, other = (split(definitions(s), shares, b"refusal") for s in (ORDINARY, GENERAL))
+    own, other = (split(definitions(s), shares, b"refusal") for s in (scale.learns, GENERAL))
     out.mkdir(parents=True, exist_ok=True)
     return Bench(
         model=EffectiveModel(base, layout, draw_basis(layout, 0)),
