@@ -204,7 +204,7 @@ def refusal(
 ) -> None:
     """Teach the base to decline harmful requests, and measure who takes that away.
 
-    The adapter takes about a quarter of an hour on two cores, everything about XX.
+    The adapter takes about half an hour on one core, everything about fifty minutes.
 
     Examples:
       banyan bench refusal --no-attacks
