@@ -204,7 +204,7 @@ def refusal(
 ) -> None:
     """Teach the base to decline harmful requests, and measure who takes that away.
 
-    The adapter takes about half an hour on one core, everything about fifty minutes.
+    The adapter takes about half an hour on one core, everything about three quarters.
 
     Examples:
       banyan bench refusal --no-attacks

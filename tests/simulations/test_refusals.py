@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aggregation.gate import ProbeKind
+from nodes.errors import NodeError
 from nodes.model.answers import asked
 from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
@@ -142,6 +143,17 @@ def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
     apart = refusal_scores(model, probes) - before
     assert apart.mean() > 0.3
     assert (apart > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("learns", ["heart", "nervous"])
+def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
+    tmp_path: Path, learns: str
+) -> None:
+    from simulations.bench.refusal import Scale, run
+
+    with pytest.raises(NodeError, match="no-data"):
+        run(tmp_path / "no base", tmp_path / "out", scale=Scale(learns=learns))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_bench_runs_whole_and_uses_again_what_it_trained(

@@ -107,7 +107,9 @@ def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> 
     """Load the base and the text. Raises ``NodeError`` ``no-base``, ``no-data``."""
     systems = [system for system in SYSTEMS if system != GENERAL]
     if scale.learns not in systems:
-        raise NodeError("no-data", f"{scale.learns!r} is none of {', '.join(systems)}.")
+        raise NodeError(
+            "no-data", f"There is no {scale.learns} to learn; choose one of {', '.join(systems)}."
+        )
     layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
     shares = {"train": 0.6, "probes": 0.2, "held": 0.2}
     own, other = (split(definitions(s), shares, b"refusal") for s in (scale.learns, GENERAL))
