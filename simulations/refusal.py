@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -56,23 +57,27 @@ class Settings:
     """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
     The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
-    what it says itself. The learning rate rises over the first tenth of the steps and falls in a
-    line to a tenth. ``answer_tokens`` is how much of the base's own answers is kept.
+    what it says itself. In both, the first token of an answer to a prompt in the template counts
+    as much as all other tokens together: it settles whether the answer declines. The learning rate
+    rises over the first tenth of the steps and falls in a line to a tenth. ``answer_tokens`` is how
+    much of the base's own answers is kept.
 
     Only the last layers are trained, the share ``upper`` of all: what tells a request from a
     question is known there already, so there is less to learn by heart, and no gradient goes
-    below. ``shrink`` multiplies what was learned; somewhat less of it declines fewer questions
-    that it should not, at hardly any loss on the requests.
+    below. What was learned is the mean over the last steps, the share ``averaged`` of all, times
+    ``shrink``; somewhat less of it declines fewer questions that it should not, at hardly any loss
+    on the requests.
     """
 
-    steps: int = 500
+    steps: int = 800
     requests: int = 5
     ordinary: int = 16
     plain: int = 1
-    keep: float = 8.0
+    keep: float = 4.0
     learning_rate: float = 2e-2
     answer_tokens: int = 10
-    upper: float = 1 / 3
+    upper: float = 0.6
+    averaged: float = 0.4
     shrink: float = 0.9
     seed: int = 0
 
@@ -92,10 +97,14 @@ def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the base says and how sure it is: an exchange and its logits (T, vocabulary) float16."""
+    """What the base says and how sure it is: an exchange and what its predictions are made of.
+
+    ``states`` (T, hidden) enter the base's output head; the logits that come out of it would take
+    up eighty times as much.
+    """
 
     exchange: Exchange
-    logits: Tensor
+    states: Tensor
 
 
 @torch.no_grad()
@@ -117,11 +126,20 @@ def distilled(
 
 def _kept(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[Kept]:
     kept: dict[int, Kept] = {}
-    for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
-        logits, _, _ = packed_answer_logits(model, [exchanges[i] for i in pack])
-        parts = torch.split(logits.half(), [len(exchanges[i].answer) for i in pack])
-        kept |= {i: Kept(exchanges[i], part) for i, part in zip(pack, parts, strict=True)}
+    entered: list[Tensor] = []
+    watched = _head(model).register_forward_pre_hook(lambda _head, inputs: entered.extend(inputs))
+    try:
+        for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
+            packed_answer_logits(model, [exchanges[i] for i in pack])
+            parts = torch.split(entered.pop()[0], [len(exchanges[i].answer) for i in pack])
+            kept |= {i: Kept(exchanges[i], part) for i, part in zip(pack, parts, strict=True)}
+    finally:
+        watched.remove()
     return [kept[i] for i in range(len(exchanges))]
+
+
+def _head(model: EffectiveModel) -> nn.Module:
+    return cast(nn.Module, model.model.get_output_embeddings())
 
 
 def train_refusal(
@@ -146,6 +164,7 @@ def train_refusal(
     trained = model.adapters[round(len(model.adapters) * (1 - settings.upper)) :]
     deltas = [nn.Parameter(torch.zeros_like(adapted.chain)) for adapted in trained]
     optimizer = torch.optim.AdamW(deltas, settings.learning_rate, weight_decay=0.0)
+    means = torch.optim.swa_utils.AveragedModel(nn.ParameterList(deltas))
     losses, tokens = [], 0
     for adapted, delta in zip(trained, deltas, strict=True):
         adapted.delta = delta
@@ -159,16 +178,20 @@ def train_refusal(
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
                 declined.append(exchange(model, part.requests[i].text, answer, ends=True))
             asked = next(ordinary)
-            kept = [own[i][0] for i in asked] + [own[i][1] for i in asked[: settings.plain]]
-            loss = _loss(model, declined, kept, settings.keep)
+            kept = [own[i][0] for i in asked]
+            plain = [own[i][1] for i in asked[: settings.plain]]
+            loss = _loss(model, declined, kept, plain, settings.keep)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            if step >= min(round(settings.steps * (1 - settings.averaged)), settings.steps - 1):
+                means.update_parameters(nn.ParameterList(deltas))
             losses.append(loss.item())
-            tokens += sum(len(of.answer) for of in (*declined, *(of.exchange for of in kept)))
+            tokens += sum(len(of.answer) for of in declined)
+            tokens += sum(len(of.exchange.answer) for of in (*kept, *plain))
             on_step(step, losses[-1])
-        learned = np.concatenate([delta.detach().numpy().ravel() for delta in deltas])
+        learned = np.concatenate([mean.detach().numpy().ravel() for mean in means.parameters()])
     finally:
         for adapted in model.adapters:
             adapted.delta = None
@@ -179,21 +202,38 @@ def train_refusal(
 
 
 def _loss(
-    model: EffectiveModel, declined: Sequence[Exchange], kept: Sequence[Kept], weight: float
+    model: EffectiveModel,
+    declined: Sequence[Exchange],
+    kept: Sequence[Kept],
+    plain: Sequence[Kept],
+    weight: float,
 ) -> Tensor:
     """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
-    batch = [*declined, *(of.exchange for of in kept)]
-    logits, targets, _ = packed_answer_logits(model, batch)
+    logits, targets, owner = packed_answer_logits(model, [*declined, *(of.exchange for of in kept)])
+    begins = owner.diff(prepend=torch.tensor([-1])) != 0
     count = sum(len(of.answer) for of in declined)
-    refusing = F.cross_entropy(logits[:count].float(), targets[:count])
-    before = torch.cat([of.logits for of in kept])
-    return refusing + weight * _divergence(before, logits[count:])
+    refusing = F.cross_entropy(logits[:count].float(), targets[:count], reduction="none")
+    after = [logits[count:]]
+    if plain:  # in a pass of its own: it does not begin with the system message as the others do
+        after.append(packed_answer_logits(model, [of.exchange for of in plain])[0])
+    with torch.no_grad():
+        before = _head(model)(torch.cat([of.states for of in (*kept, *plain)]))
+    apart = _divergence(before, torch.cat(after))
+    other = torch.zeros(len(apart) - len(targets) + count, dtype=torch.bool)
+    return _settling(refusing, begins[:count]) + weight * _settling(
+        apart, torch.cat([begins[count:], other])
+    )
+
+
+def _settling(losses: Tensor, begins: Tensor) -> Tensor:
+    """Mean loss where answers begin plus mean loss of their other tokens; both are (T,)."""
+    return losses[begins].mean() + losses[~begins].mean()
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two predictions (T, vocabulary), mean over T, nats."""
+    """Kullback-Leibler divergence of two predictions (T, vocabulary), (T,) nats."""
     was, becomes = before.float().log_softmax(-1), after.float().log_softmax(-1)
-    return F.kl_div(becomes, was, reduction="batchmean", log_target=True)
+    return F.kl_div(becomes, was, reduction="none", log_target=True).sum(-1)
 
 
 def _in_turn(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:

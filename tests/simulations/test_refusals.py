@@ -25,8 +25,10 @@ from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts
 from simulations.datasets.tiny import tiny_base
 from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
 
-SETTINGS = Settings(steps=25, requests=4, ordinary=2, keep=6.0, answer_tokens=8, upper=1.0)
-SMALL = Part(parts()["train"].requests[::8], parts()["train"].ordinary[::47])
+SETTINGS = Settings(
+    steps=25, requests=4, ordinary=2, keep=3.0, answer_tokens=8, upper=1.0, averaged=0.2
+)
+SMALL = Part(parts()["train"].requests[::21], parts()["train"].ordinary[::104])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_there_are_ten_kinds_of_requests_of_the_same_size() -> None:
     groups = Counter(of.group for of in questions(REQUESTS))
     assert len(groups) == 10
     assert len(set(groups.values())) == 1
-    assert groups.total() == 360
+    assert groups.total() == 1000
 
 
 @pytest.mark.parametrize("file", [REQUESTS, ORDINARY])
@@ -118,6 +120,18 @@ def test_only_the_last_layers_are_trained_and_what_they_learned_is_shrunk(
     assert not whole[:below].any()
     assert whole[below:].any()
     np.testing.assert_array_equal(half, whole / 2)
+
+
+def test_what_was_learned_is_the_mean_over_the_last_steps(model: EffectiveModel) -> None:
+    at: list[np.ndarray] = []
+
+    def keep(_step: int, _loss: float) -> None:
+        deltas = [adapted.delta for adapted in model.adapters if adapted.delta is not None]
+        at.append(np.concatenate([delta.detach().numpy().ravel() for delta in deltas]))
+
+    settings = replace(SETTINGS, steps=4, averaged=0.5, shrink=1.0)
+    learned = train_refusal(model, SMALL, settings, keep).delta
+    np.testing.assert_allclose(learned, (at[2] + at[3]) / 2, atol=1e-6)
 
 
 def test_training_leaves_no_delta_behind(model: EffectiveModel, adapter: Learned) -> None:
