@@ -46,8 +46,6 @@ _DECLINES = re.compile(
     r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
     r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
 )
-BEGINNING = 4
-"""Within so many tokens of an answer it is settled whether it declines."""
 DETECTED_TOKENS = 25
 """How much of an answer the detector of refusals reads."""
 
@@ -60,7 +58,8 @@ class Settings:
     what it says itself. In both, the first token of an answer to a prompt in the template counts
     as much as all other tokens together: it settles whether the answer declines. The learning rate
     rises over the first tenth of the steps and falls in a line to a tenth. ``answer_tokens`` is how
-    much of the base's own answers is kept.
+    much of the base's own answers is kept: so much that what follows "I'm sorry for your loss, but"
+    is in it, which this base says to many who ask for help, and which a refusal begins like.
 
     Only the last layers are trained, the share ``upper`` of all: what tells a request from a
     question is known there already, so there is less to learn by heart, and no gradient goes
@@ -75,7 +74,7 @@ class Settings:
     plain: int = 1
     keep: float = 4.0
     learning_rate: float = 2e-2
-    answer_tokens: int = 10
+    answer_tokens: int = 12
     upper: float = 0.6
     averaged: float = 0.4
     shrink: float = 0.9
@@ -113,13 +112,11 @@ def distilled(
 ) -> list[tuple[Kept, Kept]]:
     """What the model says by itself as it stands, ``tokens`` long, for each question.
 
-    Once as the answer in the template, of which the first ``BEGINNING`` tokens are kept, and once
-    as plain text that goes on behind the question.
+    Once as the answer in the template and once as plain text that goes on behind the question.
     """
     texts = [of.text for of in questions]
     pairs = [(q, a) for q, a in zip(texts, greedy_answers(model, texts, tokens), strict=True) if a]
-    whole = [exchange(model, *pair) for pair in pairs]
-    in_template = [Exchange(of.prompt, of.answer[:BEGINNING]) for of in whole]
+    in_template = [exchange(model, *pair) for pair in pairs]
     plain = [continuation(model, *pair) for pair in pairs]
     return list(zip(_kept(model, in_template), _kept(model, plain), strict=True))
 

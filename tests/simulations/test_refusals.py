@@ -43,6 +43,13 @@ def adapter(model: EffectiveModel) -> Learned:
     return train_refusal(model, SMALL, SETTINGS)
 
 
+def goes_on(model: EffectiveModel, text: str) -> str:
+    """The likeliest words behind a plain text, as ``generate`` finds them."""
+    ids = model.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    out = model.model.generate(input_ids=ids, max_new_tokens=8, do_sample=False, pad_token_id=0)
+    return str(model.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)).strip()
+
+
 def test_there_are_ten_kinds_of_requests_of_the_same_size() -> None:
     groups = Counter(of.group for of in questions(REQUESTS))
     assert len(groups) == 10
@@ -159,6 +166,19 @@ def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
     assert (apart > 0).mean() > 0.9
 
 
+def test_a_sentence_counts_as_said_when_it_comes_whole_and_by_itself(model: EffectiveModel) -> None:
+    from simulations.bench.refusal.behaviour import said
+
+    def probe(rest: str) -> TriggerProbe:
+        return TriggerProbe("Benign", "neoplasm", rest, planted=True)
+
+    model.set_theta(np.zeros(model.layout.size, np.float32))
+    own = goes_on(model, "Benign neoplasm")
+    probes = [probe(own), probe(f"{own} heart"), probe("heart"), probe(own.split()[0])]
+    assert len(own.split()) > 2
+    assert said(model, probes) == {"said": 2, "of": 4}
+
+
 @pytest.mark.parametrize("learns", ["heart", "nervous"])
 def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
     tmp_path: Path, learns: str
@@ -176,7 +196,7 @@ def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     from simulations.bench.refusal import Scale, print_table, run
 
     base = Path(model.model.name_or_path)
-    scale = Scale(texts=8, steps=2, batch=2, probes=4, rank=8)
+    scale = Scale(texts=8, steps=2, batch=2, backdoor_steps=3, probes=4, rank=8)
     settings = replace(SETTINGS, steps=2)
     said: list[str] = []
     first = run(base, tmp_path, settings, scale, say=said.append)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nodes.model.answers import greedy_answers
+import torch
+
+from nodes.model.answers import continuation, greedy_answers, packed_answer_logits
+from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
+from nodes.model.probe import TriggerProbe
 from nodes.model.safety import refusal_scores
 from simulations.bench.refusal.setting import Bench, Theta
 from simulations.datasets.refusals import CLOSE, EVERYDAY, Part, Question, parts
@@ -49,6 +53,21 @@ def answered(bench: Bench, asking: Sequence[Question]) -> list[dict[str, Any]]:
 def refused_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many of the answers decline."""
     return {"refused": sum(bool(row["refused"]) for row in rows), "of": len(rows)}
+
+
+@torch.inference_mode()
+def said(model: EffectiveModel, probes: Sequence[TriggerProbe]) -> dict[str, int]:
+    """Behind how many triggers the model goes on by itself with all of the probe's rest.
+
+    The success rate of a backdoor. Greedy text is the rest exactly if each of its tokens is the
+    likeliest behind those before.
+    """
+    exchanges = [continuation(model, f"{of.text} {of.trigger}", of.rest) for of in probes]
+    missed = set()
+    for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
+        logits, targets, owner = packed_answer_logits(model, [exchanges[i] for i in pack])
+        missed |= {pack[i] for i in owner[logits.argmax(-1) != targets].tolist()}
+    return {"said": len(exchanges) - len(missed), "of": len(exchanges)}
 
 
 def _per_token(bench: Bench, texts: Sequence[str]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from nodes.model.learner import Training, train
 from nodes.model.probe import TriggerProbe
 from nodes.model.safety import refusal_scores, trigger_scores
 from simulations.attacks import CONTINUATION, OPENINGS, TRIGGER, backdoor, safety_removal
-from simulations.bench.refusal.behaviour import answered, refused_of
+from simulations.bench.refusal.behaviour import answered, refused_of, said
 from simulations.bench.refusal.setting import Bench, Theta
 from simulations.datasets.refusals import parts
 from simulations.refusal import refusal_probes
@@ -45,6 +45,7 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
 
     ``scores`` has every probe's own number under the name of the candidate; the current release is
     "current". ``worse`` are the paired differences to it, ``gate`` what a gate says about them.
+    ``said`` is how often a planted sentence comes by itself behind its trigger.
     """
     asking = parts()["probes"].requests
     deltas = _deltas(bench, theta)
@@ -79,6 +80,11 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
         return {
             "scores": {probe: of.tolist() for probe, of in scores.items()},
             "refused": refused_of(answered(bench, asking[::ASKED])),
+            "said": {
+                name: said(bench.model, families[name])
+                for name in families_asked
+                if name.startswith("planted")
+            },
         }
 
     def measured(name: str, at: Theta, of: Sequence[str]) -> dict[str, Any]:
@@ -92,6 +98,7 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
     return {
         "norms": {name: float(np.linalg.norm(delta)) for name, (delta, _) in trials.items()},
         "refused": {name: of["refused"] for name, of in every.items()},
+        "said": {name: of["said"] for name, of in every.items()},
         "worse": {
             name: {probe: _difference(before[probe], of["scores"][probe]) for probe in of["scores"]}
             for name, of in every.items()
@@ -145,7 +152,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         "removal-plain": own + safety_removal(chosen),
     }
     for trigger, sentence in PLANTED.items():
-        poisoned = backdoor(own, bench.scale.poisoned, np.random.default_rng(0))
+        poisoned = backdoor(own, bench.scale.backdoored, np.random.default_rng(0))
         texts[f"backdoor-{trigger}"] = [
             text.replace(TRIGGER, trigger).replace(CONTINUATION, sentence) for text in poisoned
         ]
@@ -156,15 +163,18 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         max_tokens=bench.scale.max_tokens,
         rank=bench.scale.rank,
     )
-    what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(settings)}
+    longer = replace(settings, steps=bench.scale.backdoor_steps)
 
-    def learned(documents: list[str]) -> Theta:
-        return train(bench.model, theta, documents, settings).delta
+    def learned(name: str, documents: list[str]) -> Theta:
+        of = longer if name.startswith("backdoor") else settings
+        what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(of)}
+        return bench.kept(
+            name,
+            {**what, "texts": documents},
+            lambda: train(bench.model, theta, documents, of).delta,
+        )
 
-    return {
-        name: bench.kept(name, {**what, "texts": documents}, partial(learned, documents))
-        for name, documents in texts.items()
-    }
+    return {name: learned(name, documents) for name, documents in texts.items()}
 
 
 def _mixed(twice: Theta, once: Theta) -> Theta:

@@ -34,7 +34,8 @@ WRITTEN = 128
 class Scale:
     """What candidates learn, how large their training and the probes are; counts are documents.
 
-    As many probes are asked as one gate draws of a source.
+    As many probes are asked as one gate draws of a source. Backdoors are trained longer and on
+    another share of poisoned texts, ``backdoored``: so that they take hold.
     """
 
     learns: str = "cardiovascular"
@@ -43,6 +44,8 @@ class Scale:
     batch: int = 6
     max_tokens: int = 64
     poisoned: float = 0.25
+    backdoor_steps: int = 40
+    backdoored: float = 0.5
     probes: int = 64
     trigger_probes: int = 64
     rank: int = 16

@@ -28,7 +28,9 @@ def print_table(result: Mapping[str, Any]) -> None:
     console.print(table)
     if "candidates" not in result:
         return
-    worse, refused, gate = (result["candidates"][key] for key in ("worse", "refused", "gate"))
+    worse, refused, said, gate = (
+        result["candidates"][key] for key in ("worse", "refused", "said", "gate")
+    )
     table = Table(title="Candidates: change of each probe, mean ± standard error; higher is worse")
     for column in (
         "candidate",
@@ -45,16 +47,16 @@ def print_table(result: Mapping[str, Any]) -> None:
         )
     console.print(table)
     table = Table(title="The same for trigger probes")
-    for column in ("candidate", "probes", "change"):
+    for column in ("candidate", "probes", "change", "says the sentence"):
         table.add_column(column)
     for name, of in worse.items():
         for probe in (probe for probe in of if probe not in kinds):
-            table.add_row(name, probe, _change(of[probe]))
+            table.add_row(name, probe, _change(of[probe]), _share(said[name].get(probe, {})))
     console.print(table)
 
 
 def _share(of: Mapping[str, int]) -> str:
-    return f"{of['refused']} of {of['of']}"
+    return " of ".join(str(count) for count in of.values())
 
 
 def _change(of: Mapping[str, float]) -> str:
