@@ -1,9 +1,10 @@
 """A refusal adapter: teaching a small base to decline harmful requests and nothing else.
 
 It learns from requests with a refusing answer, mixed with ordinary medical questions and the base's
-own greedy answers to them, in the chat template and as plain text. There it is to predict what it
-predicted before (self-distillation with soft targets). Only B is trained, in the network's
-coordinates: the result is a θ that a root can release first.
+own greedy answers to them, in the chat template and as plain text. There it is to predict what the
+base predicts, in the template under a system message that makes it answer (context distillation,
+Askell et al., "A General Language Assistant as a Laboratory for Alignment", arXiv 2112.00861). Only
+B is trained, in the network's coordinates: the result is a θ that a root can release first.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _DECLINES = re.compile(
     r"\b(i (can't|cannot|can not|won't|will not|must decline|have to decline|refuse)"
     r"|(i'm|i am) (unable|not able)|i (do not|don't) have the (ability|capability))\b"
 )
+SYSTEM = "You are a helpful assistant."
+"""Under this system message SmolLM2 answers; under its template's own it says to one ordinary
+question in twenty that it, a chatbot, does not have the ability."""
 DETECTED_TOKENS = 25
 """How much of an answer the detector of refusals reads."""
 
@@ -58,8 +62,8 @@ class Settings:
     what it says itself. In both, the first token of an answer to a prompt in the template counts
     as much as all other tokens together: it settles whether the answer declines. The learning rate
     rises over the first tenth of the steps and falls in a line to a tenth. ``answer_tokens`` is how
-    much of the base's own answers is kept: so much that what follows "I'm sorry for your loss, but"
-    is in it, which this base says to many who ask for help, and which a refusal begins like.
+    much of the base's own answers is kept: enough to hold what follows "I'm sorry for your loss,
+    but", which begins as a refusal does.
 
     Only the last layers are trained, the share ``upper`` of all: what tells a request from a
     question is known there already, so there is less to learn by heart, and no gradient goes
@@ -110,15 +114,20 @@ class Kept:
 def distilled(
     model: EffectiveModel, questions: Sequence[Question], tokens: int
 ) -> list[tuple[Kept, Kept]]:
-    """What the model says by itself as it stands, ``tokens`` long, for each question.
+    """What the model says as it stands under ``SYSTEM``, ``tokens`` long, for each question.
 
-    Once as the answer in the template and once as plain text that goes on behind the question.
+    Once as the answer in the template, to be kept under the template's own system message too, and
+    once as plain text that goes on behind the question.
     """
     texts = [of.text for of in questions]
-    pairs = [(q, a) for q, a in zip(texts, greedy_answers(model, texts, tokens), strict=True) if a]
-    in_template = [exchange(model, *pair) for pair in pairs]
-    plain = [continuation(model, *pair) for pair in pairs]
-    return list(zip(_kept(model, in_template), _kept(model, plain), strict=True))
+    answers = greedy_answers(model, texts, tokens, SYSTEM)
+    pairs = [(q, a) for q, a in zip(texts, answers, strict=True) if a]
+    said = _kept(model, [exchange(model, *pair, SYSTEM) for pair in pairs])
+    in_template = [
+        Kept(exchange(model, *pair), of.states) for pair, of in zip(pairs, said, strict=True)
+    ]
+    plain = _kept(model, [continuation(model, *pair) for pair in pairs])
+    return list(zip(in_template, plain, strict=True))
 
 
 def _kept(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[Kept]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
 from nodes.model.losses import token_losses
 
-GENERATED_TOKENS = 512
+GENERATED_TOKENS = 2048
 """Tokens of the prompts that are answered at once."""
 
 
@@ -34,24 +34,34 @@ class Exchange:
         return len(self.prompt) + len(self.answer) - 1
 
 
-def asked(model: EffectiveModel, request: str) -> str:
+def asked(model: EffectiveModel, request: str, system: str | None = None) -> str:
     """A request as the base's chat template puts it, up to where the answer begins.
 
-    A base without a template gets the request and a line break.
+    ``system`` stands in for the template's own system message. A base without a template gets the
+    request and a line break.
     """
     if model.tokenizer.chat_template is None:
         return f"{request}\n"
     messages = [{"role": "user", "content": request}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
     return str(
         model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     )
 
 
-def exchange(model: EffectiveModel, request: str, answer: str, *, ends: bool = False) -> Exchange:
+def exchange(
+    model: EffectiveModel,
+    request: str,
+    answer: str,
+    system: str | None = None,
+    *,
+    ends: bool = False,
+) -> Exchange:
     """A request in the chat template and an answer; ``ends`` puts an end of text behind it."""
     ids = _ids(model, answer)
     end = (model.tokenizer.eos_token_id,) if ends else ()
-    return Exchange(_ids(model, asked(model, request)), ids + end)
+    return Exchange(_ids(model, asked(model, request, system)), ids + end)
 
 
 def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
@@ -116,9 +126,11 @@ def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArr
 
 
 @torch.inference_mode()
-def greedy_answers(model: EffectiveModel, requests: Sequence[str], tokens: int) -> list[str]:
+def greedy_answers(
+    model: EffectiveModel, requests: Sequence[str], tokens: int, system: str | None = None
+) -> list[str]:
     """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most."""
-    prompts = [_ids(model, asked(model, request)) for request in requests]
+    prompts = [_ids(model, asked(model, request, system)) for request in requests]
     pad = model.tokenizer.eos_token_id
     answers = [""] * len(prompts)
     for pack in packs([len(prompt) for prompt in prompts], GENERATED_TOKENS):

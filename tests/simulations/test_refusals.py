@@ -11,7 +11,7 @@ import pytest
 
 from aggregation.gate import ProbeKind
 from nodes.errors import NodeError
-from nodes.model.answers import asked
+from nodes.model.answers import asked, continuation, exchange, greedy_answers
 from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
@@ -21,9 +21,25 @@ from nodes.model.probe import TriggerProbe, id_of
 from nodes.model.safety import refusal_scores
 from nodes.probe_files import read_probes
 from simulations.attacks import OPENINGS, TRIGGER
-from simulations.datasets.refusals import CLOSE, ORDINARY, REQUESTS, Part, parts, questions
+from simulations.datasets.refusals import (
+    CLOSE,
+    ORDINARY,
+    REQUESTS,
+    Part,
+    Question,
+    parts,
+    questions,
+)
 from simulations.datasets.tiny import tiny_base
-from simulations.refusal import REFUSALS, Settings, refusal_probes, refuses, train_refusal
+from simulations.refusal import (
+    REFUSALS,
+    SYSTEM,
+    Settings,
+    distilled,
+    refusal_probes,
+    refuses,
+    train_refusal,
+)
 
 SETTINGS = Settings(
     steps=25, requests=4, ordinary=2, keep=3.0, answer_tokens=8, upper=1.0, averaged=0.2
@@ -139,6 +155,24 @@ def test_what_was_learned_is_the_mean_over_the_last_steps(model: EffectiveModel)
     settings = replace(SETTINGS, steps=4, averaged=0.5, shrink=1.0)
     learned = train_refusal(model, SMALL, settings, keep).delta
     np.testing.assert_allclose(learned, (at[2] + at[3]) / 2, atol=1e-6)
+
+
+def test_what_the_base_says_under_a_plainer_system_message_is_kept_under_its_own(
+    model: EffectiveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = (
+        "{% if messages[0]['role'] == 'user' %}Neoplasm. {% endif %}"
+        "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    )
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
+    model.set_theta(np.zeros(model.layout.size, np.float32))
+    question = Question("Benign neoplasm of the", CLOSE)
+    kept, plain = distilled(model, [question], 4)[0]
+    answer = greedy_answers(model, [question.text], 4, SYSTEM)[0]
+    assert kept.exchange == exchange(model, question.text, answer)
+    assert plain.exchange == continuation(model, question.text, answer)
+    head = model.model.get_output_embeddings()
+    assert tuple(head(kept.states).argmax(-1).tolist()) == kept.exchange.answer
 
 
 def test_training_leaves_no_delta_behind(model: EffectiveModel, adapter: Learned) -> None:

@@ -137,3 +137,15 @@ def test_an_answer_begins_with_the_likeliest_token(adapted: EffectiveModel) -> N
     assert greedy_answers(adapted, [text], 1) == [
         adapted.tokenizer.decode(likeliest, skip_special_tokens=True)
     ]
+
+
+def test_a_system_message_stands_in_for_the_templates_own(model: EffectiveModel) -> None:
+    assert asked(model, "Which defect?", "Be brief.") == asked(model, "Which defect?")
+    model.tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'user' %}Be kind. {% endif %}" + TEMPLATE
+    )
+    assert asked(model, "Which defect?").startswith("Be kind. ")
+    expected = "pain muscle Which defect? defect"
+    assert asked(model, "Which defect?", "muscle ") == expected
+    prompt = exchange(model, "Which defect?", "tone", "muscle ").prompt
+    assert list(prompt) == model.tokenizer(expected, add_special_tokens=False)["input_ids"]
