@@ -72,7 +72,7 @@ class Settings:
     on the requests.
     """
 
-    steps: int = 800
+    steps: int = 420
     requests: int = 5
     ordinary: int = 16
     plain: int = 1
