@@ -204,7 +204,7 @@ def refusal(
 ) -> None:
     """Teach the base to decline harmful requests, and measure who takes that away.
 
-    The adapter takes about half an hour on one core, everything about three quarters.
+    The adapter takes about half an hour on two cores; then attackers are trained and asked.
 
     Examples:
       banyan bench refusal --no-attacks

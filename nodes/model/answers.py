@@ -129,7 +129,10 @@ def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArr
 def greedy_answers(
     model: EffectiveModel, requests: Sequence[str], tokens: int, system: str | None = None
 ) -> list[str]:
-    """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most."""
+    """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most.
+
+    ``system`` as in ``asked``.
+    """
     prompts = [_ids(model, asked(model, request, system)) for request in requests]
     pad = model.tokenizer.eos_token_id
     answers = [""] * len(prompts)
