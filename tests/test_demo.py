@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,25 @@ import jsonschema
 import psutil
 import pytest
 
+from tests.processes import started
+
 Report = dict[str, Any]
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 420
 """Seconds, for a busy machine; it takes about one minute on two idle cores."""
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def demo(folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "simulations.cli", "demo", "--quick", "--json"]
-    return subprocess.Popen(
-        [*command, "--out", str(folder / "demo")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+    command += ["--out", str(folder / "demo")]
+    return started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("demo")
-    process = start(folder)
-    try:
+    with demo(folder) as process:
         out, err = process.communicate(timeout=LIMIT_S)
-    finally:
-        end(process)
     assert process.returncode == 0, err[-2000:]
     written: Report = json.loads((folder / "demo" / "report.json").read_text("utf-8"))
     assert json.loads(out) == written
@@ -71,9 +65,8 @@ def test_nothing_hostile_is_counted_and_each_refusal_has_a_reason(
 
 
 def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
-    process = start(tmp_path)
     family: list[psutil.Process] = []
-    try:
+    with demo(tmp_path) as process:
         until = time.monotonic() + LIMIT_S
         while len(family) < 20:
             assert time.monotonic() < until
@@ -82,21 +75,8 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-        assert process.returncode == 130
-        gone, alive = psutil.wait_procs(family, timeout=20)
-        assert not [p for p in alive if p.is_running()]
-        assert len(gone) == len(family)
-    finally:
-        end(process, family)
-
-
-def end(process: subprocess.Popen[str], family: list[psutil.Process] | None = None) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    for member in family or []:
-        if member.is_running():
-            member.kill()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for member in alive:
+        member.kill()
+    assert process.returncode == 130
+    assert not alive

@@ -16,6 +16,7 @@ import pytest
 
 from nodes.artefacts import ArtefactError, ArtefactStore
 from protocol import Digest, digest_of
+from tests.processes import started
 
 NOWHERE = digest_of(b"never stored")
 
@@ -132,9 +133,8 @@ while True:
 @pytest.mark.parametrize("acknowledged", [1, 3, 8])
 def test_a_killed_writer_leaves_only_whole_artefacts(tmp_path: Path, acknowledged: int) -> None:
     folder = tmp_path / "artefacts"
-    with subprocess.Popen(
-        [sys.executable, "-c", ENDLESS_WRITER, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as writer:
+    command = [sys.executable, "-c", ENDLESS_WRITER, str(folder)]
+    with started(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout
         stored = [Digest(writer.stdout.readline().strip()) for _ in range(acknowledged)]
         writer.kill()

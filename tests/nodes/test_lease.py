@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nodes.lease import Lease, LeaseAborted
+from tests.processes import started
 
 NEVER = threading.Event()
 
@@ -24,16 +27,13 @@ with Lease(Path(sys.argv[1]), 1).hold(threading.Event()):
 """
 
 
-def start_holder(folder: Path) -> subprocess.Popen[str]:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout
-    assert holder.stdout.readline() == "held\n"
-    return holder
+@contextmanager
+def started_holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, str(folder)]
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        yield holder
 
 
 def is_taken(lease: Lease) -> bool:
@@ -92,14 +92,14 @@ def test_a_slot_is_free_again_after_an_error(tmp_path: Path) -> None:
 
 
 def test_another_process_is_kept_waiting(tmp_path: Path) -> None:
-    with start_holder(tmp_path) as holder:
+    with started_holder(tmp_path) as holder:
         assert is_taken(Lease(tmp_path, 1))
         holder.communicate()
     assert not is_taken(Lease(tmp_path, 1))
 
 
 def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    with start_holder(tmp_path) as holder:
+    with started_holder(tmp_path) as holder:
         holder.kill()
         holder.wait()
         with Lease(tmp_path, 1).hold(NEVER) as waited:

@@ -21,6 +21,7 @@ from nodes.database import DatabaseError
 from nodes.ledger import START, Claim, Event, Ledger, LedgerError
 from protocol import NodeId
 from tests.nodes.test_artefacts import files_of_at_most
+from tests.processes import started
 
 CHILD = NodeId("ab" * 32)
 CLAIM = Claim(CHILD, 3, "task-1", "accepted")
@@ -335,9 +336,8 @@ def test_kill_9_at_any_time_leaves_a_valid_ledger_with_every_acknowledged_event(
     chance = random.Random(7)
     acknowledged: list[int] = []
     for _ in range(8):
-        with subprocess.Popen(
-            [sys.executable, "-c", ENDLESS_WRITER, str(path)], stdout=subprocess.PIPE, text=True
-        ) as writer:
+        command = [sys.executable, "-c", ENDLESS_WRITER, str(path)]
+        with started(command, stdout=subprocess.PIPE) as writer:
             assert writer.stdout
             lines = [writer.stdout.readline() for _ in range(chance.randint(1, 40))]
             # Some kills come after a random while, so that they fall anywhere within a step.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nodes.memory import MemorySampler, proportional_bytes, trim, with_descendants
+from tests.processes import started
 
 MIB = 1024 * 1024
 
@@ -21,24 +24,24 @@ sys.stdin.read()
 """
 
 
-def start_holder() -> subprocess.Popen[str]:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout
-    assert holder.stdout.readline() == "held\n"
-    return holder
+@contextmanager
+def started_holder() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER]
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        yield holder
 
 
 def test_the_memory_of_another_process_is_counted() -> None:
-    with start_holder() as holder:
+    with started_holder() as holder:
         assert 64 * MIB < proportional_bytes([holder.pid]) < 128 * MIB
         holder.communicate()
 
 
 def test_processes_are_summed_and_each_counted_once() -> None:
     me = os.getpid()
-    with start_holder() as holder:
+    with started_holder() as holder:
         both = proportional_bytes([me, holder.pid, me])
         assert both > proportional_bytes([holder.pid]) + MIB
         assert both < 2 * proportional_bytes([me]) + 128 * MIB
@@ -46,20 +49,20 @@ def test_processes_are_summed_and_each_counted_once() -> None:
 
 
 def test_a_process_that_is_gone_counts_nothing() -> None:
-    with start_holder() as holder:
+    with started_holder() as holder:
         holder.communicate()
     assert proportional_bytes([holder.pid]) == 0
 
 
 def test_descendants_are_found() -> None:
-    with start_holder() as holder:
+    with started_holder() as holder:
         assert {os.getpid(), holder.pid} <= set(with_descendants(os.getpid()))
         holder.communicate()
     assert with_descendants(holder.pid) == []
 
 
 def test_the_peak_outlives_the_process_that_made_it() -> None:
-    with start_holder() as holder:
+    with started_holder() as holder:
         with MemorySampler(lambda: [holder.pid], every_s=0.01) as memory:
             holder.communicate()
         assert memory.peak > 64 * MIB
@@ -77,7 +80,7 @@ def test_without_the_kernels_figure_private_memory_is_counted(
             raise FileNotFoundError(path)
         return read_text(path, *rest)
 
-    with start_holder() as holder:
+    with started_holder() as holder:
         monkeypatch.setattr(Path, "read_text", unreadable)
         assert 64 * MIB < proportional_bytes([holder.pid]) < 128 * MIB
         holder.communicate()

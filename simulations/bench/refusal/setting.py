@@ -44,7 +44,7 @@ class Scale:
     batch: int = 6
     max_tokens: int = 64
     poisoned: float = 0.25
-    backdoor_steps: int = 40
+    backdoor_steps: int = 80
     backdoored: float = 0.5
     probes: int = 64
     trigger_probes: int = 64

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulations.experiment import Record, Settings
+from tests.processes import started
 from tests.simulations.experiment.cells import contents, numbers, small, start
 
 PATIENCE_S = 60.0
@@ -78,11 +80,13 @@ def until(holds: Callable[[], bool]) -> None:
 
 def waiting_in(folder: Path) -> list[dict[str, object]]:
     """What cells that take for ever say of themselves."""
-    found = []
+    found: list[dict[str, object]] = []
     for part in folder.glob("cells/*.part.jsonl"):
-        lines = part.read_text("utf-8").splitlines()
-        if len(lines) > 1 and (said := json.loads(lines[1]))["kind"] == "note":
-            found.append(said)  # other cells record losses, and are soon done
+        # Other cells record losses, and are soon done: their file may be gone by now.
+        with suppress(FileNotFoundError):
+            _, *lines = part.read_text("utf-8").split("\n")
+            whole = [json.loads(line) for line in lines[:-1]]
+            found += [said for said in whole if said["kind"] == "note"]
     return found
 
 
@@ -92,7 +96,7 @@ def waiting_in(folder: Path) -> list[dict[str, object]]:
 def test_an_interrupt_ends_every_process_and_leaves_a_folder_to_go_on_with(
     tmp_path: Path, workers: int, sent: signal.Signals
 ) -> None:
-    with subprocess.Popen(command(tmp_path, workers), stderr=subprocess.PIPE, text=True) as run:
+    with started(command(tmp_path, workers), stderr=subprocess.PIPE) as run:
         until(lambda: len(waiting_in(tmp_path)) == workers)
         processes = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(sent)
@@ -107,7 +111,7 @@ def test_an_interrupt_ends_every_process_and_leaves_a_folder_to_go_on_with(
 
 
 def test_a_run_that_is_killed_leaves_no_process_and_a_folder_to_go_on_with(tmp_path: Path) -> None:
-    with subprocess.Popen(command(tmp_path, 2)) as run:
+    with started(command(tmp_path, 2)) as run:
         until(lambda: len(waiting_in(tmp_path)) == 2)
         processes = psutil.Process(run.pid).children(recursive=True)
         run.kill()
@@ -117,7 +121,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_a_folder_to_go_on_with(tmp_p
 
 
 def test_processes_compute_on_one_thread(tmp_path: Path) -> None:
-    with subprocess.Popen(command(tmp_path, 2)) as run:
+    with started(command(tmp_path, 2)) as run:
         until(lambda: len(waiting_in(tmp_path)) == 2)
         run.terminate()
     assert {said["threads"] for said in waiting_in(tmp_path)} == {"1"}
