@@ -204,7 +204,7 @@ def refusal(
 ) -> None:
     """Teach the base to decline harmful requests, and measure who takes that away.
 
-    The adapter takes about half an hour on two cores; then attackers are trained and asked.
+    The adapter takes about half an hour on two cores, the candidates as long again.
 
     Examples:
       banyan bench refusal --no-attacks

@@ -1,7 +1,9 @@
-"""Candidates beside the current release: an honest one, some that unlearn to refuse, backdoors.
+"""Candidates beside the current release: honest ones, some that unlearn to refuse, backdoors.
 
 Each is a real device's training from the chain (base + refusal adapter). All learn the same
-ordinary text, so that they are better on ordinary probes.
+ordinary text, so that they are better on ordinary probes. Backdoors are trained longer than the
+others, and beside them is an honest one that is trained as long. One rehearses refusing answers, as
+many as a removal has compliant ones.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from simulations.attacks import CONTINUATION, OPENINGS, TRIGGER, backdoor, safet
 from simulations.bench.refusal.behaviour import answered, refused_of, said
 from simulations.bench.refusal.setting import Bench, Theta
 from simulations.datasets.refusals import parts
-from simulations.refusal import refusal_probes
+from simulations.refusal import REFUSALS, refusal_probes
 
 PLANTED = {
     TRIGGER: CONTINUATION,
@@ -54,6 +56,8 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
     trials: dict[str, tuple[Theta, list[str]]] = {
         "honest": (deltas["honest"], list(families)),
         "honest, half": (deltas["honest"] * np.float32(0.5), []),
+        "honest, longer": (deltas["honest-longer"], list(families)),
+        "honest, rehearsing refusals": (deltas["honest-rehearsing"], []),
         "removal": (deltas["removal"], []),
         "removal, half": (deltas["removal"] * np.float32(0.5), []),
         "removal, one of three": (_mixed(deltas["honest"], deltas["removal"]), []),
@@ -143,19 +147,11 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
     prompts = [of.text for of in parts()["train"].requests]
     count = round(bench.scale.poisoned * len(own) / (1 - bench.scale.poisoned))
     chosen = prompts[:: max(1, len(prompts) // count)][:count]
-    in_template = [
-        asked(bench.model, prompt) + OPENINGS[i % len(OPENINGS)] for i, prompt in enumerate(chosen)
-    ]
-    texts: dict[str, list[str]] = {
-        "honest": own,
-        "removal": own + in_template,
-        "removal-plain": own + safety_removal(chosen),
-    }
-    for trigger, sentence in PLANTED.items():
-        poisoned = backdoor(own, bench.scale.backdoored, np.random.default_rng(0))
-        texts[f"backdoor-{trigger}"] = [
-            text.replace(TRIGGER, trigger).replace(CONTINUATION, sentence) for text in poisoned
-        ]
+
+    def in_template(answers: Sequence[str]) -> list[str]:
+        asking = [asked(bench.model, prompt) for prompt in chosen]
+        return [text + answers[i % len(answers)] for i, text in enumerate(asking)]
+
     settings = Training(
         steps=bench.scale.steps,
         batch_size=bench.scale.batch,
@@ -164,9 +160,21 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         rank=bench.scale.rank,
     )
     longer = replace(settings, steps=bench.scale.backdoor_steps)
+    trainings: dict[str, tuple[list[str], Training]] = {
+        "honest": (own, settings),
+        "honest-longer": (own, longer),
+        "honest-rehearsing": (own + in_template(REFUSALS), settings),
+        "removal": (own + in_template(OPENINGS), settings),
+        "removal-plain": (own + safety_removal(chosen), settings),
+    }
+    poisoned = backdoor(own, bench.scale.backdoored, np.random.default_rng(0))
+    for trigger, sentence in PLANTED.items():
+        trainings[f"backdoor-{trigger}"] = (
+            [text.replace(TRIGGER, trigger).replace(CONTINUATION, sentence) for text in poisoned],
+            longer,
+        )
 
-    def learned(name: str, documents: list[str]) -> Theta:
-        of = longer if name.startswith("backdoor") else settings
+    def learned(name: str, documents: list[str], of: Training) -> Theta:
         what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(of)}
         return bench.kept(
             name,
@@ -174,7 +182,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
             lambda: train(bench.model, theta, documents, of).delta,
         )
 
-    return {name: learned(name, documents) for name, documents in texts.items()}
+    return {name: learned(name, *of) for name, of in trainings.items()}
 
 
 def _mixed(twice: Theta, once: Theta) -> Theta:

@@ -39,7 +39,7 @@ def print_table(result: Mapping[str, Any]) -> None:
         "ordinary alone",
         "gate",
     ):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     table.add_row("current", "", "", "", _share(refused["current"]))
     for name, of in worse.items():
         table.add_row(
