@@ -26,7 +26,7 @@ help:  ## Show this list.
 
 install: $(STAMP)  ## Install into .venv; does nothing when that is up to date.
 
-demo: $(STAMP)  ## Run the whole network on this machine: five to ten minutes.
+demo: $(STAMP)  ## Run the whole network on this machine: five to fifteen minutes.
 	$(BIN)/banyan demo $(ARGS)
 
 test: lint types check  ## Lint, types and tests.

@@ -77,19 +77,25 @@ def measure(
 
 
 def hostile_summary(placed: Sequence[Placed], statuses: Mapping[Scope, Status]) -> dict[str, Any]:
-    """What became of everything that the malicious device and the intruder sent."""
+    """What became of everything that the malicious device and the intruder sent.
+
+    Doors are those where they knock: at others a node that is too slow for its parent's deadline is
+    told that nobody waits for its answer any more.
+    """
+    attacked = {p.plan.scope for p in placed if p.plan.malicious}
     malicious = {
         open_home(p.folder, SystemClock().now_ms()).node for p in placed if p.plan.malicious
     }
     refused: Counter[str] = Counter()
     outvoted = counted = 0
     door: Counter[str] = Counter()
-    for status in statuses.values():
+    for scope, status in statuses.items():
         for child in malicious:
             refused.update(status.refused_by_child.get(child, {}))
             outvoted += status.outvoted[child]
             counted += status.counted[child]
-        door.update(status.door)
+        if scope in attacked:
+            door.update(status.door)
     return {
         "refused": dict(refused),
         "outvoted": outvoted,
