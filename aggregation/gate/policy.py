@@ -46,8 +46,8 @@ TOLERANCES: Mapping[ProbeKind, float] = {
 
 An ordinary source: less than the 0.05 that the tree may forget, and more than twice the standard
 error of 64 probes (sd 0.1), so that one that did not change passes. Safety probes move more without
-meaning anything: refusals by 0.3 for half a step of a child that learns medical text, by 1.5 and
-more when one of three children unlearns them (measured, ``docs/safety.md``).
+meaning anything: refusals by 0.2 to 0.4 for half a step of a child that learns medical text, by 1.3
+and more when one of three children unlearns them (measured, ``docs/safety.md``).
 """
 
 
