@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from nodes.clock import Clock, SystemClock
-from nodes.config import NodeConfig, load_config
-from nodes.engine import Engine
+from nodes.config.sections import NodeConfig, load_config
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
-from nodes.home import Home, open_home, write_file
-from nodes.logs import adopt, configure
-from nodes.memory import trim
-from nodes.node import Node
-from nodes.releases import start_root
+from nodes.learning.engine import Engine
+from nodes.machine.clock import Clock, SystemClock
+from nodes.machine.logs import adopt, configure
+from nodes.machine.process_memory import trim
+from nodes.releases.publish import start_root
+from nodes.state.home import Home, open_home, write_file
+from nodes.state.node import Node
 
 if TYPE_CHECKING:
-    from nodes.child import Child
+    from nodes.child.child import Child
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ def run(
 
     Args:
         with_parent: stop also when the process that started this one is gone.
-        make_child: what answers the parent's tasks, if not ``nodes.child.Child``.
+        make_child: what answers the parent's tasks, if not ``nodes.child.child.Child``.
 
     Raises ``NodeError`` and ``ProtocolError`` for what cannot start.
     """
@@ -126,7 +126,7 @@ class Daemon:
         if self._config.uplink is None:
             start_root(self._node)
             return
-        from nodes.child import Child
+        from nodes.child.child import Child
         from nodes.flower.apps import make_client_app
         from nodes.flower.uplink import Uplink, empty_context
 
@@ -146,9 +146,9 @@ class Daemon:
             return
         from nodes.flower.apps import serve
         from nodes.flower.downlink import Downlink
-        from nodes.flower.tls import TlsFiles
-        from nodes.members import MemberLinks
-        from nodes.parent import Parent
+        from nodes.flower.members import MemberLinks
+        from nodes.parent.parent import Parent
+        from nodes.trust.tls import TlsFiles
 
         adopt(*FLOWERS_LOGGERS)
         parent = Parent(self._node, self._config, self._engine)

@@ -9,7 +9,7 @@ import typer
 
 from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
-from nodes.logs import configure
+from nodes.machine.logs import configure
 from simulations.chaos.cli import chaos
 from simulations.experiment import cli as experiment
 

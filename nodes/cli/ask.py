@@ -25,7 +25,7 @@ def ask(
 
     Example: banyan ask /en/healthcare/cardiology "Atrial septal defect is"
     """
-    from nodes.asking import answer_from, find_home
+    from nodes.serving.ask import answer_from, find_home
 
     with one_sentence():
         home, config = find_home(state, scope)

@@ -33,10 +33,10 @@ def init(
 
     Example: banyan network init runs/root --base models/smollm2 --name clinics
     """
-    from nodes.clock import SystemClock
-    from nodes.configure import write_config
-    from nodes.coordinates import coordinates_of
-    from nodes.enrolment import init_network
+    from nodes.config.files import write_config
+    from nodes.machine.clock import SystemClock
+    from nodes.model.coordinates import coordinates_of
+    from nodes.trust.enrolment import init_network
 
     with one_sentence():
         coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)

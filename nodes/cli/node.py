@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from nodes.cli.history import NodesOption, find, member, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
-from nodes.cli.past import NodesOption, find, member, opened
 
 if TYPE_CHECKING:
-    from nodes.replay import Size
-    from nodes.status import Probed, Status
+    from nodes.dashboard.status import Probed, Status
+    from nodes.text.replay_buffer import Size
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def request(
 
     Example: banyan node request runs/clinic --scope /en/healthcare/cardiology --device
     """
-    from nodes.enrolment import make_request
+    from nodes.trust.enrolment import make_request
     from protocol import Role, Scope
 
     with one_sentence():
@@ -67,14 +67,14 @@ def enrol(
       banyan node enrol runs/cardiology --new runs/clinic --scope /en/healthcare/cardiology --device
       banyan node enrol runs/cardiology --request request.json --out clinic.bundle
     """
-    from nodes.clock import SystemClock
-    from nodes.config import load_config
-    from nodes.configure import parent_address, write_config
-    from nodes.enrolment import enrol as sign
-    from nodes.enrolment import join, make_request
+    from nodes.config.files import parent_address, write_config
+    from nodes.config.sections import load_config
     from nodes.errors import NodeError
-    from nodes.home import open_home, write_file
-    from nodes.node import Node
+    from nodes.machine.clock import SystemClock
+    from nodes.state.home import open_home, write_file
+    from nodes.state.node import Node
+    from nodes.trust.enrolment import enrol as sign
+    from nodes.trust.enrolment import join, make_request
     from protocol import Role, Scope
 
     with one_sentence():
@@ -111,9 +111,9 @@ def join_(
 
     Example: banyan node join runs/clinic clinic.bundle --base models/smollm2
     """
-    from nodes.clock import SystemClock
-    from nodes.configure import write_config
-    from nodes.enrolment import join
+    from nodes.config.files import write_config
+    from nodes.machine.clock import SystemClock
+    from nodes.trust.enrolment import join
 
     with one_sentence():
         home, address = join(folder, bundle.read_bytes(), SystemClock())
@@ -137,7 +137,7 @@ def revoke_(
 
     Example: banyan node revoke device-4 --at /en/healthcare/cardiology --nodes runs/demo/nodes
     """
-    from nodes.enrolment import revoke
+    from nodes.trust.enrolment import revoke
     from protocol import NodeId
 
     with one_sentence():
@@ -179,10 +179,10 @@ def status(
 
     Example: banyan node status runs/demo/nodes/en-healthcare --json
     """
-    from nodes.clock import SystemClock
-    from nodes.home import open_home
-    from nodes.replay import sizes_in
-    from nodes.status import StatusReader
+    from nodes.dashboard.status import StatusReader
+    from nodes.machine.clock import SystemClock
+    from nodes.state.home import open_home
+    from nodes.text.replay_buffer import sizes_in
 
     with one_sentence():
         home = open_home(folder, SystemClock().now_ms())
@@ -223,7 +223,7 @@ def verify(
 
     Example: banyan node verify runs/demo/nodes/en
     """
-    from nodes.ledger import Ledger
+    from nodes.state.ledger import Ledger
 
     with one_sentence(), Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
         console.print(f"{ledger.verify()} events, the chain of digests holds.")

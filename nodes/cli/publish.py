@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nodes.cli.history import NodesOption, find, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
-from nodes.cli.past import NodesOption, find, opened
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def publish(
     Example: banyan node publish runs/refusal/adapter.safetensors --at / --nodes runs/demo/nodes
     """
     from nodes.errors import NodeError
-    from nodes.releases import publish_by_hand
+    from nodes.releases.publish import publish_by_hand
 
     with one_sentence():
         try:

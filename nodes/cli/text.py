@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nodes.cli.history import NodesOption, find, member
 from nodes.cli.output import AsJson, console, one_sentence, print_json
-from nodes.cli.past import NodesOption, find, member
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,12 +42,12 @@ def take_in(
       banyan node take-in shared.jsonl --source heart --child clinic --at /en/healthcare/cardiology
       banyan node take-in --at runs/cardiology
     """
-    from nodes.clock import SystemClock
-    from nodes.config import load_config
-    from nodes.corpus import Corpus, arrived
+    from nodes.config.sections import load_config
     from nodes.errors import NodeError
-    from nodes.home import open_home
-    from nodes.texts import read_texts
+    from nodes.learning.corpus import Corpus, arrived
+    from nodes.machine.clock import SystemClock
+    from nodes.state.home import open_home
+    from nodes.text.files import read_texts
     from protocol import NodeId
 
     with one_sentence():

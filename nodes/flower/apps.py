@@ -1,7 +1,7 @@
 """A node's behaviour as ordinary Flower apps, on the Message API.
 
 ``answer`` is what a ``ClientApp`` does with a message, ``serve`` what a ``ServerApp`` does with a
-grid. The daemon calls them over the links that it holds itself; ``nodes.flower.stock`` registers
+grid. The daemon calls them over the links that it holds itself; ``nodes.flower.flwr_run`` registers
 them for stock ``flwr run``.
 """
 
@@ -17,11 +17,11 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from nodes.child import Child
+from nodes.child.child import Child
 from nodes.errors import NodeError
 from nodes.flower.messages import pack, unpack
-from nodes.parent import Parent
-from nodes.tasks import Request
+from nodes.parent.parent import Parent
+from nodes.parent.tasks import Request
 from protocol import NodeId, ProtocolError
 
 log = structlog.get_logger()

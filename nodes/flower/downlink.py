@@ -15,10 +15,10 @@ import structlog
 from nodes.flower.grid import FleetGrid
 from nodes.flower.guard import DoorLimits, Guard
 from nodes.flower.internals import FleetServer
-from nodes.flower.keys import canonical_pem
 from nodes.flower.server import TlsServer
-from nodes.flower.tls import TlsFiles
 from nodes.flower.traffic import Meter, Traffic
+from nodes.trust.tls import TlsFiles
+from nodes.trust.transport_keys import canonical_pem
 
 log = structlog.get_logger()
 

@@ -34,8 +34,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nodes.flower.errors import Refusal
-from nodes.flower.keys import canonical_pem, flower_node_id, load_transport_public
 from nodes.flower.traffic import Meter, head_bytes
+from nodes.trust.transport_keys import canonical_pem, flower_node_id, load_transport_public
 from protocol import LIMITS
 
 Scope = MutableMapping[str, Any]

@@ -64,11 +64,11 @@ from google.protobuf.message import DecodeError
 
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.flower.guard import DoorLimits
-from nodes.flower.keys import flower_node_id, transport_public_pem
+from nodes.flower.https import Signer, http_client, said_no, trust
+from nodes.flower.pending import Waiting
 from nodes.flower.traffic import Meter, Traffic
-from nodes.flower.waiting import Waiting
-from nodes.flower.wire import Signer, http_client, said_no, trust
-from nodes.logs import adopt
+from nodes.machine.logs import adopt
+from nodes.trust.transport_keys import flower_node_id, transport_public_pem
 
 HEARTBEAT_S = 10
 """Seconds between promised heartbeats, Flower's least. After twice that a child counts as gone."""

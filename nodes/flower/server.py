@@ -11,7 +11,7 @@ import uvicorn
 
 from nodes.errors import NodeError
 from nodes.flower.guard import App
-from nodes.flower.tls import TlsFiles
+from nodes.trust.tls import TlsFiles
 
 START_S = 30.0
 GRACE_S, STOP_S = 1.0, 5.0

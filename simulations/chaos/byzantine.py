@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nodes.child import Child, Offer
+from nodes.child.child import Child, Offer
 from protocol import (
     Envelope,
     PayloadFormat,

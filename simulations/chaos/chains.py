@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.ledger import Event
+from nodes.state.ledger import Event
 from protocol import Digest, NodeId, banyan_pb2
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require

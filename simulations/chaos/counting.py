@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.ledger import Event
-from nodes.records import ZERO
-from nodes.state import NodeState
+from nodes.state.ledger import Event
+from nodes.state.node_state import NodeState
+from nodes.state.records import ZERO
 from protocol import LIMITS, Digest, NodeId, banyan_pb2, decode_adapter
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from nodes.ledger import START, Event
-from nodes.state import NodeState
+from nodes.state.ledger import START, Event
+from nodes.state.node_state import NodeState
 from protocol import Digest, NodeId, banyan_pb2
 from simulations.chaos.storage import Disk
 from simulations.world.members import Mail, Member

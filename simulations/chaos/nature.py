@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nodes.config import NodeConfig
+from nodes.config.sections import NodeConfig
 from simulations.world.members import settings
 from simulations.world.places import Machine, Places, grow
 from simulations.world.problems import Points, PointSettings

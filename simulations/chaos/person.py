@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nodes.enrolment import certify, revoke
 from nodes.errors import NodeError
-from nodes.node import Node
-from nodes.promotions import promoted_since
-from nodes.releases import publish_by_hand, roll_back
-from nodes.withdrawal import withdraw
+from nodes.parent.withdrawal import withdraw
+from nodes.releases.promotions import promoted_since
+from nodes.releases.publish import publish_by_hand, roll_back
+from nodes.state.node import Node
+from nodes.trust.enrolment import certify, revoke
 from protocol import NodeId, encode_adapter
 from simulations.chaos.storage import Crash, Disk, Fuse
 from simulations.world.members import TRANSPORT, Member

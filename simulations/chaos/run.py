@@ -12,12 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.child import Child
-from nodes.clock import Clock
-from nodes.config import NodeConfig
-from nodes.engine import Engine
-from nodes.node import Node
-from nodes.storage import Storage
+from nodes.child.child import Child
+from nodes.config.sections import NodeConfig
+from nodes.learning.engine import Engine
+from nodes.machine.clock import Clock
+from nodes.state.interfaces import Storage
+from nodes.state.node import Node
 from protocol import Role
 from simulations.chaos import faults, healing
 from simulations.chaos.byzantine import Enemy, Mood, Turncoat

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nodes.ledger import Claim, Event
-from nodes.storage import Storage
+from nodes.state.interfaces import Storage
+from nodes.state.ledger import Claim, Event
 from protocol import Digest, NodeId
 from simulations.world.storage import Spool, SpoolArtefacts, SpoolLedger
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nodes.state import NodeState
+from nodes.state.node_state import NodeState
 from protocol import Digest, Role
 from simulations.chaos import proof
 from simulations.chaos.chains import Chains

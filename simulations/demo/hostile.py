@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nodes.child import Blobs, Child, Offer
+from nodes.child.child import Blobs, Child, Offer
 from nodes.daemon import run
 from protocol import LIMITS, Task
 

@@ -18,9 +18,9 @@ from flwr.app import Message
 
 from nodes.flower.environment import prepare_environment
 from nodes.flower.internals import FleetClient
-from nodes.flower.keys import generate_transport_key
 from nodes.flower.messages import pack, unpack
-from nodes.home import Home, open_home
+from nodes.state.home import Home, open_home
+from nodes.trust.transport_keys import generate_transport_key
 from protocol import Envelope, PublicKey, SigningKey, Task, Update, digest_of, open_envelope, seal
 
 CLOSED_DOORS = (

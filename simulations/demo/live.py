@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nodes.status import Status
+from nodes.dashboard.status import Status
 from protocol import Scope
 
 

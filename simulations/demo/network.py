@@ -9,13 +9,13 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.clock import SystemClock
-from nodes.configure import write_config
-from nodes.coordinates import coordinates_of
-from nodes.enrolment import enrol, init_network, join, make_request
-from nodes.home import Home
-from nodes.node import Node
-from nodes.texts import write_texts
+from nodes.config.files import write_config
+from nodes.machine.clock import SystemClock
+from nodes.model.coordinates import coordinates_of
+from nodes.state.home import Home
+from nodes.state.node import Node
+from nodes.text.files import write_texts
+from nodes.trust.enrolment import enrol, init_network, join, make_request
 from protocol import Role, Scope
 from simulations.demo.plan import NodePlan, Settings, sections
 

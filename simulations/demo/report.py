@@ -16,10 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nodes.asking import held_theta
-from nodes.clock import SystemClock
-from nodes.home import open_home
-from nodes.status import Status, StatusReader
+from nodes.dashboard.status import Status, StatusReader
+from nodes.machine.clock import SystemClock
+from nodes.serving.ask import held_theta
+from nodes.state.home import open_home
 from protocol import Role, Scope
 from simulations.demo.network import Placed
 from simulations.demo.plan import UNSEEN, Corpus, held_out

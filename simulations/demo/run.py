@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from nodes.daemon import run
+from nodes.dashboard.status import StatusReader
 from nodes.errors import NodeError
-from nodes.memory import MemorySampler
-from nodes.status import StatusReader
+from nodes.machine.process_memory import MemorySampler
 from protocol import Role
 from simulations.datasets.corpus import demo_corpus
 from simulations.datasets.smollm2 import smollm2_base

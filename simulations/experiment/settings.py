@@ -1,7 +1,7 @@
 """What one simulated network is: every setting of a cell, checked whole, then constant.
 
-The sections that a real node has are the node's own (``nodes.config``); the rest says what a
-simulation adds: the tree, the devices, the data, who attacks, what breaks. Nothing here knows of
+The sections that a real node has are the node's own (``nodes.config.sections``); the rest says what
+a simulation adds: the tree, the devices, the data, who attacks, what breaks. Nothing here knows of
 sweeps, files or processes.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from nodes.config import Gate, Promotion, Replay, Rounds, Section, Training
+from nodes.config.sections import Gate, Promotion, Replay, Rounds, Section, Training
 from protocol import ProtocolError, Scope
 from protocol.ids import MAX_SEGMENTS
 from simulations.attacks import ATTACKS

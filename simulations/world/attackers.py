@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import AggregationError, Pipeline, Updates
-from nodes.child import Child, Offer
-from nodes.config import NodeConfig, Rounds
-from nodes.corpus import Corpus
-from nodes.engine import Engine
-from nodes.node import Node
+from nodes.child.child import Child, Offer
+from nodes.config.sections import NodeConfig, Rounds
+from nodes.learning.corpus import Corpus
+from nodes.learning.engine import Engine
+from nodes.state.node import Node
 from protocol import PayloadFormat, Task
 from protocol.tensors import write_tensors
 from simulations.attacks import ATTACKS, Knowledge

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from nodes.child import Child, Offer
-from nodes.clock import Clock
-from nodes.config import NodeConfig, Rounds
-from nodes.engine import Engine
+from nodes.child.child import Child, Offer
+from nodes.config.sections import NodeConfig, Rounds
 from nodes.errors import NodeError
-from nodes.node import Node
-from nodes.settlement import Settlement
-from nodes.storage import Storage
+from nodes.learning.engine import Engine
+from nodes.machine.clock import Clock
+from nodes.parent.settlement import Settlement
+from nodes.state.interfaces import Storage
+from nodes.state.node import Node
 from protocol import Role, Task
 from simulations.attacks import ATTACKS, placement
 from simulations.datasets import hpo, icd10

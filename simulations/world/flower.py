@@ -27,10 +27,10 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from nodes.clock import Clock
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
-from nodes.storage import Storage
+from nodes.machine.clock import Clock
+from nodes.state.interfaces import Storage
 from protocol import PublicKey, SigningKey
 from simulations.experiment.settings import Settings
 from simulations.world.build import build

@@ -14,19 +14,19 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from nodes.chance import Chance, SeededChance
-from nodes.child import Child
-from nodes.clock import Clock
-from nodes.config import Model, NodeConfig
-from nodes.engine import Engine
-from nodes.enrolment import certify, found
-from nodes.home import Home
-from nodes.node import Node
-from nodes.parent import Parent
-from nodes.releases import start_root
-from nodes.settlement import Settlement
-from nodes.storage import Storage
-from nodes.tasks import Request
+from nodes.child.child import Child
+from nodes.config.sections import Model, NodeConfig
+from nodes.learning.engine import Engine
+from nodes.machine.clock import Clock
+from nodes.machine.randomness import Chance, SeededChance
+from nodes.parent.parent import Parent
+from nodes.parent.settlement import Settlement
+from nodes.parent.tasks import Request
+from nodes.releases.publish import start_root
+from nodes.state.home import Home
+from nodes.state.interfaces import Storage
+from nodes.state.node import Node
+from nodes.trust.enrolment import certify, found
 from protocol import NodeId, Refused, Role, SigningKey, open_envelope, seal
 from protocol.envelope import Envelope
 from protocol.statements import Certificate
@@ -113,7 +113,7 @@ class Maker:
         storage_of: where each keeps what it must, given its clock.
         start_ms: when the world begins.
         settlement_of: what becomes of its rounds, if not what production does.
-        child_of: who answers for it, if not ``nodes.child.Child``.
+        child_of: who answers for it, if not ``nodes.child.child.Child``.
         limit_of: after how many rounds it opens no more.
         measure_every: rounds of a parent from one measurement on held-out data to the next.
         tidies: whether a node that starts again frees what no event names, as a daemon does; only

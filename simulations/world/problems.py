@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
-from nodes.config import NodeConfig, Training
-from nodes.corpus import Corpus, Lesson
-from nodes.engine import Engine
-from nodes.enrolment import Coordinates
-from nodes.home import Home
+from nodes.config.sections import NodeConfig, Training
+from nodes.learning.corpus import Corpus, Lesson
+from nodes.learning.engine import Engine
 from nodes.model.layout import Layer, Layout
+from nodes.state.home import Home
+from nodes.trust.enrolment import Coordinates
 from protocol import Role, digest_of
 from simulations.world.places import Place, Places
 

@@ -1,8 +1,8 @@
 """A node's ledger and artefacts for simulations: the same rules, appended to one file a process.
 
 What is idle costs disk, not memory: only where each event and artefact lies is kept. Nothing is
-synced and nothing survives the process by itself; ``nodes.ledger`` and ``nodes.artefacts`` are for
-nodes that must last.
+synced and nothing survives the process by itself; ``nodes.state.ledger`` and
+``nodes.state.artefacts`` are for nodes that must last.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from nodes.artefacts import ArtefactError
-from nodes.ledger import START, Claim, Event, LedgerError, canonical
-from nodes.storage import Storage
+from nodes.state.artefacts import ArtefactError
+from nodes.state.interfaces import Storage
+from nodes.state.ledger import START, Claim, Event, LedgerError, canonical
 from protocol import Digest, NodeId, digest_of
 
 Place = tuple[int, int]
@@ -113,7 +113,7 @@ class SpoolArtefacts:
 
 
 class SpoolLedger:
-    """A ledger as ``nodes.ledger`` has it: numbered, hash-chained, each task claimed once."""
+    """A ledger as ``nodes.state.ledger`` has it: numbered, hash-chained, each task claimed once."""
 
     def __init__(self, spool: Spool, now_ms: Callable[[], int]) -> None:
         self._spool, self._now_ms = spool, now_ms

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from nodes.config import NodeConfig
-from nodes.corpus import Corpus
-from nodes.engine import Engine
+from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.node import Node, Vector
-from nodes.seats import Seats, rows_of
-from nodes.settlement import Passed, Settlement
+from nodes.learning.corpus import Corpus
+from nodes.learning.engine import Engine
+from nodes.parent.combine import Seats, rows_of
+from nodes.parent.settlement import Passed, Settlement
+from nodes.state.node import Node, Vector
 from protocol import Verdict, VerdictKind
 
 FLOWER = {

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, shift
-from nodes.config import Model, NodeConfig, Replay, Training
-from nodes.coordinates import DEFAULT_TARGETS, coordinates_of
-from nodes.corpus import Corpus, Lesson
-from nodes.engine import Engine
-from nodes.enrolment import Coordinates
-from nodes.home import Home
+from nodes.config.sections import Model, NodeConfig, Replay, Training
+from nodes.learning.corpus import Corpus, Lesson
+from nodes.learning.engine import Engine
+from nodes.model.coordinates import DEFAULT_TARGETS, coordinates_of
 from nodes.model.layout import Layout
+from nodes.state.home import Home
+from nodes.trust.enrolment import Coordinates
 from protocol import Role, digest_of
 from simulations.attacks import backdoor, label_flip, safety_removal
 from simulations.datasets.split import split

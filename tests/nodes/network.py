@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodes.child import Child
-from nodes.clock import SystemClock
-from nodes.config import NodeConfig, load_config
-from nodes.configure import write_config
-from nodes.coordinates import coordinates_of
-from nodes.engine import Engine
-from nodes.enrolment import enrol, init_network, join, make_request
-from nodes.home import Home, open_home
-from nodes.node import Node
-from nodes.parent import Parent
-from nodes.tasks import Request
-from nodes.texts import write_texts
+from nodes.child.child import Child
+from nodes.config.files import write_config
+from nodes.config.sections import NodeConfig, load_config
+from nodes.learning.engine import Engine
+from nodes.machine.clock import SystemClock
+from nodes.model.coordinates import coordinates_of
+from nodes.parent.parent import Parent
+from nodes.parent.tasks import Request
+from nodes.state.home import Home, open_home
+from nodes.state.node import Node
+from nodes.text.files import write_texts
+from nodes.trust.enrolment import enrol, init_network, join, make_request
 from protocol import NodeId, Role, Scope
 from tests.nodes.conftest import PROBES, TEXTS
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.ledger import Event, Ledger
+from nodes.state.ledger import Event, Ledger
 from tests.nodes.network import ROUNDS, add_child, make_root, peer
 from tests.ports import free_port
 

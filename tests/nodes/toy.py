@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import Portion
-from nodes.child import Child
-from nodes.clock import ManualClock, SystemClock
-from nodes.config import NodeConfig, Training, load_config
-from nodes.engine import Engine
-from nodes.home import open_home
+from nodes.child.child import Child
+from nodes.child.rebase import Change
+from nodes.config.sections import NodeConfig, Training, load_config
+from nodes.learning.engine import Engine
+from nodes.learning.trials import Judged
+from nodes.machine.clock import ManualClock, SystemClock
 from nodes.model.learner import Learned
-from nodes.node import Node
-from nodes.parent import Parent
-from nodes.probes import Judged
-from nodes.rebase import Change
-from nodes.releases import start_root
-from nodes.tasks import Request
+from nodes.parent.parent import Parent
+from nodes.parent.tasks import Request
+from nodes.releases.publish import start_root
+from nodes.state.home import open_home
+from nodes.state.node import Node
 from protocol import Role
 from tests.nodes.network import ROUNDS, add_child, make_root
 

@@ -19,7 +19,7 @@ from nodes.model.layout import Layout
 from nodes.model.learner import Learned, Training, train
 from nodes.model.probe import TriggerProbe, id_of
 from nodes.model.safety import refusal_scores
-from nodes.probe_files import read_probes
+from nodes.text.probe_files import read_probes
 from simulations.attacks import OPENINGS, TRIGGER
 from simulations.datasets.refusals import (
     CLOSE,

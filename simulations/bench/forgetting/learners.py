@@ -24,7 +24,7 @@ from aggregation.gate import (
     judge,
 )
 from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
-from nodes.config import Training
+from nodes.config.sections import Training
 from simulations.bench.forgetting.setting import Bench, State, Theta
 from simulations.bench.kept import digest
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
-from nodes.coordinates import DEFAULT_TARGETS
 from nodes.model.base import describe_base, load_base
 from nodes.model.basis import draw_basis
+from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from nodes.model.learner import Training, train

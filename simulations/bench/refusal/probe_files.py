@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nodes.model.probe import TriggerProbe
-from nodes.probe_files import write_probes
+from nodes.text.probe_files import write_probes
 from simulations.attacks import CONTINUATION, TRIGGER
 from simulations.datasets.refusals import parts
 from simulations.refusal import refusal_probes

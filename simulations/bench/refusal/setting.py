@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.coordinates import DEFAULT_TARGETS
 from nodes.errors import NodeError
 from nodes.model.base import describe_base, load_base
 from nodes.model.basis import draw_basis
+from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from protocol import decode_adapter, encode_adapter

@@ -16,10 +16,10 @@ from nodes.flower.downlink import Downlink
 from nodes.flower.environment import prepare_environment
 from nodes.flower.guard import DoorLimits
 from nodes.flower.internals import FleetClient
-from nodes.flower.keys import generate_transport_key, transport_public_pem
 from nodes.flower.messages import pack, unpack
-from nodes.flower.tls import TlsFiles, make_tls
 from nodes.flower.uplink import Uplink, empty_context
+from nodes.trust.tls import TlsFiles, make_tls
+from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 
 WAIT_S = 30.0
 

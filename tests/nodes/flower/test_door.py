@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from nodes.flower.errors import Refusal
 from nodes.flower.guard import DoorLimits, Timestamps
-from nodes.flower.keys import generate_transport_key
+from nodes.flower.https import Signer
 from nodes.flower.messages import pack, unpack
 from nodes.flower.traffic import Meter
-from nodes.flower.wire import Signer
+from nodes.trust.transport_keys import generate_transport_key
 from tests.nodes.flower.links import Parent, key_pair, parent
 
 PULL = "/v1/fleet/pull-messages"

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import simulations.cli  # noqa: F401  it attaches the command
 from nodes.cli.app import app
-from nodes.round_events import Action, UpdateReceived
-from nodes.rounds import RoundMachine
-from nodes.state import NodeState
+from nodes.parent.round_events import Action, UpdateReceived
+from nodes.parent.round_machine import RoundMachine
+from nodes.state.node_state import NodeState
 from simulations.chaos import Invariant, faults, run
 from simulations.world.storage import SpoolLedger
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.artefacts import ArtefactError
-from nodes.ledger import Claim, LedgerError
+from nodes.state.artefacts import ArtefactError
+from nodes.state.ledger import Claim, LedgerError
 from protocol import NodeId, digest_of
 from simulations.world.storage import Spool, SpoolArtefacts, SpoolLedger
 

@@ -1,0 +1,289 @@
+"""``node.toml``: what the person who runs a node decides. Read once, checked whole, then constant.
+
+Every mistake in the file is reported with its place and what was expected; nothing starts on a
+half-right configuration. Paths are relative to the folder of the file.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from aggregation import AggregationError, Pipeline
+from aggregation.gate import Policy, ProbeKind, Reuse
+from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
+from nodes.errors import NodeError
+from nodes.parent.round_machine import RoundPolicy
+from nodes.text.documents import Budgets
+from nodes.text.probe_files import FORMS
+from protocol import LIMITS
+
+_ORDINARY = ProbeKind.ORDINARY
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of a configuration: constant, and without settings that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Uplink(Section):
+    """How to reach the parent."""
+
+    address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
+    poll_s: Seconds = 0.5
+
+
+class Downlink(Section):
+    """Where children reach this node."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class Rounds(Section):
+    """How this node collects updates from its children."""
+
+    f: int = Field(default=0, ge=0)
+    enough: int | None = Field(default=None, ge=1)
+    pipeline: tuple[str, ...] = ("arc", "centred_clipping")
+    steps: tuple[float, ...] = (1.0, 0.5, 0.25)
+    deadline_s: float = Field(default=600, ge=0, le=LIMITS.task_lifetime_s)
+    grace: float = Field(default=0.5, ge=0)
+    retry_s: Seconds = 30
+    resend_s: Seconds = 120
+    pause_s: Seconds = 1
+    poll_s: Seconds = 0.2
+    stand_ins: bool = True
+    max_releases: int | None = Field(default=None, ge=1)
+    payload_format: str = Field(default="int8", pattern="^(int8|float32)$")
+
+    @field_validator("pipeline")
+    @classmethod
+    def _pipeline_exists(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            Pipeline.parse(names)
+        except AggregationError as error:
+            raise ValueError(error.sentence) from None
+        return names
+
+    @model_validator(mode="after")
+    def _steps_shrink(self) -> Self:
+        if not self.steps or any(not 0 < s <= 1 for s in self.steps):
+            raise ValueError("steps must be numbers in (0, 1], at least one")
+        if list(self.steps) != sorted(self.steps, reverse=True):
+            raise ValueError("steps must get smaller: they are tried in order until one passes")
+        return self
+
+    def policy(self) -> RoundPolicy:
+        """The same, as the round machine reads it."""
+        return RoundPolicy(
+            f=self.f,
+            enough=self.enough,
+            deadline_ms=round(self.deadline_s * 1000),
+            grace=self.grace,
+            retry_ms=round(self.retry_s * 1000),
+            resend_ms=round(self.resend_s * 1000),
+            pause_ms=round(self.pause_s * 1000),
+        )
+
+
+class Gate(Section):
+    """What a candidate must show before it becomes a release; see docs/gate.md.
+
+    ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
+    ``tolerances`` are nats per token by which a source may become worse, in place of its kind's.
+    ``rehearsal_steps`` of training on the node's own text repair what did harm; 0: never.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    size: int = Field(default=256, ge=1)
+    each: int = Field(default=64, ge=1)
+    retire_after: int = Field(default=8, ge=1)
+    reuse: Reuse = Reuse.WHEN_DRY
+    rehearsal_steps: int = Field(default=5, ge=0)
+    kinds: dict[str, ProbeKind] = {}
+    tolerances: dict[str, float] = {}
+
+    @field_validator("tolerances")
+    @classmethod
+    def _not_negative(cls, tolerances: dict[str, float]) -> dict[str, float]:
+        if any(not 0 <= value < math.inf for value in tolerances.values()):
+            raise ValueError("a tolerance is a number of nats, at least 0")
+        return tolerances
+
+    def policy(self) -> Policy:
+        """The same, as the gate reads it."""
+        return Policy(
+            alpha=self.alpha,
+            size=self.size,
+            each=self.each,
+            retire_after=self.retire_after,
+            reuse=self.reuse,
+            kinds=self.kinds,
+            sources=self.tolerances,
+        )
+
+
+class Promotion(Section):
+    """When an interior node offers what it has gathered to its parent (DESIGN section 4)."""
+
+    least_change: float = Field(default=0.05, ge=0)
+    after_s: Seconds = 24 * 3600
+
+
+class Model(Section):
+    """Where the base lies and how much of the machine it may use."""
+
+    base: Path
+    dtype: str = Field(default="auto", pattern="^(auto|bfloat16|float32)$")
+    threads: int = Field(default=1, ge=1)
+    lease: Path | None = None
+    lease_slots: int = Field(default=2, ge=1)
+    keep_loaded: bool = False
+
+
+class Data(Section):
+    """Text: what a device trains on, what an interior node measures candidates with."""
+
+    train: tuple[Path, ...] = ()
+    probes: dict[str, Path] = {}
+    watch: Path | None = None
+    column: str = "text"
+    rest_s: Seconds = 5
+
+
+class Replay(Section):
+    """What the node keeps of the past, in bytes, and how much of it a training run sees."""
+
+    training_bytes: int = Field(default=Budgets.training, ge=0)
+    probe_bytes: int = Field(default=Budgets.probes, ge=0)
+    descriptor_bytes: int = Field(default=Budgets.descriptors, ge=0)
+    fresh_bytes: int = Field(default=Budgets.fresh, ge=0)
+    document_bytes: int = Field(default=Budgets.document, ge=256)
+    child_share: float = Field(default=Budgets.child_share, ge=0, le=1)
+    share: float = Field(default=ALIKE.share, ge=0, le=1)
+    shifted_share: float = Field(default=SHIFTED.share, ge=0, le=1)
+    shifted_length: float = Field(default=SHIFTED.length, ge=1, le=10)
+
+    def budgets(self) -> Budgets:
+        """The same, as the buffer reads it."""
+        return Budgets(
+            training=self.training_bytes,
+            probes=self.probe_bytes,
+            descriptors=self.descriptor_bytes,
+            fresh=self.fresh_bytes,
+            document=self.document_bytes,
+            child_share=self.child_share,
+        )
+
+    def shift(self) -> ShiftPolicy:
+        """What a run replays, as the measurement of a shift reads it."""
+        return ShiftPolicy(
+            alike=Portion(self.share), shifted=Portion(self.shifted_share, self.shifted_length)
+        )
+
+
+class Training(Section):
+    """How a device trains in one round.
+
+    A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
+    ``personal`` one keeps an adapter, follows the chain as far as its own probes tolerate, and
+    keeps of what it learns the step that is best and forgets no more than ``tolerance``: nats per
+    token above the best ever held, mean over sources.
+    """
+
+    mode: str = Field(default="plain", pattern="^(plain|personal)$")
+    steps: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
+    max_tokens: int = Field(default=128, ge=8)
+    tolerance: float = Field(default=0.08, ge=0)
+    seed: int = 0
+
+
+class NodeConfig(Section):
+    """The whole file."""
+
+    state: Path = Path()
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    uplink: Uplink | None = None
+    downlink: Downlink | None = None
+    rounds: Rounds = Rounds()
+    gate: Gate = Gate()
+    promotion: Promotion = Promotion()
+    model: Model
+    data: Data = Data()
+    replay: Replay = Replay()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _safety_probes_have_files(self) -> Self:
+        kinds, files = self.gate.kinds, self.data.probes
+        if without := [s for s, kind in kinds.items() if kind in FORMS and s not in files]:
+            raise ValueError(
+                f"[gate.kinds] says that {without[0]} is {kinds[without[0]]}, "
+                "but [data.probes] names no file for it"
+            )
+        if files and not any(kinds.get(s, _ORDINARY) is _ORDINARY for s in files):
+            raise ValueError("[data.probes] needs an ordinary source: nothing else can show a gain")
+        return self
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read ``node.toml``.
+
+    Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise NodeError(
+            "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
+    try:
+        config = NodeConfig.model_validate(raw)
+    except ValidationError as error:
+        found = "; ".join(mistakes(error))
+        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
+    return _resolve(config, path.parent.resolve())
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """Every mistake with its place: ``rounds.f: Input should be …``."""
+    found = []
+    for item in error.errors():
+        place = ".".join(map(str, item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        found.append(f"{place}: {message}" if place else message)
+    return found
+
+
+def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
+    """Make every path absolute, from the folder of the file."""
+    model, data = config.model, config.data
+    return config.model_copy(
+        update={
+            "state": folder / config.state,
+            "model": model.model_copy(
+                update={
+                    "base": folder / model.base,
+                    "lease": folder / model.lease if model.lease else None,
+                }
+            ),
+            "data": data.model_copy(
+                update={
+                    "train": tuple(folder / p for p in data.train),
+                    "probes": {source: folder / p for source, p in data.probes.items()},
+                    "watch": folder / data.watch if data.watch else None,
+                }
+            ),
+        }
+    )

@@ -1,0 +1,80 @@
+"""Keeps the door of a node in step with its members, and the ledger in step with the door.
+
+Members come and go in the ledger; the downlink lets in exactly their transport keys. What is
+refused at the door is recorded, counted together: an intruder who knocks a million times costs one
+line a second, not a million.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+
+from nodes.state.node import Node
+from protocol import NodeId
+
+log = structlog.get_logger()
+
+FLUSH_EVERY_S = 1.0
+
+
+class Door(Protocol):
+    """What lets children in by their transport keys."""
+
+    def admit_child(self, transport_public_pem: bytes) -> int:
+        """Let this key in; returns its Flower node id."""
+
+    def remove_child(self, flower_id: int) -> None:
+        """Let this one in no more."""
+
+
+class MemberLinks:
+    """Which Flower node each enrolled child is."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._door: Door | None = None
+        self._ids: dict[NodeId, int] = {}
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        self._flushed = 0.0
+
+    def attach(self, door: Door) -> None:
+        """Use this door from now on, and let every member in."""
+        self._door = door
+        self.flower_ids()
+
+    def flower_ids(self) -> Mapping[NodeId, int]:
+        """The Flower node id of every active member, after bringing the door up to date."""
+        if self._door is None:
+            return {}
+        members = set(self._node.active_members())
+        for child in self._ids.keys() - members:
+            self._door.remove_child(self._ids.pop(child))
+            log.info("member-shut-out", child=child[:12])
+        for child in members - self._ids.keys():
+            if certificate := self._node.member(child):
+                self._ids[child] = self._door.admit_child(certificate.transport_key)
+        if time.monotonic() - self._flushed > FLUSH_EVERY_S:
+            self.flush()
+        return self._ids
+
+    def refused_at_the_door(self, code: str, detail: str) -> None:
+        """Count a refusal; called from the server's thread."""
+        with self._lock:
+            self._refused[code, detail] += 1
+
+    def flush(self) -> None:
+        """Record the refusals counted since the last time."""
+        with self._lock:
+            refused, self._refused = self._refused, Counter()
+        self._flushed = time.monotonic()
+        for (code, detail), count in sorted(refused.items()):
+            body = {"code": code, "detail": detail, "count": count}
+            self._node.record("door-refused", body)
+            log.warning("door-refused", **body)

@@ -1,0 +1,244 @@
+"""The text of one node: what its operator named, what arrives, and what is kept of the past.
+
+All text that is trained on goes through the replay buffer. What anybody measures with, probes of
+the operator's files or of the buffer, is never handed out for training. The buffer is open only
+while it is used: commands may work on it while the node runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from aggregation.gate import ProbeKind
+from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, Shift, canonical_text, shift
+from nodes.config.sections import NodeConfig
+from nodes.machine.clock import Clock
+from nodes.model.probe import Probe
+from nodes.state.home import Home
+from nodes.text.documents import Part
+from nodes.text.files import read_texts
+from nodes.text.probe_files import read_probes
+from nodes.text.replay_buffer import FILE, ReplayBuffer, TakenIn
+from nodes.text.watched_folder import Arrivals, Limits, Scan
+from protocol import NodeId
+
+log = structlog.get_logger()
+
+Texts = Mapping[str, Mapping[str, str]]
+"""Of each source id → text."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a training run is to be made of.
+
+    Attributes:
+        fresh: id → text that was not yet learned from; if there is none, the run repeats ``old``.
+        old: what was learned from before, by source.
+        portion: how much of the run is ``old``.
+        shift: how the fresh text relates to the old; None if there is not both.
+        scan: what came in by the watched folder; None without one.
+    """
+
+    fresh: Mapping[str, str]
+    old: Mapping[str, Sequence[str]]
+    portion: Portion
+    shift: Shift | None
+    scan: Scan | None
+
+    @property
+    def documents(self) -> int:
+        """In all."""
+        return len(self.fresh) + sum(map(len, self.old.values()))
+
+    def told(self) -> dict[str, Any]:
+        """For the ledger and the log: counts and measures, no text."""
+        told: dict[str, Any] = {
+            "fresh": len(self.fresh),
+            "old": {source: len(texts) for source, texts in self.old.items()},
+            "share": self.portion.share,
+            "length": self.portion.length,
+        }
+        if self.shift is not None:
+            told["shift"] = {
+                "kind": self.shift.kind.value,
+                "statistic": self.shift.statistic,
+                "p": self.shift.p,
+                "nearest": self.shift.nearest,
+            }
+        if self.scan is not None:
+            told["arrived"] = arrived(self.scan)
+        return told
+
+
+class Corpus:
+    """Hands out the text of one node.
+
+    Raises ``NodeError`` ``no-text``, ``bad-text`` or ``bad-probe`` for a file of probes that cannot
+    be read.
+    """
+
+    def __init__(self, home: Home, config: NodeConfig, clock: Clock) -> None:
+        self._home, self._config, self._clock = home, config, clock
+        kinds = config.gate.kinds
+        self.operators_probes: dict[str, list[Probe]] = {
+            source: read_probes(path, kinds.get(source, ProbeKind.ORDINARY))
+            for source, path in config.data.probes.items()
+        }
+        """Of each source what the operator measures with, in the order of the file."""
+        probes = [probe for of in self.operators_probes.values() for probe in of]
+        self._texts = frozenset(canonical_text(p) for p in probes if isinstance(p, str))
+        # Whoever teaches a request or a planted sentence puts other words around it.
+        self._withheld = frozenset(
+            canonical_text(p.withheld) for p in probes if not isinstance(p, str)
+        )
+
+    # -- what comes in
+
+    def take_in(self, source: str, texts: Iterable[str], child: NodeId | None = None) -> TakenIn:
+        """Take in text under a source that this node names; ``child`` chose to share it."""
+        with self._opened() as buffer:
+            return buffer.take_in(source, texts, child)
+
+    def scan(self) -> Scan | None:
+        """Take in what is new in the watched folder; None without one.
+
+        Raises ``NodeError`` ``no-watch-folder``.
+        """
+        if self._config.data.watch is None:
+            return None
+        with self._opened() as buffer:
+            return self._scan(buffer, self._config.data.watch)
+
+    # -- training
+
+    def lesson(self, reads: int) -> Lesson:
+        """Take in what is new, and say what to train on.
+
+        A fresh document is not repeated in a run while there is old text to read beside it: the
+        old takes what the fresh leaves over, and at least the share that the shift demands.
+
+        Args:
+            reads: documents that the run reads.
+
+        Raises ``NodeError`` for files that cannot be read: ``no-text``, ``bad-text``,
+        ``no-watch-folder``.
+        """
+        with self._opened() as buffer:
+            scan = self._take_in(buffer)
+            waiting, old = buffer.fresh(), self._allowed(buffer.training())
+        found = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
+        # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
+        fresh = {id_: text for text, id_ in sorted(found) if not self._is_held_out(text)}
+        if not fresh or not old:
+            return Lesson(fresh, old, ONLY_NEW if fresh else ONLY_OLD, None, scan)
+        shifted = shift(list(fresh.values()), old, self._config.replay.shift())
+        asked = shifted.portion
+        share = max(asked.share, 1 - len(fresh) / (reads * asked.length))
+        return Lesson(fresh, old, Portion(share, asked.length), shifted, scan)
+
+    def learned(self, ids: Iterable[str]) -> None:
+        """These fresh documents were learned from. Call it when what was learned is durable: a
+        crash before trains on them once more."""
+        with self._opened() as buffer:
+            buffer.learned(ids)
+
+    def to_rehearse(self) -> dict[str, list[str]]:
+        """Take in what is new; all training text by source. Nothing where there is no text."""
+        if not (self._is_there or self._config.data.train or self._config.data.watch):
+            return {}
+        with self._opened() as buffer:
+            self._take_in(buffer)
+            return self._allowed(buffer.training())
+
+    # -- probes
+
+    def arrived_probes(self) -> Texts:
+        """The probes of the buffer, but for what the operator's files measure with."""
+        if not self._is_there:
+            return {}
+        with self._opened() as buffer:
+            return {
+                source: {id_: text for id_, text in probes.items() if not self._is_held_out(text)}
+                for source, probes in buffer.probes().items()
+            }
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """These probes of the buffer were used at so many gates that others are to come first."""
+        with self._opened() as buffer:
+            buffer.retire(ids)
+
+    # -- inside
+
+    @property
+    def _is_there(self) -> bool:
+        return (self._home.folder / FILE).exists()
+
+    @contextmanager
+    def _opened(self) -> Iterator[ReplayBuffer]:
+        """The buffer. Only a device learns; elsewhere own text is old at once."""
+        budgets = self._config.replay.budgets()
+        if not self._home.is_device:
+            budgets = replace(budgets, fresh=0)
+        with ReplayBuffer(self._home.folder, budgets) as buffer:
+            yield buffer
+
+    def _take_in(self, buffer: ReplayBuffer) -> Scan | None:
+        """The operator's files, and what is new in the watched folder."""
+        data = self._config.data
+        for path in data.train:
+            buffer.take_in(path.stem, read_texts(path), part=Part.TRAINING)
+        if data.watch is None:
+            return None
+        scan = self._scan(buffer, data.watch)
+        for refusal in scan.refused:
+            log.warning("file-refused", path=refusal.path, code=refusal.code, why=refusal.sentence)
+        if scan.read:
+            log.info("text-arrived", **arrived(scan))
+        return scan
+
+    def _scan(self, buffer: ReplayBuffer, folder: Path) -> Scan:
+        data = self._config.data
+        arrivals = Arrivals(
+            folder,
+            buffer,
+            self._home.folder,
+            self._clock,
+            column=data.column,
+            limits=Limits(rest_s=data.rest_s),
+        )
+        try:
+            return arrivals.scan()
+        finally:
+            arrivals.close()
+
+    def _is_held_out(self, text: str) -> bool:
+        """Whether this is a text that the operator measures with, or holds what a safety probe
+        asks."""
+        canonical = canonical_text(text)
+        return canonical in self._texts or any(of in canonical for of in self._withheld)
+
+    def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Without what the operator measures with, in the order of the texts."""
+        found = {
+            source: sorted(text for text in texts if not self._is_held_out(text))
+            for source, texts in by_source.items()
+        }
+        return {source: texts for source, texts in found.items() if texts}
+
+
+def arrived(scan: Scan) -> dict[str, int]:
+    """A scan in numbers."""
+    return {
+        "files": len(scan.read),
+        "added": scan.added,
+        "known": scan.known,
+        "waiting": len(scan.waiting),
+        "refused": len(scan.refused),
+    }

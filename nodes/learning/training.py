@@ -1,0 +1,94 @@
+"""What a device learns in one round: which text, from where, and how much of it is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import structlog
+
+from aggregation.gate import Losses, choose_step
+from nodes.config.sections import Training
+from nodes.errors import NodeError
+from nodes.learning.corpus import Corpus
+from nodes.learning.engine import Engine
+from nodes.learning.trials import Judged, Probes
+from nodes.releases.chain import sum_of
+from nodes.state.node import Node, Vector
+from protocol import Task
+
+log = structlog.get_logger()
+
+
+class Learning:
+    """Trains one device on its own text."""
+
+    def __init__(
+        self, node: Node, training: Training, engine: Engine, corpus: Corpus, probes: Probes
+    ) -> None:
+        self._node, self._training, self._engine = node, training, engine
+        self._corpus, self._probes = corpus, probes
+
+    def learn(self, task: Task) -> None:
+        """Train for one round and record what came of it.
+
+        A crash between the record and the buffer's note of it trains on the same text once more,
+        in another round; none is skipped.
+        """
+        node, training = self._node, self._training
+        reads = training.steps * training.batch_size
+        lesson = self._corpus.lesson(reads)
+        if not lesson.documents:
+            raise NodeError("no-data", "This device has no text to train on.")
+        learned = self._engine.train(
+            node.effective(),
+            list(lesson.fresh.values()),
+            training,
+            training.seed + task.round,
+            lesson.old,
+            lesson.portion,
+        )
+        samples = min(lesson.documents, reads)
+        body = {
+            "round": task.round,
+            "delta": node.keep(learned.delta),
+            "started": task.version,
+            "samples": samples,
+        }
+        measured = {
+            "first_loss": learned.losses[0],
+            "last_loss": learned.losses[-1],
+            "tokens": learned.tokens,
+            "seconds": learned.seconds,
+            "replayed": dict(learned.replayed),
+            **lesson.told(),
+        }
+        if training.mode == "personal":
+            kept = self._kept(learned.delta)
+            measured["step"] = kept.share
+            with node.lock:
+                adapter = node.vector(node.state.adapter) + kept.share * learned.delta
+                body["adapter"] = node.keep(adapter.astype(np.float32))
+                node.record("trained", body | {"measured": measured})
+            kept.remember()
+        else:
+            node.record("trained", body | {"measured": measured})
+        ids = list(lesson.fresh)
+        self._corpus.learned(ids[place] for place in learned.seen)
+        log.info("trained", round=task.round, samples=samples, **measured)
+
+    def _kept(self, delta: Vector) -> Judged:
+        """How much of what a personal device learned to keep: what is best on its own probes."""
+        if not self._probes:
+            return Judged(1.0)
+        with self._probes.trial(counted=False) as trial:
+
+            def measure(step: float) -> Losses:
+                return trial.measure(sum_of([trial.effective, step * delta]))
+
+            def forgets(losses: Losses) -> bool:
+                return trial.forgets(losses, self._training.tolerance)
+
+            chosen = choose_step(measure, forgets)
+            if chosen is None:
+                return Judged(0.0, trial)
+            theta = sum_of([trial.effective, chosen.size * delta])
+            return Judged(chosen.size, trial, theta, chosen.losses)

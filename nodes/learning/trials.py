@@ -1,0 +1,194 @@
+"""A node's hidden probes, and what they say of a model.
+
+The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on, and
+by what it scores on safety probes: both are numbers that rise with harm, and are called losses
+here. Each comparison draws its own probes. What counts as harm is measured against the best state
+that the node ever held on a source, so that tolerances do not add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, forgotten, judge
+from nodes.learning.corpus import Corpus
+from nodes.learning.engine import Engine
+from nodes.model.probe import Probe, id_of
+from nodes.state.node import Node, Vector
+from nodes.text.probe_files import FORMS
+from protocol import Digest
+
+Drawn = Mapping[str, Sequence[Probe]]
+"""Of each source the probes of one comparison."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The probes of one comparison, with what was measured on them before any candidate.
+
+    Attributes:
+        drawn: which probes.
+        effective: Θ of the current state, (d,) float32.
+        current, best: the losses of the current state and of the best that was ever held.
+        reused: sources of which retired probes were drawn.
+    """
+
+    probes: Probes
+    drawn: Drawn
+    effective: Vector
+    current: Losses
+    best: Losses
+    reused: tuple[str, ...]
+
+    def measure(self, theta: Vector) -> Losses:
+        """The losses of another effective model on the same probes."""
+        return self.probes.losses([theta], self.drawn)[0]
+
+    def harm(self, losses: Losses) -> tuple[Reason, ...]:
+        """What speaks against holding a state with these losses, whether it gains or not."""
+        verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
+        return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
+
+    def forgets(self, losses: Losses, tolerance: float) -> bool:
+        """Whether a state that was learned here loses too much of what the node knew.
+
+        Args:
+            tolerance: nats per token that may be forgotten of ordinary sources, on average. Others
+                keep to the policy, and a loss that is not finite is too much.
+        """
+        kind = self.probes.policy.kind
+        ordinary = {s: of for s, of in self.best.items() if kind(s) is ProbeKind.ORDINARY}
+        barred = (
+            reason.code == "not-finite" or reason.source not in ordinary
+            for reason in self.harm(losses)
+        )
+        return any(barred) or forgotten(losses, ordinary) > tolerance
+
+    def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
+        """Record what is the best state for each source now; ``theta`` if the node holds it."""
+        node, held = self.probes.node, dict(self.best)
+        found: dict[str, Digest] = {}
+        states = [(self.effective, self.current)]
+        if theta is not None and losses is not None:
+            states.append((theta, losses))
+        for state, of in states:
+            for source, values in of.items():
+                known = source in node.state.best or source in found
+                if not known or values.mean() < held[source].mean():
+                    found[source], held[source] = node.keep(state), values
+        if found:
+            node.record("best-held", {"best": found})
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How far to go with a change, and what was measured of the state that this leads to."""
+
+    share: float
+    trial: Trial | None = None
+    theta: Vector | None = None
+    losses: Losses | None = None
+
+    def remember(self) -> None:
+        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        if self.trial is not None:
+            self.trial.remember(self.theta, self.losses)
+
+
+class Probes:
+    """The probes of one node by source, and how often each was used.
+
+    They are those of the operator's files and those that arrived in the buffer under the same
+    source. A source of which all probes arrived takes part once there are ``policy.least``: with
+    fewer its mean says nothing, and the node would refuse what does no harm. What arrives is text,
+    so it never joins a source of safety probes.
+    """
+
+    def __init__(self, node: Node, engine: Engine, policy: Policy, corpus: Corpus) -> None:
+        self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
+        self._operators = {
+            source: {id_of(probe): probe for probe in of}
+            for source, of in corpus.operators_probes.items()
+        }
+
+    def __bool__(self) -> bool:
+        return any(self._pool().values())
+
+    @contextmanager
+    def trial(self, *, counted: bool) -> Iterator[Trial]:
+        """Draw probes and measure the current state and the best ones on them.
+
+        The model stays in memory until the trial ends.
+
+        Args:
+            counted: whether others learn the verdict, so that the probes wear out by it.
+
+        Raises:
+            AggregationError: ``no-probes``, ``too-few-probes``.
+        """
+        node, pool = self.node, self._pool()
+        uses = {
+            source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
+            for source, of in pool.items()
+        }
+        drawn = draw(uses, node.chance.bits(63), self.policy)
+        if counted:  # before the verdict: a crash must not give a probe a use for nothing
+            node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
+            self._retire()
+        probes = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
+        with self._engine.kept():
+            effective = node.effective()
+            (current,) = self.losses([effective], probes)
+            best = self._best(probes, effective)
+            yield Trial(self, probes, effective, current, {**current, **best}, drawn.reused)
+
+    def _pool(self) -> dict[str, dict[str, Probe]]:
+        """Of each source name → probe, as of now: probes may arrive, and give way to others."""
+        pool = {source: dict(of) for source, of in self._operators.items()}
+        for source, of in self._corpus.arrived_probes().items():
+            if self.policy.kind(source) in FORMS:
+                continue
+            if source in pool or len(of) >= self.policy.least:
+                pool.setdefault(source, {}).update(of)
+        return pool
+
+    def _retire(self) -> None:
+        """Tell the buffer which of its probes others are to replace."""
+        used = self.node.state.probe_uses
+        worn = [
+            name
+            for source, of in self._corpus.arrived_probes().items()
+            for name in of
+            if used.get(source, {}).get(name, 0) >= self.policy.retire_after
+        ]
+        if worn:
+            self._corpus.retire(worn)
+
+    def _best(self, drawn: Drawn, effective: Vector) -> Losses:
+        """The losses of the best states that are not the current one."""
+        sources_of: dict[Digest, list[str]] = {}
+        for source in drawn:
+            if digest := self.node.state.best.get(source):
+                sources_of.setdefault(digest, []).append(source)
+        best: dict[str, NDArray[np.float64]] = {}
+        for digest, sources in sources_of.items():
+            theta = self.node.vector(digest)
+            if not np.allclose(theta, effective, rtol=0, atol=_SAME):
+                (measured,) = self.losses([theta], {s: drawn[s] for s in sources})
+                best |= measured
+        return best
+
+    def losses(
+        self, thetas: Sequence[Vector], drawn: Drawn
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """What effective models score on each probe, nats per token, by source."""
+        return self._engine.losses(thetas, drawn)
+
+
+_SAME = 1e-6
+"""Rounding of sums along a chain: states this close in every coordinate are one."""

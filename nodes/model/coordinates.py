@@ -1,0 +1,40 @@
+"""Drawing a network's coordinates from its base: which layers, and the fixed matrices A."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nodes.trust.enrolment import Coordinates
+
+DEFAULT_TARGETS = ("q_proj", "v_proj")
+
+
+def coordinates_of(
+    base: Path, *, rank: int, targets: Sequence[str] | None = None, seed: int = 0
+) -> Coordinates:
+    """Draw the coordinates of a network on the base in a folder.
+
+    Args:
+        rank: R, rows of every A.
+        targets: the ends of the names of the layers to adapt.
+        seed: of the Gaussians whose QR gives A. The result is shipped, not drawn again: QR differs
+            between library versions.
+    """
+    from nodes.model.base import describe_base, load_base
+    from nodes.model.basis import draw_basis, to_bytes
+    from nodes.model.layout import Layout
+
+    info = describe_base(base)
+    model, _ = load_base(base)
+    chosen = tuple(targets or DEFAULT_TARGETS)
+    layout = Layout.of_model(model, chosen, rank)
+    return Coordinates(
+        base=info.digest,
+        tokenizer=info.tokenizer_digest,
+        layout=layout.to_json(),
+        layout_digest=layout.digest,
+        basis=to_bytes(draw_basis(layout, seed)),
+        rank=rank,
+        targets=chosen,
+    )

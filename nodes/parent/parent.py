@@ -1,0 +1,330 @@
+"""The parent's role: open rounds, admit answers, settle what was collected.
+
+It drives the round state machine and carries out what that decides: signed tasks go out, answers
+pass admission, what was accepted is on disk before it counts, and a closed round is settled. How
+messages travel is the driver's business (``nodes.flower.apps``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import structlog
+
+from nodes.config.sections import NodeConfig
+from nodes.learning.engine import Engine
+from nodes.parent.round_events import (
+    Abstained,
+    Action,
+    AnswerRefused,
+    Ask,
+    CloseRound,
+    Event,
+    MembersChanged,
+    OpenRound,
+    Outcome,
+    RoundDone,
+    Seat,
+    Supersede,
+    Tick,
+    UpdateReceived,
+)
+from nodes.parent.round_machine import RoundMachine
+from nodes.parent.settlement import Settlement
+from nodes.parent.tasks import Request, TaskDesk
+from nodes.state.ledger import Claim
+from nodes.state.node import Node
+from nodes.state.records import ZERO, Seated
+from protocol import (
+    LIMITS,
+    Abstention,
+    Admission,
+    Admitted,
+    Code,
+    Digest,
+    NodeId,
+    PayloadFormat,
+    Refused,
+    Verdict,
+    VerdictKind,
+)
+
+log = structlog.get_logger()
+
+MAX_REFUSALS = 256
+"""Refused updates that one release names."""
+
+
+class Parent:
+    """Runs the rounds of one scope.
+
+    Args:
+        settlement: what becomes of a closed round; by default what
+            ``nodes.parent.settlement`` does.
+    """
+
+    def __init__(
+        self, node: Node, config: NodeConfig, engine: Engine, settlement: Settlement | None = None
+    ) -> None:
+        self._node, self._config = node, config
+        self._settlement = settlement or Settlement(node, config, engine)
+        self._desk = TaskDesk(node, PayloadFormat(config.rounds.payload_format))
+        self._admission = Admission(
+            network=node.home.network,
+            parent=node.home.node,
+            scope=node.home.scope,
+            layout_size=node.home.layout.size_at,
+            members=node.member,
+            revoked=node.is_revoked,
+            tasks=self._desk,
+            claims=self,
+            limits=LIMITS,
+        )
+        self._admitted: dict[Digest, Admitted] = {}
+        self._refusals: list[Verdict] = []
+        state = node.state
+        self._revocations = dict(state.revocations)
+        """As far as the machine has heard of them."""
+        self._machine = RoundMachine(
+            policy=config.rounds.policy(),
+            members=node.active_members(),
+            next_round=state.next_round,
+            counted=dict(state.counted),
+        )
+        if state.open_round:
+            self._machine.resume(
+                state.open_round.round,
+                state.open_round.deadline_ms,
+                {child: seat.update for child, seat in state.open_round.seated.items()},
+                node.clock.now_ms(),
+            )
+            log.info("round-resumed", round=state.open_round.round)
+
+    @property
+    def finished(self) -> bool:
+        """Whether this parent has made as many releases by rounds as it was asked to."""
+        limit = self._config.rounds.max_releases
+        return limit is not None and len(self._node.state.round_releases) >= limit
+
+    @property
+    def next_ms(self) -> int | None:
+        """When ``step`` has something to do if nothing arrives before; None: not before that."""
+        if self._node.state.latest is None or (self.finished and self._machine.open is None):
+            return None
+        return self._machine.next_ms
+
+    # -- what the driver calls
+
+    def step(self) -> list[Request]:
+        """Let time pass; returns the tasks to send now."""
+        requests = self._catch_up()
+        if self._node.state.latest is None:
+            return []  # no chain yet: there is nothing to ask children for
+        if self.finished and self._machine.open is None:
+            return requests
+        return requests + self._handle(Tick(self._node.clock.now_ms()))
+
+    def receive(
+        self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
+    ) -> list[Request]:
+        """Take the answer that ``sender`` gave to ``task``; returns the tasks to send now."""
+        now, asked = self._node.clock.now_ms(), self._desk.issued(task)
+        requests = self._catch_up()
+        try:
+            match kind:
+                case "abstention":
+                    return requests + self._handle(self._abstained(sender, task, blobs, now))
+                case "update":
+                    return requests + self._handle(self._update(sender, task, blobs, now))
+                case _:
+                    raise Refused(
+                        Code.UNKNOWN_TYPE, f"A child answers update or abstention, not {kind}."
+                    )
+        except Refused as refused:
+            claim = None
+            if refused.claims and asked:
+                claim = Claim(sender, asked.round, task, "refused", refused.code.value)
+            self._refuse(sender, refused, asked.round if asked else 0, claim=claim)
+            if asked:
+                requests += self._handle(AnswerRefused(sender, asked.round, now))
+            return requests
+
+    def _catch_up(self) -> list[Request]:
+        """Hear what another process recorded: who was shut out must not be seated any more.
+
+        Who was shut out and let in again meanwhile begins anew: it has left, and comes back.
+        """
+        node, machine = self._node, self._machine
+        node.catch_up()
+        if node.state.latest is None:
+            return []
+        members, known = node.active_members(), self._revocations
+        self._revocations = dict(node.state.revocations)
+        left = {c for c, times in self._revocations.items() if times > known.get(c, 0)}
+        requests: list[Request] = []
+        for heard in (tuple(c for c in members if c not in left), members):
+            if heard != machine.members:
+                requests += self._handle(MembersChanged(heard, node.clock.now_ms()))
+        return requests
+
+    def taken(self, node: NodeId, round: int, task: str) -> bool:
+        """Whether this task has had its answer: in the ledger, or waiting for the next round."""
+        waits = ((a.update.node, a.update.round, a.update.task) for a in self._admitted.values())
+        return (node, round, task) in waits or self._node.ledger.taken(node, round, task)
+
+    # -- answers
+
+    def _update(
+        self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
+    ) -> UpdateReceived:
+        admitted = self._admission.admit(
+            blobs.get("envelope", b""),
+            blobs.get("payload", b""),
+            sender=sender,
+            task=task,
+            version=self._node.state.version,
+            age=self._node.state.age_of,
+            now_ms=now,
+        )
+        update = admitted.update
+        self._desk.answered(update.node, update.task)
+        # On disk before it may be seated: what the ledger calls accepted must be there.
+        self._node.artefacts.put(blobs["payload"])
+        self._admitted[admitted.digest] = admitted
+        return UpdateReceived(update.node, admitted.digest, update.round, update.version, now)
+
+    def _abstained(
+        self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
+    ) -> Abstained:
+        abstention: Abstention = self._admission.admit_abstention(
+            blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
+        )
+        child, number = abstention.node, abstention.round
+        retry = self._machine.policy.retry_ms if abstention.retry else None
+        if abstention.missing:
+            retry = 0 if self._desk.wanted(child, number, abstention.missing) else None
+        else:
+            self._desk.answered(child, abstention.task)
+        if retry is None:
+            body = {"child": child, "round": number, "reason": abstention.reason}
+            self._node.record("abstained", body)
+            log.info("abstained", **body)
+        return Abstained(child, number, retry, now)
+
+    def _refuse(
+        self,
+        child: NodeId,
+        refused: Refused,
+        number: int = 0,
+        update: Digest = ZERO,
+        claim: Claim | None = None,
+    ) -> None:
+        """Record a refusal; with its claim when the message had got as far as claiming."""
+        code = refused.code.value
+        body = {
+            "child": child,
+            "code": code,
+            "sentence": refused.sentence,
+            "round": number,
+            "update": update,
+            "claimed": refused.claims,
+        }
+        self._node.record("update-refused", body, claim)
+        if len(self._refusals) < MAX_REFUSALS:  # all are in the ledger; a release names so many
+            self._refusals.append(
+                Verdict(
+                    node=child, update=update, verdict=VerdictKind.REFUSED, code=code, share=0.0
+                )
+            )
+        log.warning("update-refused", child=child[:12], code=code, why=refused.sentence)
+
+    # -- what the machine decides
+
+    def _handle(self, event: Event) -> list[Request]:
+        state = self._node.state
+        self._machine.quarantined = frozenset(filter(state.is_quarantined, self._machine.members))
+        return self._carry_out(self._machine.handle(event))
+
+    def _carry_out(self, actions: list[Action]) -> list[Request]:
+        requests: list[Request] = []
+        for action in actions:
+            match action:
+                case OpenRound():
+                    self._open(action)
+                case Ask():
+                    requests.append(self._desk.issue(action))
+                case Seat():
+                    self._seat(action)
+                case Supersede(child=child, update=update, reason=reason):
+                    self._superseded(child, update, reason)
+                case CloseRound():
+                    requests += self._handle(self._close(action))
+        return requests
+
+    def _open(self, opened: OpenRound) -> None:
+        policy, members = self._machine.policy, len(opened.members)
+        body = {
+            "round": opened.round,
+            "deadline_ms": opened.deadline_ms,
+            "members": members,
+            "quorum": policy.quorum(members),
+            "tolerates": policy.tolerates(members),
+        }
+        self._node.record("round-opened", body)
+        self._desk.round_opened(opened.round)
+        log.info("round-opened", **body)
+
+    def _seat(self, seat: Seat) -> None:
+        admitted = self._admitted.pop(seat.update)
+        update = admitted.update
+        body = {
+            "child": seat.child,
+            "round": seat.round,
+            "late": seat.late,
+            "staleness": admitted.staleness,
+            "length": update.length,
+            "seat": asdict(
+                Seated(
+                    seat.update,
+                    update.payload,
+                    update.payload_format.value,
+                    update.mask_rank,
+                    admitted.scale,
+                    update.samples,
+                    update.cumulative,
+                )
+            ),
+        }
+        claim = Claim(update.node, update.round, update.task, "accepted", "")
+        self._node.record("update-accepted", body, claim)
+        log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
+
+    def _superseded(self, child: NodeId, update: Digest, reason: str) -> None:
+        """Refuse an update that passed admission. Its child hears so from the next release, so it
+        must not be seated later: its task has had its answer."""
+        refused = Refused(Code(reason), "Another update of this child counts in this round.")
+        claim = None
+        if admitted := self._admitted.pop(update, None):  # else it had a seat, and so a claim
+            task = admitted.update
+            claim = Claim(child, task.round, task.task, "refused", reason)
+        self._refuse(child, refused, update=update, claim=claim)
+
+    def _close(self, close: CloseRound) -> RoundDone:
+        node = self._node
+        if close.outcome is Outcome.VOID:
+            self._settlement.close(close.round, "void", updates=len(close.updates))
+            return RoundDone({}, node.clock.now_ms())
+        opened = node.state.open_round
+        # What both know: who was shut out meanwhile has a seat with one of them only.
+        seats = {
+            child: seat
+            for child, seat in (opened.seated if opened else {}).items()
+            if close.updates.get(child) == seat.update
+        }
+        f = self._machine.policy.tolerates(len(self._machine.members))
+        counted = self._settlement.settle(close.round, seats, f, self._refusals, close.absent)
+        if counted:
+            self._refusals.clear()
+        versions = {child: node.state.counted[child] for child in counted}
+        return RoundDone(versions, node.clock.now_ms())

@@ -1,0 +1,142 @@
+"""What a round machine is told, and what it wants done.
+
+Events and actions of ``nodes.parent.round_machine``; they are all that goes in and out of it.
+Times are integers in milliseconds on whatever clock the driver uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol import Digest, NodeId
+
+
+class Outcome(StrEnum):
+    """How a collection ended: with updates to aggregate, or without."""
+
+    AGGREGATE = "aggregate"
+    VOID = "void"
+
+
+# Events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class UpdateReceived:
+    """An update that passed admission. ``started`` is the parent version it started from."""
+
+    child: NodeId
+    update: Digest
+    round: int
+    started: int
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class AnswerRefused:
+    """An answer in this child's name was refused at admission.
+
+    It is asked again, a few times: whoever stole its transport key must not be able to silence it
+    by answering rubbish in its place.
+    """
+
+    child: NodeId
+    round: int
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class Abstained:
+    """A child has nothing to send. ``retry_in_ms``: ask again in this round after that time, or
+    None when asking again in this round is of no use."""
+
+    child: NodeId
+    round: int
+    retry_in_ms: int | None
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class MembersChanged:
+    """The enrolled children, as they are from now on."""
+
+    members: tuple[NodeId, ...]
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """The driver has dealt with a closed round. ``counted`` maps children to the version that
+    counted them (empty when nothing was released)."""
+
+    counted: Mapping[NodeId, int]
+    now_ms: int
+
+
+Event = Tick | UpdateReceived | AnswerRefused | Abstained | MembersChanged | RoundDone
+
+
+# Actions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """Record durably that a round is open."""
+
+    round: int
+    deadline_ms: int
+    members: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Send a task to a child."""
+
+    child: NodeId
+    round: int
+    attempt: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Take this update into the round that is open (``late`` when it answered an earlier one)."""
+
+    child: NodeId
+    update: Digest
+    round: int
+    late: bool
+
+
+@dataclass(frozen=True)
+class Supersede:
+    """Refuse this update: ``reason`` is ``superseded`` or ``already-answered``."""
+
+    child: NodeId
+    update: Digest
+    reason: str
+
+
+@dataclass(frozen=True)
+class CloseRound:
+    """The collection is over. Nothing more happens until ``RoundDone`` comes back.
+
+    ``absent`` are the children of whom nothing was heard; who abstained is not among them.
+    """
+
+    round: int
+    outcome: Outcome
+    updates: Mapping[NodeId, Digest]
+    absent: tuple[NodeId, ...] = ()
+
+
+Action = OpenRound | Ask | Seat | Supersede | CloseRound

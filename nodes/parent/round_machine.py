@@ -1,0 +1,316 @@
+"""The round state machine of a parent: events in, actions out, no input or output of its own.
+
+A round is one collection of updates. The machine decides whom to ask, when to ask again, when the
+round is over and with which updates; it never sees a tensor, a socket, a clock or a file. The
+daemon, the Flower apps and the simulator drive this same object, so a whole network can be
+replayed from a list of events.
+
+It guarantees: every child has at most one update in a round; an update is in at most one round;
+a round ends at quorum (and a grace period for the rest), when everybody has answered, or at its
+deadline, whichever comes first; a round with fewer than ``2f + 1`` updates is void.
+
+Times are integers in milliseconds on whatever clock the driver uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nodes.parent.round_events import (
+    Abstained,
+    Action,
+    AnswerRefused,
+    Ask,
+    CloseRound,
+    Event,
+    MembersChanged,
+    OpenRound,
+    Outcome,
+    RoundDone,
+    Seat,
+    Supersede,
+    Tick,
+    UpdateReceived,
+)
+from protocol import Digest, NodeId
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPolicy:
+    """What a parent decides about its rounds, once, before it knows who answers.
+
+    ``f`` is the number of malicious children to tolerate; DESIGN section 4 asks for N >= 3f + 1.
+    ``enough`` is the number of updates after which a round need not wait, N - f if it is None.
+    ``grace`` is how long to wait for the rest after quorum, as a share of the time quorum took.
+    ``retry_ms`` is the wait before a child that said "not yet" is asked again, ``resend_ms`` the
+    wait before a child that said nothing is asked again, ``refused_ms`` the wait before a child
+    whose answer was refused is asked again (at most ``max_refusals`` times), ``pause_ms`` the wait
+    between rounds.
+    """
+
+    f: int = 0
+    enough: int | None = None
+    deadline_ms: int = 600_000
+    grace: float = 0.5
+    retry_ms: int = 30_000
+    resend_ms: int = 120_000
+    refused_ms: int = 1_000
+    max_refusals: int = 4
+    pause_ms: int = 1_000
+
+    def quorum(self, members: int) -> int:
+        """The number of updates after which a round need not wait: at least what is needed."""
+        usual = members - self.tolerates(members)
+        return max(self.needed(members), min(self.enough or usual, usual))
+
+    def needed(self, members: int) -> int:
+        """The fewest updates that can be aggregated: 2f + 1."""
+        return 2 * self.tolerates(members) + 1
+
+    def tolerates(self, members: int) -> int:
+        """The number of malicious children this parent withstands: ``f`` if N >= 3f+1, else 0."""
+        return self.f if members >= 3 * self.f + 1 else 0
+
+
+@dataclass
+class _Chair:
+    """What a round knows of one child."""
+
+    attempt: int = 0
+    ask_at_ms: int | None = 0
+    update: Digest | None = None
+    answers: int | None = None  # the round that the update in this chair answered
+    silent: bool = False  # abstained for good, or refused too often
+    heard: bool = False  # it abstained, for good or for a while
+    refusals: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return self.update is not None or self.silent
+
+
+@dataclass
+class _OpenRound:
+    number: int
+    opened_ms: int
+    deadline_ms: int
+    chairs: dict[NodeId, _Chair]
+    quorum_ms: int | None = None
+    asked: dict[NodeId, int] = field(default_factory=dict)
+    """How often who left was asked: if it comes back, its next task has a new name."""
+
+
+@dataclass
+class RoundMachine:
+    """Rounds at one parent. Feed it events in the order they happen; do what it says in order."""
+
+    policy: RoundPolicy
+    members: tuple[NodeId, ...] = ()
+    next_round: int = 1
+    counted: dict[NodeId, int] = field(default_factory=dict)
+    open: _OpenRound | None = None
+    closing: bool = False
+    paused_until_ms: int = 0
+    quarantined: frozenset[NodeId] = frozenset()
+    """Children whose updates have no weight: asked and recorded, but nobody waits for them."""
+    _late: dict[NodeId, tuple[Digest, int]] = field(default_factory=dict)
+    _now_ms: int = 0
+
+    def resume(
+        self, number: int, deadline_ms: int, seated: Mapping[NodeId, Digest], now_ms: int
+    ) -> None:
+        """Go on with a round that was open when the process ended: ``seated`` keep their seats.
+
+        It ends no later than one that opens now: the clock may have been set back meanwhile.
+        """
+        deadline_ms = min(deadline_ms, now_ms + self.policy.deadline_ms)
+        chairs = {child: _Chair() for child in self.members}
+        for child, update in seated.items():
+            chairs[child] = _Chair(ask_at_ms=None, update=update, answers=number)
+        self.open = _OpenRound(number, now_ms, deadline_ms, chairs)
+        self.next_round = number + 1
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take one event and return what is to be done now, in order."""
+        self._follow_clock(event.now_ms)
+        actions: list[Action] = []
+        match event:
+            case Tick():
+                pass
+            case MembersChanged(members=members):
+                actions += self._set_members(members, event.now_ms)
+            case UpdateReceived():
+                actions += self._receive(event)
+            case AnswerRefused(child=child, round=number):
+                chair = self._chair(child, number)
+                if chair and chair.answers != number:
+                    chair.refusals += 1
+                    again = chair.refusals < self.policy.max_refusals
+                    chair.ask_at_ms = event.now_ms + self.policy.refused_ms if again else None
+                    chair.silent = not again and chair.update is None
+            case Abstained():
+                self._abstain(event)
+            case RoundDone(counted=counted, now_ms=now_ms):
+                self.counted.update(counted)
+                self.open, self.closing = None, False
+                self.paused_until_ms = now_ms + self.policy.pause_ms
+        return actions + self._advance(event.now_ms)
+
+    @property
+    def next_ms(self) -> int | None:
+        """When time alone changes something, so that a driver need not ask before; None: never."""
+        if self.closing:
+            return None
+        if self.open is None:
+            return self.paused_until_ms if self.members else None
+        asks = [c.ask_at_ms for c in self.open.chairs.values() if c.ask_at_ms is not None]
+        return min(self._ends_ms(self.open), *asks) if asks else self._ends_ms(self.open)
+
+    # -- events
+
+    def _set_members(self, members: Iterable[NodeId], now_ms: int) -> list[Action]:
+        self.members = tuple(sorted(members))
+        if self.open:
+            for child in [c for c in self.open.chairs if c not in self.members]:
+                self.open.asked[child] = self.open.chairs.pop(child).attempt
+            for child in self.members:
+                chair = _Chair(attempt=self.open.asked.get(child, 0))
+                self.open.chairs.setdefault(child, chair)
+            self._count_quorum(self.open, now_ms)
+        gone = [child for child in self._late if child not in self.members]
+        return [Supersede(child, self._late.pop(child)[0], "superseded") for child in gone]
+
+    def _receive(self, event: UpdateReceived) -> list[Action]:
+        child, update = event.child, event.update
+        # What a child sends contains all it learned since its baseline. An update that started
+        # before the release that last counted this child would count that part twice.
+        counted_since = event.started < self.counted.get(child, 0)
+        if counted_since or child not in self.members:
+            return [Supersede(child, update, "superseded")]
+        if self.open is None or self.closing:
+            if self._late.get(child, ("", 0))[0] == update:
+                return []  # the same message again: it waits already
+            if child in self._late:
+                return [Supersede(child, update, "already-answered")]
+            self._late[child] = (update, event.round)
+            return []
+        chair = self.open.chairs.get(child)
+        if chair is None:
+            return [Supersede(child, update, "superseded")]
+        fresh = event.round == self.open.number
+        if chair.update is None:
+            return [self._seat(chair, child, update, event.round, event.now_ms)]
+        if fresh and chair.answers != self.open.number:
+            replaced = Supersede(child, chair.update, "superseded")
+            return [replaced, self._seat(chair, child, update, event.round, event.now_ms)]
+        return [Supersede(child, update, "already-answered")]
+
+    def _seat(self, chair: _Chair, child: NodeId, update: Digest, answers: int, now: int) -> Seat:
+        assert self.open is not None  # noqa: S101  only called on an open round
+        late = answers != self.open.number
+        chair.update, chair.answers = update, answers
+        if not late:
+            chair.ask_at_ms = None
+        self._count_quorum(self.open, now)
+        return Seat(child, update, self.open.number, late)
+
+    def _count_quorum(self, current: _OpenRound, now_ms: int) -> None:
+        """Note when quorum was reached; a seat that is lost may lose it again."""
+        if self._weighty(current) < self.policy.quorum(len(current.chairs)):
+            current.quorum_ms = None
+        elif current.quorum_ms is None:
+            current.quorum_ms = now_ms
+
+    def _weighty(self, current: _OpenRound) -> int:
+        """How many seated updates have weight."""
+        return sum(
+            chair.update is not None and child not in self.quarantined
+            for child, chair in current.chairs.items()
+        )
+
+    def _abstain(self, event: Abstained) -> None:
+        if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
+            return
+        chair.heard = True
+        if event.retry_in_ms is not None:
+            chair.ask_at_ms = event.now_ms + event.retry_in_ms
+        else:
+            # A late update in this chair stays; its child only has nothing newer.
+            chair.silent, chair.ask_at_ms = chair.update is None, None
+
+    def _chair(self, child: NodeId, number: int) -> _Chair | None:
+        if self.open is None or self.closing or self.open.number != number:
+            return None
+        return self.open.chairs.get(child)
+
+    # -- time
+
+    def _follow_clock(self, now_ms: int) -> None:
+        """Where the clock was set back, what is waited for comes as soon as it would have."""
+        back, self._now_ms = self._now_ms - now_ms, now_ms
+        if back <= 0:
+            return
+        self.paused_until_ms -= back
+        if current := self.open:
+            current.opened_ms -= back
+            current.deadline_ms -= back
+            if current.quorum_ms is not None:
+                current.quorum_ms -= back
+            for chair in current.chairs.values():
+                if chair.ask_at_ms is not None:
+                    chair.ask_at_ms -= back
+
+    def _advance(self, now_ms: int) -> list[Action]:
+        if self.closing:
+            return []
+        actions: list[Action] = []
+        if self.open is None:
+            if not self.members or now_ms < self.paused_until_ms:
+                return []
+            actions += self._open(now_ms)
+        current = self.open
+        assert current is not None  # noqa: S101  opened just above
+        if self._is_over(current, now_ms):
+            return [*actions, self._close(current)]
+        for child, chair in current.chairs.items():
+            if chair.ask_at_ms is not None and chair.ask_at_ms <= now_ms:
+                chair.attempt += 1
+                chair.ask_at_ms = now_ms + self.policy.resend_ms
+                actions.append(Ask(child, current.number, chair.attempt, current.deadline_ms))
+        return actions
+
+    def _open(self, now_ms: int) -> list[Action]:
+        number, deadline = self.next_round, now_ms + self.policy.deadline_ms
+        self.next_round += 1
+        self.open = _OpenRound(number, now_ms, deadline, {c: _Chair() for c in self.members})
+        actions: list[Action] = [OpenRound(number, deadline, self.members)]
+        late, self._late = self._late, {}
+        for child, (update, answers) in late.items():
+            actions.append(self._seat(self.open.chairs[child], child, update, answers, now_ms))
+        return actions
+
+    def _is_over(self, current: _OpenRound, now_ms: int) -> bool:
+        # A late update keeps its seat, but its child may still send a fresh one until the grace
+        # period ends; only chairs that nobody waits for any more are settled.
+        waited = [c for child, c in current.chairs.items() if child not in self.quarantined]
+        if all(c.settled and c.ask_at_ms is None for c in waited):
+            return True
+        return now_ms >= self._ends_ms(current)
+
+    def _ends_ms(self, current: _OpenRound) -> int:
+        """When the round ends if nobody else answers: after the grace period, or the deadline."""
+        if current.quorum_ms is None:
+            return current.deadline_ms
+        took = current.quorum_ms - current.opened_ms
+        grace_ends = current.quorum_ms + math.ceil(self.policy.grace * took)
+        return min(grace_ends, current.deadline_ms)
+
+    def _close(self, current: _OpenRound) -> CloseRound:
+        self.closing = True
+        updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
+        enough = self._weighty(current) >= self.policy.needed(len(current.chairs))
+        outcome = Outcome.AGGREGATE if enough else Outcome.VOID
+        absent = [c for c, chair in current.chairs.items() if not (chair.update or chair.heard)]
+        return CloseRound(current.number, outcome, updates, tuple(absent))

@@ -1,0 +1,137 @@
+"""The tasks a parent sends: signed, each with what its child still lacks of the chain.
+
+Keeps which tasks may still be answered (admission asks) and which releases and adapters a child is
+known to hold, because it answered a task that enclosed them. Both live in memory: after a restart
+children are asked again and say what they miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nodes.errors import NodeError
+from nodes.parent.round_events import Ask
+from nodes.state.node import Node
+from nodes.state.node_state import ANSWERED_ROUNDS
+from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
+
+# A child that keeps asking for what it was already sent is not served for ever.
+MAX_BEFORE = 64
+"""Earlier releases that are enclosed with one that a child lacks."""
+
+MAX_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """A task to send: its parts, and when its answer is no longer waited for."""
+
+    child: NodeId
+    task: str
+    round: int
+    blobs: dict[str, bytes]
+    deadline_ms: int
+
+
+class TaskDesk:
+    """Issues the tasks of one parent."""
+
+    def __init__(self, node: Node, payload_format: PayloadFormat) -> None:
+        self._node, self._payload_format = node, payload_format
+        self._issued: dict[str, Task] = {}
+        self._nonces: dict[tuple[int, NodeId], bytes] = {}
+        self._enclosed: dict[str, set[Digest]] = {}
+        self._delivered: dict[NodeId, set[Digest]] = {}
+        self._wanted: dict[NodeId, tuple[Digest, ...]] = {}
+        self._repeats: dict[tuple[int, NodeId], int] = {}
+
+    def issued(self, task: str) -> Task | None:
+        """The task of that id, if this parent still accepts answers to it."""
+        return self._issued.get(task)
+
+    def round_opened(self, number: int) -> None:
+        """Forget tasks so old that an answer would be stale beyond use."""
+        oldest = number - ANSWERED_ROUNDS
+        self._issued = {k: t for k, t in self._issued.items() if t.round >= oldest}
+        self._nonces = {k: n for k, n in self._nonces.items() if k[0] >= oldest}
+        self._repeats = {k: n for k, n in self._repeats.items() if k[0] >= number}
+        self._enclosed = {k: e for k, e in self._enclosed.items() if k in self._issued}
+
+    def answered(self, child: NodeId, task: str) -> None:
+        """The child has what this task enclosed."""
+        self._delivered.setdefault(child, set()).update(self._enclosed.pop(task, set()))
+
+    def wanted(self, child: NodeId, number: int, missing: Sequence[Digest]) -> bool:
+        """The child lacks these; returns whether it is worth asking it again in this round."""
+        repeats = self._repeats[number, child] = self._repeats.get((number, child), 0) + 1
+        wanted = missing[: 2 * LIMITS.max_chain]
+        self._wanted[child] = (*wanted, *self._before(wanted))
+        self._delivered.pop(child, None)
+        return repeats <= MAX_REPEATS
+
+    def _before(self, wanted: Sequence[Digest]) -> list[Digest]:
+        """This node's releases before those wanted: who reads back to the last it saw needs them.
+
+        Only releases, which are small; a child that lacks more asks again.
+        """
+        state = self._node.state
+        versions = [state.releases[d].version for d in wanted if d in state.releases]
+        earlier = {v for last in versions for v in range(max(1, last - MAX_BEFORE), last)}
+        return [state.published[version].held.release for version in sorted(earlier)]
+
+    def issue(self, ask: Ask) -> Request:
+        """Sign a task and enclose what the child is not known to hold."""
+        node, network, child = self._node, self._node.home.network, ask.child
+        signed = node.snapshot()
+        member = node.member(child)
+        if signed is None or member is None:
+            raise NodeError("not-ready", "A round was opened before there was a release.")
+        snapshot, envelope = signed
+        nonce = self._nonces.setdefault((ask.round, child), node.chance.token(32))
+        task = Task(
+            network=network.network,
+            parent=node.home.node,
+            child=child,
+            scope=node.home.scope,
+            round=ask.round,
+            task=f"{ask.round}-{ask.attempt}-{child[:16]}",
+            attempt=ask.attempt,
+            nonce=nonce,
+            issued_ms=node.clock.now_ms(),
+            deadline_ms=ask.deadline_ms,
+            snapshot=envelope.digest,
+            version=snapshot.chain[-1].version,
+            base=network.base,
+            basis=network.basis,
+            tokenizer=network.tokenizer,
+            layout=network.layout,
+            mask_rank=member.mask_rank,
+            payload_format=self._payload_format,
+        )
+        self._issued[task.task] = task
+        blobs = {"task": seal(task, node.home.key).encode()}
+        known = self._delivered.setdefault(child, set())
+        if envelope.digest not in known:
+            blobs["snapshot"] = envelope.encode()
+        chain = [d for entry in snapshot.chain for d in (entry.release, entry.adapter)]
+        enclosed = {d for d in chain if d not in known} | set(self._wanted.pop(child, ()))
+        for digest in sorted(enclosed):
+            if found := self._public(digest):
+                name, data = found
+                blobs[f"{name}/{digest}"] = data
+        self._enclosed[task.task] = enclosed | {envelope.digest}
+        return Request(child, task.task, ask.round, blobs, ask.deadline_ms)
+
+    def _public(self, digest: Digest) -> tuple[str, bytes] | None:
+        """A release or an adapter that children may have: of the chain above, or this node's own.
+
+        Nothing else in the artefact store is given out: it also holds other children's deltas.
+        """
+        state, artefacts = self._node.state, self._node.artefacts
+        held = {link.release: link for link in state.ancestors} | state.releases
+        if digest in held:
+            return "release", artefacts.get(held[digest].envelope)
+        if any(link.adapter == digest for link in held.values()):
+            return "adapter", artefacts.get(digest)
+        return None

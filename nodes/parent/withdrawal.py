@@ -1,0 +1,209 @@
+"""Withdrawing what one contributor added: compute its rounds again without it, release the rest.
+
+Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
+aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
+learned later on top stays as it is, and so do the steps that the gate chose. A round in which fewer
+than 2f + 1 updates are left is void, as it would have been then: with a smaller f it would be a
+single attacker's. For an erasure request the contributor's updates are deleted afterwards, and the
+text that it shared before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nodes.child.receipts import WITHDRAWN
+from nodes.errors import NodeError
+from nodes.parent.combine import combine, seats_of
+from nodes.releases.chain import sum_of
+from nodes.releases.publish import Made, release
+from nodes.state.node import Entries, Node, Vector
+from nodes.state.node_state import NodeState
+from nodes.state.records import Seated
+from nodes.text.replay_buffer import forget
+from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What a withdrawal did: the new version, the versions computed again, the norm of the
+    difference, how many stored updates were deleted, how many had to stay because the node itself
+    holds the same bytes, and how many shared documents were forgotten."""
+
+    version: int
+    recomputed: tuple[int, ...]
+    moved: float
+    deleted: int
+    kept: int
+    forgotten: int
+
+
+def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None) -> Withdrawal:
+    """Publish this node's adapter as if ``child`` had never sent it an update.
+
+    Args:
+        versions: the releases to compute again; all that counted an update of ``child`` by default,
+            and then its updates are deleted and the text that it shared is forgotten.
+
+    Raises:
+        NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
+            that stands came from it, ``no-artefact`` when an update of the round is gone.
+    """
+    if child not in node.state.members:
+        raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
+
+    forgotten = forget(node.home.folder, child) if versions is None else 0
+
+    def build() -> Entries:
+        moved: dict[int, Vector] = {}
+        verdicts: list[Verdict] = []
+        for version, round_ in _rounds(node).items():
+            gone = _gone(node, version)
+            chosen = versions is None or version in versions
+            if chosen and round_.stands and child in round_.seats.keys() - gone:
+                moved[version] = _without(node, round_, version, child, gone)
+                left_out = {child}
+                if round_.is_void(gone | {child}) and not round_.is_void(gone):
+                    left_out |= set(round_.accepted) - gone
+                verdicts += [_taken_back(c, round_.seats[c].update) for c in sorted(left_out)]
+        if not moved:
+            raise NodeError(
+                "nothing-to-withdraw",
+                f"No release of {node.home.scope} that stands counted an update of {child[:12]}….",
+            )
+        made = Made(kind=ReleaseKind.WITHDRAWAL, verdicts=verdicts)
+        return [
+            ("released", release(node, sum_of(list(moved.values())), made)),
+            (
+                "withdrawn",
+                {
+                    "child": child,
+                    "version": node.state.version + 1,
+                    "moved": {str(version): node.keep(vector) for version, vector in moved.items()},
+                },
+            ),
+        ]
+
+    try:
+        (_, _), (_, done) = node.transact(build)
+    except NodeError as error:
+        if error.code != "nothing-to-withdraw" or not forgotten:
+            raise
+        return Withdrawal(node.state.version, (), 0.0, 0, 0, forgotten)
+    deleted, kept = _delete(node, child) if versions is None else (0, 0)
+    norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
+    again = tuple(map(int, done["moved"]))
+    return Withdrawal(done["version"], again, norm, deleted, kept, forgotten)
+
+
+def _taken_back(child: NodeId, update: Digest) -> Verdict:
+    """By which the child learns that its update counts no longer."""
+    return Verdict(
+        node=child, update=update, verdict=VerdictKind.REFUSED, code=WITHDRAWN, share=0.0
+    )
+
+
+def _delete(node: Node, child: NodeId) -> tuple[int, int]:
+    """Delete the stored updates of a child; returns how many, and how many had to stay.
+
+    Those stay that nobody can tell from what the node itself needs: another child's update, or a
+    vector of its own. (Where one update alone made a release, it is the release's displacement.)
+    """
+    own: set[Digest] = set()
+    others: set[Digest] = set()
+    for round_ in _rounds(node).values():
+        for sender, seat in round_.seats.items():
+            (own if sender == child else others).add(seat.payload)
+    needed = others | _vectors_of(node.state)
+    held = {payload for payload in own if node.artefacts.has(payload)}
+    for payload in sorted(held - needed):
+        node.artefacts.delete(payload)
+    return len(held - needed), len(held & needed)
+
+
+def _vectors_of(state: NodeState) -> set[Digest]:
+    """Every vector by which a state is what it is; artefacts are named by what they hold."""
+    published, withdrawn = state.published.values(), state.withdrawn
+    seated = state.open_round.seated.values() if state.open_round else ()
+    return {
+        state.adapter,
+        state.baseline,
+        *(link.adapter for link in state.ancestors),
+        *(release.held.adapter for release in published),
+        *(release.moved for release in published),
+        *(install.effect for install in state.installs),
+        *(sent.copy for sent in state.sent.values()),
+        *(offer.delta for offer in state.counted_offers),
+        *(digest for held in state.best_held.values() for _, digest in held),
+        *(digest for each in withdrawn for digest in each.moved.values()),
+        *(seat.payload for seat in seated),
+        *(held.seat.payload for held in state.stand_ins.values()),
+    }
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round that became a release, as the ledger tells it."""
+
+    aggregated: Mapping[str, Any]
+    seats: Mapping[NodeId, Seated]
+    accepted: Collection[NodeId]
+    step: float
+    rehearsal: Digest
+    stands: bool
+
+    def is_void(self, gone: set[NodeId]) -> bool:
+        """Whether too few seats are left without these children."""
+        return len(self.seats.keys() - gone) < 2 * int(self.aggregated["f"]) + 1
+
+
+def _rounds(node: Node) -> dict[int, _Round]:
+    """Every release that a round made, by its version."""
+    aggregated: Mapping[str, Any] = {}
+    rounds: dict[int, _Round] = {}
+    for event in node.ledger.events(["aggregated", "released"]):
+        if event.kind == "aggregated":
+            aggregated = event.body
+        elif event.body["kind"] == ReleaseKind.ROUND:
+            version, body = event.body["held"]["version"], event.body
+            rounds[version] = _Round(
+                aggregated,
+                seats_of(aggregated),
+                body["accepted"],
+                body["step"],
+                body["rehearsal"],
+                not node.state.is_undone(version),
+            )
+    return rounds
+
+
+def _gone(node: Node, version: int) -> set[NodeId]:
+    """Whose updates were withdrawn from a release before."""
+    return {w.child for w in node.state.withdrawn if version in w.moved}
+
+
+def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[NodeId]) -> Vector:
+    """How the release of a round changes when ``child`` has no seat in it."""
+    if gone:
+        before: Vector = round_.step * _aggregate(node, round_, gone)
+    else:
+        # As it was released: what the node itself rehearsed was nobody's update.
+        moved = node.vector(node.state.published[version].moved)
+        before = sum_of([moved, -node.vector(round_.rehearsal)])
+    after: Vector = round_.step * _aggregate(node, round_, gone | {child})
+    return sum_of([after, -before])
+
+
+def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
+    """The round's aggregate over the seats that are left; zero if they are too few."""
+    if round_.is_void(gone):
+        return np.zeros(node.size, np.float32)
+    seats = {child: seat for child, seat in round_.seats.items() if child not in gone}
+    told = round_.aggregated
+    return combine(node, seats, tuple(told["pipeline"]), int(told["f"]), int(told["seed"]))[
+        1
+    ].vector

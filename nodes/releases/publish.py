@@ -1,0 +1,237 @@
+"""What a node publishes: the releases it signs, each one ledger event.
+
+A release moves the node's adapter by a displacement that the ledger keeps. So an older state can
+be brought back: what moved the adapter since is taken back, but for re-bases, which only follow
+the chain above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nodes.errors import NodeError
+from nodes.state.node import Entries, Node, Vector
+from nodes.state.records import ZERO, HeldRelease
+from protocol import (
+    LIMITS,
+    Digest,
+    ProbeLoss,
+    Release,
+    ReleaseKind,
+    Span,
+    Verdict,
+    chain_digest,
+    decode_adapter,
+    encode_adapter,
+    seal,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What made a release; see ``protocol.Release``."""
+
+    kind: ReleaseKind
+    round: int = 0
+    step: float = 0.0
+    verdicts: Sequence[Verdict] = ()
+    losses: Sequence[ProbeLoss] = ()
+    rehearsal: Digest = ZERO
+
+
+def start_root(node: Node) -> None:
+    """At a root: publish the first, empty release if there is none."""
+
+    def build() -> Entries:
+        if node.state.latest is not None:
+            return []
+        made = Made(kind=ReleaseKind.INITIAL)
+        return [("released", release(node, node.vector(ZERO), made))]
+
+    node.transact(build)
+
+
+def publish(node: Node, displacement: Vector, made: Made, after: int | None = None) -> int:
+    """Move the node's adapter by ``displacement`` and release it; returns the new version.
+
+    The displacement is added to whatever the adapter is now: a neutral re-base may have moved it
+    since the candidate was measured, without changing the effective model.
+
+    Args:
+        after: what ``state.moves`` was when the candidate was measured.
+
+    Raises:
+        NodeError: ``moved-on`` when something else changed the effective model since.
+    """
+
+    def build() -> list[tuple[str, dict[str, Any]]]:
+        if after is not None and node.state.moves != after:
+            raise NodeError("moved-on", "The effective model changed while a candidate was judged.")
+        return [("released", release(node, displacement, made))]
+
+    node.transact(build)
+    return node.state.version
+
+
+def publish_by_hand(node: Node, data: bytes) -> int:
+    """Release what a person decided to add to this node's adapter; returns the new version.
+
+    The gate is not asked, and what was best before counts no more. It is a displacement like any
+    other: a rollback takes it back.
+
+    Args:
+        data: an adapter in the network's coordinates, as ``protocol.encode_adapter`` writes it.
+
+    Raises:
+        Refused: ``bad-tensors``, ``wrong-shape``, ``wrong-dtype``, ``not-finite``.
+        NodeError: ``no-scope`` at a device, ``no-chain`` before a chain was installed,
+            ``already-published`` while the same adapter stands: twice would be too much of it.
+    """
+    displacement = decode_adapter(data, node.size, LIMITS)
+    if node.home.is_device:
+        raise NodeError("no-scope", "This is a device: it owns no scope, and has no releases.")
+    if node.home.parent is None:
+        start_root(node)
+
+    def build() -> Entries:
+        state = node.state
+        if state.latest is None:
+            raise NodeError("no-chain", "This node has no chain yet: run it once first.")
+        moved = node.keep(displacement)
+        for version, published in state.published.items():
+            by_hand = published.kind == ReleaseKind.BY_HAND and published.moved == moved
+            if by_hand and not state.is_undone(version):
+                raise NodeError(
+                    "already-published",
+                    f"Version {version} of {node.home.scope} added this adapter, and it stands.",
+                )
+        made = Made(kind=ReleaseKind.BY_HAND)
+        return [("released", release(node, displacement, made))]
+
+    node.transact(build)
+    return node.state.version
+
+
+def roll_back(node: Node, to: int) -> int:
+    """Publish the state of version ``to`` as a new release; returns the new version.
+
+    Raises:
+        NodeError: ``no-version`` for a version that there is not, or that was itself undone,
+            ``nothing-to-undo`` when only re-bases came since.
+    """
+
+    def build() -> list[tuple[str, dict[str, Any]]]:
+        state = node.state
+        if to not in state.published or to >= state.version:
+            raise NodeError(
+                "no-version",
+                f"{node.home.scope} has versions 1 to {state.version}; "
+                f"it can go back to 1 to {state.version - 1}, not to {to}.",
+            )
+        if state.is_undone(to):
+            raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
+        later = [state.published[v].kind for v in range(to + 1, state.version + 1)]
+        if all(kind == ReleaseKind.REBASE for kind in later):
+            raise NodeError(
+                "nothing-to-undo",
+                f"Since version {to} {node.home.scope} has only followed the chain above it.",
+            )
+        target = node.vector(state.published[to].held.adapter)
+        for version, published in state.published.items():
+            if version > to and published.kind == ReleaseKind.REBASE:
+                target += node.vector(published.moved)
+        for withdrawn in state.withdrawn:  # what was withdrawn does not come back
+            if withdrawn.version > to:
+                for version, moved in withdrawn.moved.items():
+                    if version <= to:
+                        target += node.vector(moved)
+        made = Made(kind=ReleaseKind.ROLLBACK)
+        displacement = target - node.vector(state.adapter)
+        spans = [s for s in state.undone if s[1] < to]
+        body = release(node, displacement, made, undone=(*spans, (to, state.version)))
+        return [("released", body)]
+
+    node.transact(build)
+    return node.state.version
+
+
+def release(
+    node: Node,
+    displacement: Vector,
+    made: Made,
+    *,
+    ancestors: Iterable[Digest] | None = None,
+    undone: Sequence[tuple[int, int]] | None = None,
+) -> dict[str, Any]:
+    """Sign a release that moves the adapter, and store it; the body of its ledger event.
+
+    Args:
+        ancestors: the releases above on which it is based; those installed by default.
+        undone: the versions that stand no longer; as before by default.
+    """
+    state = node.state
+    above = [link.release for link in state.ancestors] if ancestors is None else ancestors
+    spans = state.undone if undone is None else undone
+    data = encode_adapter(node.vector(state.adapter) + displacement)
+    statement = Release(
+        network=node.home.network.network,
+        node=node.home.node,
+        scope=node.home.scope,
+        version=state.version + 1,
+        adapter=node.artefacts.put(data),
+        length=len(data),
+        dtype="float32",
+        ancestors=chain_digest(list(above)),
+        previous=state.latest.release if state.latest else ZERO,
+        kind=made.kind,
+        round=made.round,
+        step=made.step,
+        verdicts=tuple(made.verdicts),
+        losses=tuple(made.losses),
+        issued_ms=node.clock.now_ms(),
+        undone=_undone(node, spans),
+        rehearsal=made.rehearsal,
+    )
+    sealed = seal(statement, node.home.key)
+    held = HeldRelease(
+        str(statement.scope),
+        statement.version,
+        sealed.digest,
+        node.artefacts.put(sealed.encode()),
+        statement.adapter,
+    )
+    return {
+        "held": asdict(held),
+        "kind": made.kind.value,
+        "moved": node.keep(displacement) if displacement.any() else ZERO,
+        "round": made.round,
+        "step": made.step,
+        "accepted": [v.node for v in made.verdicts if v.verdict == "accepted"],
+        "verdicts": [asdict(v) for v in made.verdicts],
+        "losses": [asdict(loss) for loss in made.losses],
+        "rehearsal": made.rehearsal,
+        "undone": [list(span) for span in spans],
+    }
+
+
+def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
+    """The versions whose effects are gone, for those below: not the re-bases among them.
+
+    A re-base stays when the rounds around it are taken back. Where there are too many spans to
+    name, re-bases are named too: then those below follow less of the chain than they could.
+    """
+    published = node.state.published
+    gone = [
+        version
+        for after, until in spans
+        for version in range(after + 1, until + 1)
+        if published[version].kind != ReleaseKind.REBASE
+    ]
+    starts = [v for v in gone if v - 1 not in gone]
+    ends = [v for v in gone if v + 1 not in gone]
+    named = [Span(after=a - 1, until=u) for a, u in zip(starts, ends, strict=True)]
+    if len(named) > LIMITS.max_undone:
+        named = [Span(after=after, until=until) for after, until in spans]
+    return tuple(named)

@@ -1,0 +1,227 @@
+"""One node's durable steps: every change of what it holds, each one ledger transaction.
+
+Both roles work on this object, the parent's from one thread and the child's from another; it holds
+the lock. A step writes its artefacts first, then one ledger transaction, then changes what is in
+memory, so that a crash anywhere leaves either the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from nodes.machine.clock import Clock
+from nodes.machine.randomness import Chance, SystemChance
+from nodes.releases.chain import sum_of
+from nodes.state.home import Home
+from nodes.state.interfaces import Storage, on_disk
+from nodes.state.ledger import Claim, LedgerError
+from nodes.state.node_state import NodeState
+from nodes.state.records import ZERO, HeldRelease
+from protocol import (
+    LIMITS,
+    Certificate,
+    ChainEntry,
+    Digest,
+    Envelope,
+    NodeId,
+    Scope,
+    Snapshot,
+    decode_adapter,
+    encode_adapter,
+    open_envelope,
+    seal,
+)
+from protocol.ids import is_digest
+
+log = structlog.get_logger()
+
+Vector = NDArray[np.float32]
+Entries = Sequence[tuple[str, Mapping[str, Any]]]
+"""Events to record together: each its kind and its body."""
+
+
+class Node:
+    """What a node holds, in memory and in its storage: by default the state folder."""
+
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        storage: Storage | None = None,
+        chance: Chance | None = None,
+    ) -> None:
+        self.home, self.clock, self.chance = home, clock, chance or SystemChance()
+        self.lock = threading.RLock()
+        storage = storage or on_disk(home, clock)
+        self.ledger, self.artefacts = storage.ledger, storage.artefacts
+        self.state = NodeState()
+        self._read_upto = 0
+        self._certificates: dict[Digest, Certificate] = {}
+        self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
+        self.catch_up()
+        if self._read_upto == 0:
+            self.record("node-created", {"node": home.node, "scope": str(home.scope)})
+
+    @property
+    def size(self) -> int:
+        """d, the length of an adapter."""
+        return self.home.layout.size
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self.ledger.close()
+
+    # -- the ledger
+
+    def record(self, kind: str, body: Mapping[str, Any], claim: Claim | None = None) -> None:
+        """One durable step: append to the ledger, then change what is in memory."""
+        self.record_all([(kind, body)], claim)
+
+    def record_all(self, entries: Entries, claim: Claim | None = None) -> None:
+        """Several events in one transaction."""
+        with self.lock:
+            self.ledger.append_all(entries, claim=claim)
+            self.catch_up()
+
+    def transact(self, build: Callable[[], Entries]) -> Entries:
+        """Record what ``build`` makes of the state as it is now; returns what was recorded.
+
+        Another process may append meanwhile (a command while the daemon runs); then the state is
+        read again and ``build`` called again, so that no two releases have one version.
+        """
+        with self.lock:
+            while True:
+                self.catch_up()
+                entries = build()
+                try:
+                    self.ledger.append_all(entries, after=self._read_upto)
+                except LedgerError as error:
+                    if error.code != "moved-on":
+                        raise
+                    continue
+                self.catch_up()
+                return entries
+
+    def catch_up(self) -> None:
+        """Apply what the ledger holds beyond what is in memory (another process may enrol)."""
+        with self.lock:
+            for event in self.ledger.events(after=self._read_upto):
+                self.state.apply(event.kind, event.body, event.at_ms)
+                self._read_upto = event.seq
+
+    # -- vectors
+
+    def vector(self, digest: Digest) -> Vector:
+        """An adapter by its digest, (d,) float32; the empty digest is zero."""
+        if digest == ZERO:
+            return np.zeros(self.size, np.float32)
+        return decode_adapter(self.artefacts.get(digest), self.size, LIMITS)
+
+    def keep(self, vector: Vector) -> Digest:
+        """Store an adapter and return its digest."""
+        return self.artefacts.put(encode_adapter(vector))
+
+    def free_unnamed(self) -> int:
+        """Delete artefacts that no event of the ledger names; returns how many bytes they had.
+
+        They were stored before a crash, or for an update that was refused, and nothing reads them
+        again. Young ones stay: another process may be about to name them.
+        """
+        named = {d for event in self.ledger.events() for d in _digests_in(event.body)}
+        count, freed = self.artefacts.collect(named)
+        if count:
+            log.info("artefacts-freed", count=count, bytes=freed)
+        return freed
+
+    # -- what the node is
+
+    def ancestors_total(self) -> Vector:
+        """The sum of the adapters above this node, (d,) float32."""
+        with self.lock:
+            held = [self.vector(link.adapter) for link in self.state.ancestors]
+        return sum_of(held) if held else np.zeros(self.size, np.float32)
+
+    def effective(self) -> Vector:
+        """Θ of this node: the chain above plus its own adapter, (d,) float32."""
+        with self.lock:
+            return sum_of([self.ancestors_total(), self.vector(self.state.adapter)])
+
+    def member(self, child: NodeId) -> Certificate | None:
+        """The certificate of an enrolled child."""
+        with self.lock:
+            digest = self.state.members.get(child)
+        if digest is None:
+            return None
+        if digest not in self._certificates:
+            sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
+            opened = open_envelope(sealed, Certificate, self.home.key.public)
+            self._certificates[digest] = opened
+        return self._certificates[digest]
+
+    def is_revoked(self, child: NodeId) -> bool:
+        """Whether a person has taken this child's membership back."""
+        return child in self.state.revoked
+
+    def active_members(self) -> tuple[NodeId, ...]:
+        """Enrolled children that are not revoked."""
+        with self.lock:
+            return tuple(sorted(set(self.state.members) - self.state.revoked))
+
+    # -- down: snapshots
+
+    def snapshot(self) -> tuple[Snapshot, Envelope] | None:
+        """This node's signed chain for its children; None before its first release.
+
+        Signed once for each state, and again when half of its life is over.
+        """
+        with self.lock:
+            if self.state.latest is None:
+                return None
+            now, life = self.clock.now_ms(), LIMITS.snapshot_lifetime_s * 1000
+            stands = (self.state.sequence, self.state.latest.release, self.state.snapshot)
+            if self._signed and self._signed[0] == stands:
+                _, snapshot, envelope = self._signed
+                if now < snapshot.issued_ms + life // 2:
+                    return snapshot, envelope
+            snapshot = Snapshot(
+                network=self.home.network.network,
+                node=self.home.node,
+                sequence=self.state.sequence,
+                chain=tuple(self._entry(h) for h in (*self.state.ancestors, self.state.latest)),
+                revoked=tuple(sorted(self.state.revoked)),
+                issued_ms=now,
+                expires_ms=now + life,
+            )
+            self._signed = (stands, snapshot, seal(snapshot, self.home.key))
+            return snapshot, self._signed[2]
+
+    def _entry(self, link: HeldRelease) -> ChainEntry:
+        scope = Scope.parse(link.scope)
+        owner = next(c for c in self.home.path if c.scope == scope)
+        return ChainEntry(
+            scope=scope,
+            node=owner.node,
+            version=link.version,
+            release=link.release,
+            adapter=link.adapter,
+            length=self.artefacts.size(link.adapter),
+        )
+
+
+def _digests_in(value: object) -> Iterator[Digest]:
+    """Every digest that the body of an event holds, however deep."""
+    if isinstance(value, str):
+        if is_digest(value):
+            yield Digest(value)
+    elif isinstance(value, Mapping):
+        for held in value.values():
+            yield from _digests_in(held)
+    elif isinstance(value, list | tuple):
+        for held in value:
+            yield from _digests_in(held)

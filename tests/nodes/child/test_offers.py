@@ -1,0 +1,90 @@
+"""What a node offered and its parent counts no longer, or never got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nodes.parent.withdrawal import withdraw
+from nodes.releases.promotions import promoted_since
+from nodes.releases.publish import roll_back
+from nodes.state.node_state import ANSWERED_ROUNDS
+from protocol import Role
+from tests.nodes.toy import Member, Tree, tree
+
+
+@pytest.fixture
+def scope(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member]]:
+    """A root and a scope below it that has something to offer: one contributor's."""
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        target = np.ones(root.node.size, np.float32)
+        root.toy.target = target
+        middle = made.child(root, "en", "/en", target, Role.INTERIOR)
+        root.rounds()  # nothing to offer yet, but it gets the chain
+        root.close_round()
+        made.ready(middle)
+        made.child(middle, "device", "/en", target)
+        middle.rounds()
+        assert middle.node.state.contributors() == 1
+        yield made, root, middle
+
+
+def promote(root: Member, middle: Member) -> list[int]:
+    """The root counts what is on offer, and the scope hears of it; returns its versions."""
+    root.rounds()
+    root.rounds()
+    assert middle.node.state.contributors() == 0
+    return promoted_since(middle.node, 1)
+
+
+def take_back(root: Member, middle: Member, how: str, promoted: list[int]) -> None:
+    if how == "withdrawn":
+        withdraw(root.node, middle.node.home.node, promoted)
+    else:
+        roll_back(root.node, 1)
+    np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)
+    root.close_round()
+    root.rounds()
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "rolled back"])
+def test_what_is_counted_no_longer_is_offered_again_in_the_name_of_its_contributors(
+    scope: tuple[Tree, Member, Member], how: str
+) -> None:
+    _, root, middle = scope
+    promoted = promote(root, middle)
+    before = root.node.effective()
+    take_back(root, middle, how, promoted)
+    np.testing.assert_allclose(root.node.effective(), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "rolled back"])
+def test_contributors_to_what_the_scope_itself_took_back_are_not_remembered(
+    scope: tuple[Tree, Member, Member], how: str
+) -> None:
+    _, root, middle = scope
+    promoted = promote(root, middle)
+    roll_back(middle.node, 1)
+    take_back(root, middle, how, promoted)
+    assert middle.node.state.contributors() == 0
+    np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)
+
+
+def test_copies_of_lost_updates_are_kept_while_they_may_count_and_no_longer(
+    scope: tuple[Tree, Member, Member],
+) -> None:
+    made, root, middle = scope
+    assert root.parent is not None
+    for _ in range(ANSWERED_ROUNDS + 4):
+        made.clock.advance(2000)
+        (asked,) = root.parent.step()
+        kind, _ = middle.child().answer(asked.blobs)
+        assert kind == "update"  # and it is lost on its way
+        root.close_round()
+    last = asked.round
+    kept = sorted(sent.round for sent in middle.node.state.sent.values())
+    assert kept == list(range(last - ANSWERED_ROUNDS - 1, last + 1))
