@@ -242,7 +242,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from nodes.state.database import Database
-from tests.nodes.test_replay import documents, opened
+from tests.nodes.text.test_replay_buffer import documents, opened
 
 folder, at = Path(sys.argv[1]), int(sys.argv[2])
 buffer = opened(folder)
@@ -265,7 +265,7 @@ buffer.take_in("eye", documents("eye", 100))
 def test_a_call_that_is_killed_leaves_nothing_and_can_be_made_again(
     tmp_path: Path, at: int
 ) -> None:
-    folder, root = tmp_path / "killed", Path(__file__).resolve().parents[2]
+    folder, root = tmp_path / "killed", Path(__file__).resolve().parents[3]
     run = [sys.executable, "-c", KILLED, str(folder), str(at)]
     assert subprocess.run(run, cwd=root, check=False).returncode == -signal.SIGKILL
     with opened(folder) as killed, opened(tmp_path / "whole") as whole:
