@@ -1,1 +1,1 @@
-"""The peer: its state, its links, its roles, and the commands that run it."""
+"""The peer, room by room: docs/architecture.md has the plan."""

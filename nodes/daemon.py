@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from nodes.config.sections import NodeConfig, load_config
+from nodes.config.files import load_config
+from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
 from nodes.learning.engine import Engine
 from nodes.machine.clock import Clock, SystemClock
+from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
 from nodes.releases.publish import start_root
-from nodes.state.home import Home, open_home, write_file
+from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FLOWERS_LOGGERS = ("flwr", "uvicorn", "uvicorn.error")
-ENDPOINT_FILE = "endpoint.json"
 
 MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
 

@@ -26,6 +26,28 @@ FORBIDDEN = {
     "protocol": {"torch", "transformers", "peft", "flwr", "matplotlib"},
     "aggregation": {"torch", "transformers", "peft", "flwr", "matplotlib", "httpx", "grpc"},
 }
+ROOMS = (
+    "cli",
+    "daemon",
+    "serving",
+    "dashboard",
+    "peers",
+    "flower",
+    "catalogue",
+    "parent",
+    "child",
+    "learning",
+    "trust",
+    "config",
+    "text",
+    "releases",
+    "state",
+    "model",
+    "machine",
+    "errors",
+)
+"""The rooms of ``nodes``, top to ground (docs/architecture.md)."""
+
 PUBLIC_FLWR = {"flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.common", "flwr.simulation"}
 INTERNALS = ROOT / "nodes" / "flower" / "internals.py"
 MOST_LINES = 500
@@ -82,6 +104,40 @@ def test_imports_go_one_way(package: str) -> None:
         if (top := name.partition(".")[0]) in ours and top not in allowed
     ]
     assert not wrong
+
+
+def between_rooms() -> Iterator[tuple[Path, str, str, str]]:
+    """What a file of one room of ``nodes`` imports from another: (file, its room, name, room)."""
+    for path in modules("nodes"):
+        room = path.relative_to(ROOT / "nodes").parts[0].removesuffix(".py")
+        for name in imports(path):
+            if name.startswith("nodes.") and (other := name.split(".")[1]) != room:
+                yield path, room, name, other
+
+
+def test_a_room_of_nodes_imports_only_from_rooms_below_it() -> None:
+    floor = {room: number for number, room in enumerate(ROOMS)}
+    upward = [
+        f"{name_of(path)} imports {name}"
+        for path, room, name, other in between_rooms()
+        if floor[other] <= floor[room]
+    ]
+    assert not upward
+
+
+def test_the_front_door_of_a_room_names_every_module_that_other_rooms_use() -> None:
+    doors = {
+        path.parent.name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        for path in (ROOT / "nodes").glob("*/__init__.py")
+    }
+    assert doors.keys() <= set(ROOMS)
+    assert all("Guarantees:" in door and "Knows nothing of" in door for door in doors.values())
+    unnamed = {
+        name
+        for _, _, name, other in between_rooms()
+        if other in doors and f"``{name.split('.')[2]}``" not in doors[other]
+    }
+    assert not unnamed
 
 
 @pytest.mark.parametrize("package", sorted(FORBIDDEN))

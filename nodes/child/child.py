@@ -22,9 +22,10 @@ from nodes.learning.corpus import Corpus
 from nodes.learning.engine import Engine
 from nodes.learning.training import Learning
 from nodes.learning.trials import Judged, Probes
-from nodes.releases.chain import Missing, sum_of, verify_chain, verify_snapshot
-from nodes.state.node import Node, Vector
+from nodes.releases.chain import Missing, verify_chain, verify_snapshot
+from nodes.state.node import Node
 from nodes.state.records import ZERO
+from nodes.state.vectors import Vector, sum_of
 from protocol import (
     LIMITS,
     Abstention,

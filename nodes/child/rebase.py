@@ -21,8 +21,9 @@ import structlog
 
 from nodes.releases.chain import Chain, Link
 from nodes.releases.publish import Made, release
-from nodes.state.node import Entries, Node, Vector
+from nodes.state.node import Entries, Node
 from nodes.state.records import ZERO, Counted, HeldRelease, Install
+from nodes.state.vectors import Vector
 from protocol import Digest, ReleaseKind, Span
 
 log = structlog.get_logger()

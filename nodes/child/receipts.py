@@ -13,14 +13,13 @@ from typing import Any
 import structlog
 
 from nodes.releases.chain import Fetch, Link, verify_release
-from nodes.state.node import Entries, Node, Vector
+from nodes.releases.publish import WITHDRAWN
+from nodes.state.node import Entries, Node
 from nodes.state.records import ZERO
+from nodes.state.vectors import Vector
 from protocol import Digest, Release, Verdict, VerdictKind
 
 log = structlog.get_logger()
-
-WITHDRAWN = "withdrawn"
-"""The code of a verdict that takes back an earlier one."""
 
 
 def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from nodes.cli.history import NodesOption, find, member, opened
+from nodes.cli.find import NodesOption, find, member, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def enrol(
       banyan node enrol runs/cardiology --new runs/clinic --scope /en/healthcare/cardiology --device
       banyan node enrol runs/cardiology --request request.json --out clinic.bundle
     """
-    from nodes.config.files import parent_address, write_config
-    from nodes.config.sections import load_config
+    from nodes.config.files import load_config, parent_address, write_config
     from nodes.errors import NodeError
     from nodes.machine.clock import SystemClock
-    from nodes.state.home import open_home, write_file
+    from nodes.machine.files import write_file
+    from nodes.state.home import open_home
     from nodes.state.node import Node
     from nodes.trust.enrolment import enrol as sign
     from nodes.trust.enrolment import join, make_request

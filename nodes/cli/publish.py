@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes.cli.history import NodesOption, find, opened
+from nodes.cli.find import NodesOption, find, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
 

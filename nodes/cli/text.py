@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes.cli.history import NodesOption, find, member
+from nodes.cli.find import NodesOption, find, member
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
 
@@ -42,7 +42,7 @@ def take_in(
       banyan node take-in shared.jsonl --source heart --child clinic --at /en/healthcare/cardiology
       banyan node take-in --at runs/cardiology
     """
-    from nodes.config.sections import load_config
+    from nodes.config.files import load_config
     from nodes.errors import NodeError
     from nodes.learning.corpus import Corpus, arrived
     from nodes.machine.clock import SystemClock

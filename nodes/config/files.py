@@ -1,16 +1,73 @@
-"""Writing a first ``node.toml``, so that a new node runs with nothing but its text to name."""
+"""Reading ``node.toml``, and writing a first one for a new node."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from nodes.config.sections import NodeConfig
-from nodes.daemon import ENDPOINT_FILE
 from nodes.errors import NodeError
-from nodes.state.home import Home, write_file
+from nodes.machine.files import write_file
+from nodes.state.home import ENDPOINT_FILE, Home
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read ``node.toml``.
+
+    Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise NodeError(
+            "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
+    try:
+        config = NodeConfig.model_validate(raw)
+    except ValidationError as error:
+        found = "; ".join(mistakes(error))
+        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
+    return _resolve(config, path.parent.resolve())
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """Every mistake with its place: ``rounds.f: Input should be …``."""
+    found = []
+    for item in error.errors():
+        place = ".".join(map(str, item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        found.append(f"{place}: {message}" if place else message)
+    return found
+
+
+def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
+    """Make every path absolute, from the folder of the file."""
+    model, data = config.model, config.data
+    return config.model_copy(
+        update={
+            "state": folder / config.state,
+            "model": model.model_copy(
+                update={
+                    "base": folder / model.base,
+                    "lease": folder / model.lease if model.lease else None,
+                }
+            ),
+            "data": data.model_copy(
+                update={
+                    "train": tuple(folder / p for p in data.train),
+                    "probes": {source: folder / p for source, p in data.probes.items()},
+                    "watch": folder / data.watch if data.watch else None,
+                }
+            ),
+        }
+    )
 
 
 def write_config(

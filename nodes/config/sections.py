@@ -7,17 +7,15 @@ half-right configuration. Paths are relative to the folder of the file.
 from __future__ import annotations
 
 import math
-import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aggregation import AggregationError, Pipeline
 from aggregation.gate import Policy, ProbeKind, Reuse
 from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
-from nodes.errors import NodeError
-from nodes.parent.round_machine import RoundPolicy
+from nodes.config.policy import RoundPolicy
 from nodes.text.documents import Budgets
 from nodes.text.probe_files import FORMS
 from protocol import LIMITS
@@ -233,57 +231,3 @@ class NodeConfig(Section):
         if files and not any(kinds.get(s, _ORDINARY) is _ORDINARY for s in files):
             raise ValueError("[data.probes] needs an ordinary source: nothing else can show a gain")
         return self
-
-
-def load_config(path: Path) -> NodeConfig:
-    """Read ``node.toml``.
-
-    Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
-    """
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise NodeError(
-            "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
-    try:
-        config = NodeConfig.model_validate(raw)
-    except ValidationError as error:
-        found = "; ".join(mistakes(error))
-        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
-    return _resolve(config, path.parent.resolve())
-
-
-def mistakes(error: ValidationError) -> list[str]:
-    """Every mistake with its place: ``rounds.f: Input should be …``."""
-    found = []
-    for item in error.errors():
-        place = ".".join(map(str, item["loc"]))
-        message = item["msg"].removeprefix("Value error, ")
-        found.append(f"{place}: {message}" if place else message)
-    return found
-
-
-def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
-    """Make every path absolute, from the folder of the file."""
-    model, data = config.model, config.data
-    return config.model_copy(
-        update={
-            "state": folder / config.state,
-            "model": model.model_copy(
-                update={
-                    "base": folder / model.base,
-                    "lease": folder / model.lease if model.lease else None,
-                }
-            ),
-            "data": data.model_copy(
-                update={
-                    "train": tuple(folder / p for p in data.train),
-                    "probes": {source: folder / p for source, p in data.probes.items()},
-                    "watch": folder / data.watch if data.watch else None,
-                }
-            ),
-        }
-    )

@@ -20,7 +20,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from nodes.child.child import Child
-from nodes.config.sections import NodeConfig, load_config
+from nodes.config.files import load_config
+from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.apps import answer, serve
 from nodes.flower.messages import pack, unpack

@@ -1,1 +1,10 @@
-"""The room learning."""
+"""Learning: train on and measure with the node's own text.
+
+Guarantees: what anybody measures with is never trained on; the number of nodes that compute at one
+time on one machine is bounded; torch is imported only when something is computed.
+
+Knows nothing of parents, children or signatures.
+
+Others use ``engine`` (``Engine``), ``corpus`` (``Corpus``, ``Lesson``), ``training``
+(``Learning``), ``trials`` (``Probes``, ``Trial``, ``Judged``).
+"""

@@ -11,8 +11,8 @@ from nodes.errors import NodeError
 from nodes.learning.corpus import Corpus
 from nodes.learning.engine import Engine
 from nodes.learning.trials import Judged, Probes
-from nodes.releases.chain import sum_of
-from nodes.state.node import Node, Vector
+from nodes.state.node import Node
+from nodes.state.vectors import Vector, sum_of
 from protocol import Task
 
 log = structlog.get_logger()

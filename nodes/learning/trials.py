@@ -19,7 +19,8 @@ from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, fo
 from nodes.learning.corpus import Corpus
 from nodes.learning.engine import Engine
 from nodes.model.probe import Probe, id_of
-from nodes.state.node import Node, Vector
+from nodes.state.node import Node
+from nodes.state.vectors import Vector
 from nodes.text.probe_files import FORMS
 from protocol import Digest
 

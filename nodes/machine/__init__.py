@@ -1,1 +1,10 @@
-"""The room machine."""
+"""The machine: time, randomness, processors, memory, logs, safe writing of files.
+
+Guarantees: each can be replaced in a test or a simulation by an argument.
+
+Knows nothing of Banyan.
+
+Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Chance``), ``lease``
+(``Lease``), ``process_memory`` (``trim``), ``logs`` (``configure``, ``adopt``), ``files``
+(``write_file``).
+"""

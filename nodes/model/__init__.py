@@ -1,1 +1,11 @@
-"""The model side of a node: base, coordinates, adapter, training. Imports torch only where used."""
+"""The model: base, coordinates, adapter, losses.
+
+Guarantees: the same base and the same vector give the same effective model; a base is what its
+digest says. Only here (and in ``simulations``) is torch imported.
+
+Knows nothing of nodes, rounds or where text comes from.
+
+Others use ``base`` (``describe_base``, ``load_base``), ``coordinates`` (``coordinates_of``),
+``layout`` (``Layout``), ``basis``, ``effective`` (``EffectiveModel``), ``learner`` (``train``),
+``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy answers).
+"""

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.trust.enrolment import Coordinates
+from protocol import Digest
 
 DEFAULT_TARGETS = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What the root ships once: the base's digests and the fixed matrices."""
+
+    base: Digest
+    tokenizer: Digest
+    layout: str  # JSON
+    layout_digest: Digest
+    basis: bytes
+    rank: int
+    targets: tuple[str, ...]
 
 
 def coordinates_of(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import Aggregate, Updates, aggregate, replay
-from nodes.state.node import Node, Vector
+from nodes.state.node import Node
 from nodes.state.records import Seated
+from nodes.state.vectors import Vector
 from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
 
 Seats = Mapping[NodeId, Seated]

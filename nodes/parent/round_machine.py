@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from nodes.config.policy import RoundPolicy
 from nodes.parent.round_events import (
     Abstained,
     Action,
@@ -35,43 +36,6 @@ from nodes.parent.round_events import (
     UpdateReceived,
 )
 from protocol import Digest, NodeId
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundPolicy:
-    """What a parent decides about its rounds, once, before it knows who answers.
-
-    ``f`` is the number of malicious children to tolerate; DESIGN section 4 asks for N >= 3f + 1.
-    ``enough`` is the number of updates after which a round need not wait, N - f if it is None.
-    ``grace`` is how long to wait for the rest after quorum, as a share of the time quorum took.
-    ``retry_ms`` is the wait before a child that said "not yet" is asked again, ``resend_ms`` the
-    wait before a child that said nothing is asked again, ``refused_ms`` the wait before a child
-    whose answer was refused is asked again (at most ``max_refusals`` times), ``pause_ms`` the wait
-    between rounds.
-    """
-
-    f: int = 0
-    enough: int | None = None
-    deadline_ms: int = 600_000
-    grace: float = 0.5
-    retry_ms: int = 30_000
-    resend_ms: int = 120_000
-    refused_ms: int = 1_000
-    max_refusals: int = 4
-    pause_ms: int = 1_000
-
-    def quorum(self, members: int) -> int:
-        """The number of updates after which a round need not wait: at least what is needed."""
-        usual = members - self.tolerates(members)
-        return max(self.needed(members), min(self.enough or usual, usual))
-
-    def needed(self, members: int) -> int:
-        """The fewest updates that can be aggregated: 2f + 1."""
-        return 2 * self.tolerates(members) + 1
-
-    def tolerates(self, members: int) -> int:
-        """The number of malicious children this parent withstands: ``f`` if N >= 3f+1, else 0."""
-        return self.f if members >= 3 * self.f + 1 else 0
 
 
 @dataclass

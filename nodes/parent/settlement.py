@@ -25,10 +25,10 @@ from nodes.learning.corpus import Corpus
 from nodes.learning.engine import Engine
 from nodes.learning.trials import Probes, Trial
 from nodes.parent.combine import Seats, combine, stand_ins, told
-from nodes.releases.chain import sum_of
 from nodes.releases.publish import Made, publish
-from nodes.state.node import Node, Vector
+from nodes.state.node import Node
 from nodes.state.records import ZERO, Seated
+from nodes.state.vectors import Vector, sum_of
 from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from nodes.child.receipts import WITHDRAWN
 from nodes.errors import NodeError
 from nodes.parent.combine import combine, seats_of
-from nodes.releases.chain import sum_of
-from nodes.releases.publish import Made, release
-from nodes.state.node import Entries, Node, Vector
+from nodes.releases.publish import WITHDRAWN, Made, release
+from nodes.state.node import Entries, Node
 from nodes.state.node_state import NodeState
 from nodes.state.records import Seated
+from nodes.state.vectors import Vector, sum_of
 from nodes.text.replay_buffer import forget
 from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 

@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
+from nodes.state.vectors import Vector, sum_of
 from protocol import (
     LIMITS,
     Certificate,
@@ -44,7 +42,7 @@ class Link:
     digest: Digest
     envelope: bytes
     adapter: bytes
-    theta: NDArray[np.float32]
+    theta: Vector
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Chain:
     links: tuple[Link, ...]
 
     @property
-    def total(self) -> NDArray[np.float32]:
+    def total(self) -> Vector:
         """Θ of the chain: the sum of every adapter in it, added in float64."""
         return sum_of([link.theta for link in self.links])
 
@@ -67,14 +65,6 @@ class Missing:
     """What is needed before the chain can be verified."""
 
     digests: tuple[Digest, ...]
-
-
-def sum_of(thetas: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The sum of adapters, (d,) float32, added in float64 so that order does not matter much."""
-    total = np.zeros(thetas[0].shape, np.float64)
-    for theta in thetas:
-        total += theta
-    return total.astype(np.float32)
 
 
 def verify_snapshot(

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nodes.errors import NodeError
-from nodes.state.node import Entries, Node, Vector
+from nodes.state.node import Entries, Node
 from nodes.state.records import ZERO, HeldRelease
+from nodes.state.vectors import Vector
 from protocol import (
     LIMITS,
     Digest,
@@ -27,6 +28,9 @@ from protocol import (
     encode_adapter,
     seal,
 )
+
+WITHDRAWN = "withdrawn"
+"""The code of a verdict that takes back an earlier one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,49 +113,6 @@ def publish_by_hand(node: Node, data: bytes) -> int:
                 )
         made = Made(kind=ReleaseKind.BY_HAND)
         return [("released", release(node, displacement, made))]
-
-    node.transact(build)
-    return node.state.version
-
-
-def roll_back(node: Node, to: int) -> int:
-    """Publish the state of version ``to`` as a new release; returns the new version.
-
-    Raises:
-        NodeError: ``no-version`` for a version that there is not, or that was itself undone,
-            ``nothing-to-undo`` when only re-bases came since.
-    """
-
-    def build() -> list[tuple[str, dict[str, Any]]]:
-        state = node.state
-        if to not in state.published or to >= state.version:
-            raise NodeError(
-                "no-version",
-                f"{node.home.scope} has versions 1 to {state.version}; "
-                f"it can go back to 1 to {state.version - 1}, not to {to}.",
-            )
-        if state.is_undone(to):
-            raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
-        later = [state.published[v].kind for v in range(to + 1, state.version + 1)]
-        if all(kind == ReleaseKind.REBASE for kind in later):
-            raise NodeError(
-                "nothing-to-undo",
-                f"Since version {to} {node.home.scope} has only followed the chain above it.",
-            )
-        target = node.vector(state.published[to].held.adapter)
-        for version, published in state.published.items():
-            if version > to and published.kind == ReleaseKind.REBASE:
-                target += node.vector(published.moved)
-        for withdrawn in state.withdrawn:  # what was withdrawn does not come back
-            if withdrawn.version > to:
-                for version, moved in withdrawn.moved.items():
-                    if version <= to:
-                        target += node.vector(moved)
-        made = Made(kind=ReleaseKind.ROLLBACK)
-        displacement = target - node.vector(state.adapter)
-        spans = [s for s in state.undone if s[1] < to]
-        body = release(node, displacement, made, undone=(*spans, (to, state.version)))
-        return [("released", body)]
 
     node.transact(build)
     return node.state.version

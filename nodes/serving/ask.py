@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from nodes.config.sections import NodeConfig, load_config
+from nodes.config.files import load_config
+from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.learning.engine import Engine
 from nodes.machine.clock import SystemClock
-from nodes.releases.chain import sum_of
 from nodes.state.artefacts import ArtefactStore
 from nodes.state.home import Home, open_home
 from nodes.state.ledger import Ledger
 from nodes.state.node_state import NodeState
+from nodes.state.vectors import sum_of
 from protocol import LIMITS, Scope, decode_adapter
 
 

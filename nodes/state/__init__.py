@@ -1,1 +1,12 @@
-"""The room state."""
+"""What a node holds, and how all of it survives ``kill -9``.
+
+Guarantees: what is appended to the ledger is on disk, whole or not at all; the state is a fold over
+the ledger's events and nothing else; an artefact is read back only if it matches its digest.
+
+Knows nothing of what is signed, trained or sent.
+
+Others use ``node`` (``Node``), ``home`` (``Home``, ``open_home``, ``write_home``), ``ledger``
+(``Ledger``, ``Claim``, ``Event``), ``node_state`` (``NodeState``), ``records``, ``vectors``
+(``Vector``, ``sum_of``), ``artefacts`` (``ArtefactStore``), ``database`` (``Database``),
+``interfaces`` (``Storage``).
+"""

@@ -20,12 +20,12 @@ Opening a home verifies all of it; a node never starts on a folder that does not
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nodes.errors import NodeError
+from nodes.machine.files import write_file
 from nodes.model.layout import Layout
 from protocol import (
     Certificate,
@@ -37,6 +37,9 @@ from protocol import (
     digest_of,
     verify_path,
 )
+
+ENDPOINT_FILE = "endpoint.json"
+"""Where the downlink listens now: another process of this machine may ask."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +148,3 @@ def write_home(
     if parent_ca is not None:
         write_file(folder / "parent-ca.pem", parent_ca)
     write_file(folder / "network.env", network_envelope)
-
-
-def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a small file so that it is either whole or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

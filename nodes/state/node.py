@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Chance, SystemChance
-from nodes.releases.chain import sum_of
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage, on_disk
 from nodes.state.ledger import Claim, LedgerError
 from nodes.state.node_state import NodeState
 from nodes.state.records import ZERO, HeldRelease
+from nodes.state.vectors import Vector, sum_of
 from protocol import (
     LIMITS,
     Certificate,
@@ -41,7 +40,6 @@ from protocol.ids import is_digest
 
 log = structlog.get_logger()
 
-Vector = NDArray[np.float32]
 Entries = Sequence[tuple[str, Mapping[str, Any]]]
 """Events to record together: each its kind and its body."""
 

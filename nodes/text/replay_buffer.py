@@ -26,8 +26,8 @@ from typing import Self
 
 from aggregation.replay import Cell, Item, Reservoir, keyed_hash
 from nodes.errors import NodeError
+from nodes.machine.files import write_file
 from nodes.state.database import Database, Row
-from nodes.state.home import write_file
 from nodes.text.documents import Budgets, Divider, Document, Part
 
 _SCHEMA = """

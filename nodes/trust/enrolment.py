@@ -16,19 +16,19 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
-from nodes.state.home import Home, open_home, write_file, write_home
+from nodes.machine.files import write_file
+from nodes.model.coordinates import Coordinates
+from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Entries, Node
 from nodes.trust.tls import make_tls
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import (
     Certificate,
-    Digest,
     Network,
     NodeId,
     PublicKey,
@@ -46,19 +46,6 @@ MAX_BUNDLE_BYTES = 256 * 1024 * 1024
 _BUNDLE_PARTS = re.compile(
     r"network\.env|path/\d\d\.env|layout\.json|basis\.safetensors|link\.json"
 )
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """What the root ships once: the base's digests and the fixed matrices."""
-
-    base: Digest
-    tokenizer: Digest
-    layout: str  # JSON
-    layout_digest: Digest
-    basis: bytes
-    rank: int
-    targets: tuple[str, ...]
 
 
 def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock) -> Home:

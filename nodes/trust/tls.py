@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from nodes.state.home import write_file
+from nodes.machine.files import write_file
 
 VALID_DAYS = 730
 """As long as the longest certificate of a member."""

@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from nodes.releases.chain import sum_of
+from nodes.state.vectors import sum_of
 from protocol import Role
 from simulations.chaos.invariants import Invariant, require
 from simulations.chaos.post import CALM

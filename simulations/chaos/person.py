@@ -15,8 +15,8 @@ import numpy as np
 
 from nodes.errors import NodeError
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.promotions import promoted_since
-from nodes.releases.publish import publish_by_hand, roll_back
+from nodes.releases.publish import publish_by_hand
+from nodes.releases.rollback import promoted_since, roll_back
 from nodes.state.node import Node
 from nodes.trust.enrolment import certify, revoke
 from protocol import NodeId, encode_adapter

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from nodes.errors import NodeError
-from nodes.state.home import write_file
+from nodes.machine.files import write_file
 from simulations.experiment.sweep import Cell, Experiment
 
 Record = Mapping[str, Any]

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from nodes.config.sections import Section, mistakes
+from nodes.config.files import mistakes
+from nodes.config.sections import Section
 from nodes.errors import NodeError
 from simulations.bench.kept import digest
 from simulations.experiment.paths import PathError, Table, flatten, overlap, put

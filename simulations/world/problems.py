@@ -24,9 +24,9 @@ from aggregation.replay import ONLY_NEW, Portion
 from nodes.config.sections import NodeConfig, Training
 from nodes.learning.corpus import Corpus, Lesson
 from nodes.learning.engine import Engine
+from nodes.model.coordinates import Coordinates
 from nodes.model.layout import Layer, Layout
 from nodes.state.home import Home
-from nodes.trust.enrolment import Coordinates
 from protocol import Role, digest_of
 from simulations.world.places import Place, Places
 

@@ -15,7 +15,8 @@ from nodes.learning.corpus import Corpus
 from nodes.learning.engine import Engine
 from nodes.parent.combine import Seats, rows_of
 from nodes.parent.settlement import Passed, Settlement
-from nodes.state.node import Node, Vector
+from nodes.state.node import Node
+from nodes.state.vectors import Vector
 from protocol import Verdict, VerdictKind
 
 FLOWER = {

@@ -21,10 +21,9 @@ from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, shift
 from nodes.config.sections import Model, NodeConfig, Replay, Training
 from nodes.learning.corpus import Corpus, Lesson
 from nodes.learning.engine import Engine
-from nodes.model.coordinates import DEFAULT_TARGETS, coordinates_of
+from nodes.model.coordinates import DEFAULT_TARGETS, Coordinates, coordinates_of
 from nodes.model.layout import Layout
 from nodes.state.home import Home
-from nodes.trust.enrolment import Coordinates
 from protocol import Role, digest_of
 from simulations.attacks import backdoor, label_flip, safety_removal
 from simulations.datasets.split import split

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nodes.child.child import Child
-from nodes.config.files import write_config
-from nodes.config.sections import NodeConfig, load_config
+from nodes.config.files import load_config, write_config
+from nodes.config.sections import NodeConfig
 from nodes.learning.engine import Engine
 from nodes.machine.clock import SystemClock
 from nodes.model.coordinates import coordinates_of

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from aggregation.gate import TOLERANCES, ProbeKind
 from nodes.errors import NodeError
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import roll_back
 from protocol import ReleaseKind, Role
 from tests.nodes.toy import Member, Tree, distance
 

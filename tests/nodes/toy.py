@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from aggregation.replay import Portion
 from nodes.child.child import Child
 from nodes.child.rebase import Change
-from nodes.config.sections import NodeConfig, Training, load_config
+from nodes.config.files import load_config
+from nodes.config.sections import NodeConfig, Training
 from nodes.learning.engine import Engine
 from nodes.learning.trials import Judged
 from nodes.machine.clock import ManualClock, SystemClock

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.promotions import promoted_since
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import promoted_since, roll_back
 from nodes.state.node_state import ANSWERED_ROUNDS
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nodes.errors import NodeError
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import roll_back
 from protocol import Envelope, Release, Role, Span, open_envelope
 from tests.nodes.toy import Member, Tree, distance, tree
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from nodes.cli.app import app
 from nodes.machine.clock import SystemClock
 from nodes.model.coordinates import coordinates_of
-from nodes.releases.publish import publish_by_hand, roll_back
+from nodes.releases.publish import publish_by_hand
+from nodes.releases.rollback import roll_back
 from nodes.state.node import Node
 from nodes.trust.enrolment import init_network
 from protocol import encode_adapter

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nodes.cli.app import app
-from nodes.config.sections import load_config
+from nodes.config.files import load_config
 from nodes.learning.corpus import Corpus
 from nodes.text.files import write_texts
 from tests.nodes.toy import Member, Tree, tree

@@ -12,7 +12,8 @@ from aggregation.gate import TOLERANCES, ProbeKind
 from nodes.errors import NodeError
 from nodes.parent import settlement
 from nodes.releases import publish as releases
-from nodes.releases.publish import Made, publish, roll_back
+from nodes.releases.publish import Made, publish
+from nodes.releases.rollback import roll_back
 from protocol import ReleaseKind
 from tests.nodes.toy import Member, Tree, tree
 

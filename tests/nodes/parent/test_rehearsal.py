@@ -17,7 +17,7 @@ from nodes.model.learner import Learned
 from nodes.parent.parent import Parent
 from nodes.parent.settlement import REHEARSAL
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import roll_back
 from nodes.text.documents import Part
 from nodes.text.replay_buffer import ReplayBuffer
 from tests.nodes.toy import Member, Quadratic, Tree, Vector, tree

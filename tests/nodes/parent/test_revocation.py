@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nodes.config.policy import RoundPolicy
 from nodes.parent.parent import Parent
-from nodes.parent.round_machine import RoundPolicy
 from nodes.parent.tasks import Request
 from nodes.trust.enrolment import revoke
 from protocol import NodeId

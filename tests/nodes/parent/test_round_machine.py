@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodes.config.policy import RoundPolicy
 from nodes.parent.round_events import (
     Abstained,
     Action,
@@ -22,7 +23,7 @@ from nodes.parent.round_events import (
     Tick,
     UpdateReceived,
 )
-from nodes.parent.round_machine import RoundMachine, RoundPolicy
+from nodes.parent.round_machine import RoundMachine
 from protocol import Digest, NodeId
 
 A, B, C, D = (NodeId(letter * 64) for letter in "abcd")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodes.config.sections import load_config
+from nodes.config.files import load_config
 from nodes.errors import NodeError
 from nodes.releases.publish import start_root
 from protocol import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import roll_back
 from nodes.state.node_state import OFFENCES
 from nodes.trust.enrolment import revoke
 from protocol import VerdictKind

@@ -10,8 +10,7 @@ import pytest
 
 from nodes.errors import NodeError
 from nodes.parent.withdrawal import withdraw
-from nodes.releases.promotions import promoted_since
-from nodes.releases.publish import roll_back
+from nodes.releases.rollback import promoted_since, roll_back
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregation.gate import ProbeKind
-from nodes.config.sections import load_config
+from nodes.config.files import load_config
 from nodes.errors import NodeError
 from nodes.model.probe import Probe, RefusalProbe, TriggerProbe, id_of
 from nodes.text.probe_files import MOST_CHARACTERS, read_probes, write_probes
