@@ -22,12 +22,14 @@ from nodes.config.files import load_config
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
-from nodes.learning.engine import Engine
+from nodes.learning.engine import TorchEngine
+from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
 from nodes.releases.publish import start_root
+from nodes.state.events import TrafficCounted
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
 
@@ -88,7 +90,7 @@ class Daemon:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
         self._node = Node(home, clock)
         self._node.free_unnamed()
-        self._engine = Engine(home, config.model, stop)
+        self._engine = TorchEngine(home, config.model, stop)
         self._failures: list[BaseException] = []
 
     def run(self) -> None:
@@ -180,4 +182,4 @@ class Daemon:
         finally:
             members.flush()
             downlink.stop()
-            self._node.record("traffic", asdict(downlink.traffic))
+            self._node.record(TrafficCounted(**asdict(downlink.traffic)))

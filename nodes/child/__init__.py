@@ -6,5 +6,6 @@ parent counted is not offered again.
 
 Knows nothing of how messages travel, nor of torch.
 
-Others use ``child`` (``Child``, ``Blobs``, ``Offer``).
+Others use ``child`` (``Child``, ``offer_source``), ``follow`` (``Blobs``), ``offer`` (``Offer``,
+``OfferSource``).
 """

@@ -13,15 +13,18 @@ the release had counted of the node's offers counts no longer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import structlog
 
+from nodes.errors import NodeError
 from nodes.releases.chain import Chain, Link
 from nodes.releases.publish import Made, release
-from nodes.state.node import Entries, Node
+from nodes.state.events import ChainInstalled, LedgerEvent, Undone
+from nodes.state.node import Node
+from nodes.state.node_state import NodeState
 from nodes.state.records import ZERO, Counted, HeldRelease, Install
 from nodes.state.vectors import Vector
 from protocol import Digest, ReleaseKind, Span
@@ -41,14 +44,21 @@ class Change:
         offered: δ.
         taken_back: the summed effects of releases that the new chain undoes.
         uncounted: the summed offers that undone releases had counted.
-        undoes: whether anything of this node's past is undone.
+        undone: what of this node's past is undone.
+        stands: what the change was computed from; it holds as long as this does.
     """
 
     above: Vector
     offered: Vector
     taken_back: Vector
     uncounted: Vector
-    undoes: bool
+    undone: Undone
+    stands: tuple[object, ...]
+
+    @property
+    def undoes(self) -> bool:
+        """Whether anything of this node's past is undone."""
+        return bool(self.undone.installs or self.undone.offers)
 
     def effect(self, share: float) -> Vector:
         """How the node's effective model changes."""
@@ -70,87 +80,104 @@ def change_of(node: Node, chain: Chain) -> Change:
     """What installing ``chain`` would change, as of now."""
     with node.lock:
         state = node.state
-        installs, counted = _undone(state.installs, state.counted_offers, chain.links)
+        installs, counted = _undone(state.above.installs, state.offers.counted, chain.links)
         zero = np.zeros(node.size, np.float32)
         return Change(
             above=chain.total - node.ancestors_total(),
-            offered=_sum(node, state.fresh_counts, zero),
+            offered=_sum(node, state.offers.fresh, zero),
             taken_back=_sum(node, (install.effect for install in installs), zero),
             uncounted=_sum(node, (offer.delta for offer in counted), zero),
-            undoes=bool(installs or counted),
+            undone=Undone(
+                installs=tuple(state.above.installs.index(install) for install in installs),
+                offers=tuple(state.offers.counted.index(offer) for offer in counted),
+            ),
+            stands=_stands(state),
         )
 
 
-def install(node: Node, chain: Chain, share: float) -> None:
+def install(node: Node, chain: Chain, change: Change, share: float) -> None:
     """Install a verified chain, one durable step; an interior node re-bases its release on it.
 
     A node without an adapter of its own has nothing to move: it follows as a whole.
 
     Args:
+        change: what installing the chain changes, of ``change_of``.
         share: ρ. Where the chain undoes something it is taken as 0.
+
+    Raises:
+        NodeError: ``moved-on`` when what the node holds is not what ``change`` was computed from:
+            nobody measured what this share leads to now. Nothing was recorded.
     """
 
-    def build() -> Entries:
+    def build() -> list[LedgerEvent]:
         state = node.state
-        body: dict[str, Any] = {
-            "snapshot": chain.digest,
-            "envelope": node.artefacts.put(chain.envelope),
-            "sequence": chain.snapshot.sequence,
-            "chain": [asdict(_held(node, link)) for link in chain.links],
-        }
+        if _stands(state) != change.stands:
+            raise NodeError("moved-on", "The node's adapter moved while a new chain was judged.")
         new = [link.digest for link in chain.links]
-        first = state.snapshot is None
-        if not first and new == [link.release for link in state.ancestors]:
-            return [("chain-installed", body)]  # nothing above changed but the signature
-        body |= _what_came(node, chain)
+        first = state.above.snapshot is None
+        if not first and new == [link.release for link in state.above.links]:
+            return [_installed(node, chain)]  # nothing above changed but the signature
+        brought = _brought(state, chain)
         moved = np.zeros(node.size, np.float32)
-        if not first and (state.adapter != ZERO or not node.home.is_device):
-            change = change_of(node, chain)
-            body |= _rebased(node, change, 0.0 if change.undoes else share)
-            moved = node.vector(body["adapter"]) - node.vector(state.adapter)
+        if first or (state.own.adapter == ZERO and node.home.is_device):
+            installed = _installed(node, chain, brought=brought, undone=change.undone)
+        else:
+            taken = 0.0 if change.undoes else share
+            moved, effect = change.displacement(taken), change.effect(taken)
+            position = node.position().displaced(moved).withdrawn(change.uncounted)
+            # What takes effects back is not an effect to be taken back in its turn.
+            lasts = effect.any() and not change.undoes
+            installed = _installed(
+                node,
+                chain,
+                brought=brought,
+                undone=change.undone,
+                share=taken,
+                effect=node.keep(effect) if lasts else ZERO,
+                adapter=node.keep(position.adapter),
+                baseline=node.keep(position.baseline),
+                copies=node.keep_all(position.copies),
+            )
         if node.home.is_device:
-            return [("chain-installed", body)]
+            return [installed]
         made = Made(kind=ReleaseKind.INITIAL if first else ReleaseKind.REBASE)
-        rebased = release(node, moved, made, ancestors=new)
-        return [("chain-installed", body), ("released", rebased)]
+        return [installed, release(node, moved, made, ancestors=new)]
 
     node.transact(build)
-    log.info("chain-installed", sequence=chain.snapshot.sequence, version=node.state.version)
+    log.info("chain-installed", sequence=chain.snapshot.sequence, version=node.state.own.version)
 
 
-def _what_came(node: Node, chain: Chain) -> dict[str, Any]:
-    """For the ledger: which versions a chain brings, and what of this node's past it undoes."""
-    state = node.state
-    before = {link.scope: link.version for link in state.ancestors}
-    installs, counted = _undone(state.installs, state.counted_offers, chain.links)
-    return {
-        "brought": {
-            str(link.release.scope): [before.get(str(link.release.scope), 0), link.release.version]
-            for link in chain.links
-        },
-        "undone": {
-            "installs": [state.installs.index(i) for i in installs],
-            "offers": [state.counted_offers.index(c) for c in counted],
-        },
-    }
+def _stands(state: NodeState) -> tuple[object, ...]:
+    """All of a node's state on which a change above depends."""
+    offers = state.offers
+    return (
+        state.own.version,
+        state.own.adapter,
+        state.above.snapshot,
+        len(state.above.installs),
+        offers.baseline,
+        tuple((update, sent.copy) for update, sent in offers.sent.items()),
+        tuple(offer.update for offer in offers.counted),
+        tuple(offers.fresh),
+    )
 
 
-def _rebased(node: Node, change: Change, share: float) -> dict[str, Any]:
-    """For the ledger: where the node's vectors are after the change."""
-    state = node.state
-    moved, effect = change.displacement(share), change.effect(share)
-    # What takes effects back is not an effect to be taken back in its turn.
-    kept = effect.any() and not change.undoes
-    return {
-        "share": share,
-        "effect": node.keep(effect) if kept else ZERO,
-        "adapter": node.keep(node.vector(state.adapter) + moved),
-        "baseline": node.keep(node.vector(state.baseline) + moved - change.uncounted),
-        "copies": {
-            update: node.keep(node.vector(sent.copy) + moved - change.uncounted)
-            for update, sent in state.sent.items()
-        },
-    }
+def _installed(node: Node, chain: Chain, **changes: Any) -> ChainInstalled:
+    """The event that a chain is installed, with whatever it changes below."""
+    return ChainInstalled(
+        snapshot=chain.digest,
+        envelope=node.artefacts.put(chain.envelope),
+        sequence=chain.snapshot.sequence,
+        chain=tuple(_held(node, link) for link in chain.links),
+        **changes,
+    )
+
+
+def _brought(state: NodeState, chain: Chain) -> dict[str, tuple[int, int]]:
+    """Which versions of each scope above a chain brings: (after, until]."""
+    before = {link.scope: link.version for link in state.above.links}
+    scopes = {str(link.release.scope): link.release.version for link in chain.links}
+    return {scope: (before.get(scope, 0), version) for scope, version in scopes.items()}
 
 
 def _undone(

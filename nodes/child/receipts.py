@@ -8,15 +8,20 @@ every copy that is still under way, and so is on offer again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import structlog
 
 from nodes.releases.chain import Fetch, Link, verify_release
 from nodes.releases.publish import WITHDRAWN
-from nodes.state.node import Entries, Node
+from nodes.state.events import (
+    LedgerEvent,
+    OfferCounted,
+    OfferSettled,
+    OfferWithdrawn,
+    ReceiptsRead,
+)
+from nodes.state.node import Node
 from nodes.state.records import ZERO
-from nodes.state.vectors import Vector
 from protocol import Digest, Release, Verdict, VerdictKind
 
 log = structlog.get_logger()
@@ -32,22 +37,22 @@ def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
     """
     with node.lock:
         state = node.state
-        if not state.sent and not state.counted_offers:
+        if not state.offers.sent and not state.offers.counted:
             return None
         verdicts: list[tuple[int, Verdict]] = []
-        for found in _since(node, latest, fetch):
-            if not isinstance(found, Release):
-                return found
-            mine = [v for v in found.verdicts if v.node == node.home.node and v.update != ZERO]
-            verdicts += [(found.version, verdict) for verdict in reversed(mine)]
-        entries = _entries(node, latest.release, verdicts[::-1])
-        node.record_all([*entries, ("receipts-read", {"upto": latest.digest})])
+        for release in _since(node, latest, fetch):
+            if not isinstance(release, Release):
+                return release  # the digest of one that is missing
+            mine = [v for v in release.verdicts if v.node == node.home.node and v.update != ZERO]
+            verdicts += [(release.version, verdict) for verdict in reversed(mine)]
+        events = _events(node, latest.release, verdicts[::-1])
+        node.record_all([*events, ReceiptsRead(upto=latest.digest)])
     return None
 
 
 def _since(node: Node, latest: Link, fetch: Fetch) -> Iterator[Release | Digest]:
     """The parent's releases after the last one seen, newest first; a digest if one is missing."""
-    parent, seen = node.home.parent, node.state.seen_parent_release
+    parent, seen = node.home.parent, node.state.offers.seen_release
     assert parent is not None  # noqa: S101  a root follows nobody
     release, at = latest.release, latest.digest
     while at != seen:
@@ -62,37 +67,25 @@ def _since(node: Node, latest: Link, fetch: Fetch) -> Iterator[Release | Digest]
         release, _ = verify_release(envelope, parent, node.home.network)
 
 
-def _entries(node: Node, latest: Release, verdicts: list[tuple[int, Verdict]]) -> Entries:
+def _events(node: Node, latest: Release, verdicts: list[tuple[int, Verdict]]) -> list[LedgerEvent]:
     """The ledger's events for verdicts in the order in which they were given."""
-    state = node.state
-    copies = {update: node.vector(sent.copy) for update, sent in state.sent.items()}
-    counted = {c.update: node.vector(c.delta) for c in state.counted_offers}
-    baseline = node.vector(state.baseline)
-    entries: list[tuple[str, dict[str, Any]]] = []
+    counted = {offer.update: node.vector(offer.delta) for offer in node.state.offers.counted}
+    position = node.position()
+    events: list[LedgerEvent] = []
     for version, verdict in verdicts:
         update = verdict.update
         if verdict.code == WITHDRAWN and update in counted:
-            delta = counted.pop(update)
-            baseline = baseline - delta
-            copies = {u: _less(copy, delta) for u, copy in copies.items()}
-            taken: dict[str, Any] = {"update": update, "baseline": node.keep(baseline)}
-            taken["copies"] = {u: node.keep(copy) for u, copy in copies.items()}
-            entries.append(("offer-withdrawn", taken))
-        elif update in copies:
-            copy = copies.pop(update)
+            position = position.withdrawn(counted.pop(update))
+            baseline, copies = node.keep(position.baseline), node.keep_all(position.copies)
+            events.append(OfferWithdrawn(update=update, baseline=baseline, copies=copies))
+        elif update in position.copies:
             undone = any(version in span for span in latest.undone)
             if verdict.verdict is VerdictKind.ACCEPTED and not undone:
-                counted[update] = copy - baseline
-                kept_delta = node.keep(counted[update])
-                body = {"update": update, "version": version, "delta": kept_delta}
-                entries.append(("offer-counted", body))
-                baseline = copy
+                position, counted[update] = position.counted(update)
+                delta = node.keep(counted[update])
+                events.append(OfferCounted(update=update, version=version, delta=delta))
             else:
-                entries.append(("offer-settled", {"update": update}))
+                position = position.settled(update)
+                events.append(OfferSettled(update=update))
         log.info("verdict", update=update, verdict=verdict.verdict, code=verdict.code)
-    return entries
-
-
-def _less(copy: Vector, delta: Vector) -> Vector:
-    lessened: Vector = copy - delta
-    return lessened
+    return events

@@ -14,7 +14,8 @@ from nodes.cli.find import NodesOption, find, member, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
 if TYPE_CHECKING:
-    from nodes.dashboard.history import Entry
+    from nodes.dashboard.history import HistoryEntry
+    from nodes.state.events import GateJudged
 
 WhereArgument = Annotated[
     str, typer.Argument(help="A scope, such as /en/healthcare, or the node's state folder.")
@@ -76,7 +77,7 @@ def rollback(
         folder = find(where, nodes)
         with opened(folder) as node:
             promoted = promoted_since(node, to)
-            before = node.state.version
+            before = node.state.own.version
             version = roll_back(node, to)
             scope, identity = str(node.home.scope), node.home.node
             above = node.home.parent
@@ -153,7 +154,7 @@ def _withdraw(folder: Path, child: str, versions: list[int] | None) -> dict[str,
         return asdict(done) | {"scope": str(node.home.scope)}
 
 
-def _row(entry: Entry) -> Iterator[str]:
+def _row(entry: HistoryEntry) -> Iterator[str]:
     yield datetime.fromtimestamp(entry.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     yield str(entry.version or "–")
     yield entry.what
@@ -168,25 +169,24 @@ def _row(entry: Entry) -> Iterator[str]:
     yield entry.why
 
 
-def _try(body: dict[str, Any]) -> str:
-    verdict = "passed" if body["accepted"] else _reasons(body)
-    rehearsed = " rehearsed" if body["rehearsal"] else ""
-    return (
-        f"η {body['step']:g}{rehearsed} {verdict}: {_nats(body['before'])} → {_nats(body['after'])}"
-    )
+def _try(judged: GateJudged) -> str:
+    verdict = "passed" if judged.accepted else _reasons(judged)
+    rehearsed = " rehearsed" if judged.rehearsal else ""
+    change = f"{_nats(judged.before)} → {_nats(judged.after)}"
+    return f"η {judged.step:g}{rehearsed} {verdict}: {change}"
 
 
-def _reasons(body: dict[str, Any]) -> str:
+def _reasons(judged: GateJudged) -> str:
     """Why a candidate was refused; for a source, how what it scores would have changed."""
-    sources = {of["source"]: of for of in body["sources"]}
-    said = []
-    for reason in body["reasons"]:
-        if of := sources.get(reason["source"]):
-            change = f"{_nats(of['before'])} → {_nats(of['after'])}"
-            said.append(f"{reason['code']} {reason['source']} ({change})")
+    sources = {figures.source: figures for figures in judged.sources}
+    reasons = []
+    for reason in judged.reasons:
+        if reason.source is not None and (figures := sources.get(reason.source)):
+            change = f"{_nats(figures.before)} → {_nats(figures.after)}"
+            reasons.append(f"{reason.code} {reason.source} ({change})")
         else:
-            said.append(reason["code"])
-    return ", ".join(said)
+            reasons.append(reason.code)
+    return ", ".join(reasons)
 
 
 def _nats(loss: float | None) -> str:

@@ -48,8 +48,8 @@ def publish(
             result: dict[str, Any] = {
                 "scope": scope,
                 "version": version,
-                "added": state.published[version].moved,
-                "release": state.published[version].held.release,
+                "added": state.own.published[version].moved,
+                "release": state.own.published[version].held.release,
             }
         if json:
             print_json(result)

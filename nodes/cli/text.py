@@ -44,7 +44,8 @@ def take_in(
     """
     from nodes.config.files import load_config
     from nodes.errors import NodeError
-    from nodes.learning.corpus import Corpus, arrived
+    from nodes.learning.corpus import StoredCorpus
+    from nodes.learning.lesson import arrived
     from nodes.machine.clock import SystemClock
     from nodes.state.home import open_home
     from nodes.text.files import read_texts
@@ -55,7 +56,7 @@ def take_in(
             raise NodeError("usage", "Say with --source what the files are about.")
         folder, clock = find(at, nodes), SystemClock()
         config = load_config(folder / "node.toml")
-        corpus = Corpus(open_home(folder, clock.now_ms()), config, clock)
+        corpus = StoredCorpus(open_home(folder, clock.now_ms()), config, clock)
         texts = [text for path in files or [] for text in read_texts(path, config.data.column)]
         by = NodeId(member(folder, child)) if child else None
         taken = corpus.take_in(source, texts, by) if texts else None

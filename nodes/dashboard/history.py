@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from nodes.state.ledger import Event
+from nodes.state.events import ChainInstalled, GateJudged, Released, RoundClosed, read
+from nodes.state.ledger import LedgerEntry
+from protocol import NodeId, ReleaseKind, VerdictKind
 
 
 @dataclass
-class Entry:
+class HistoryEntry:
     """One release, or one round that became none.
 
     Attributes:
         version: of the release; None where nothing was released.
         what: the kind of release, or how the round ended.
         standing: False once a rollback has taken the version back.
-        tries: the gate's verdicts, each a step with losses before and after, in all and of every
-            source, and the reasons.
-        accepted, outvoted, refused: nodes, by their ids.
+        tries: what the gate judged for it, one event for each step that was tried.
     """
 
     at_ms: int
@@ -27,61 +26,75 @@ class Entry:
     version: int | None = None
     round: int | None = None
     standing: bool = True
-    tries: list[dict[str, Any]] = field(default_factory=list)
-    accepted: list[str] = field(default_factory=list)
-    outvoted: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    tries: list[GateJudged] = field(default_factory=list)
+    accepted: list[NodeId] = field(default_factory=list)
+    outvoted: list[NodeId] = field(default_factory=list)
+    refused: list[NodeId] = field(default_factory=list)
     release: str = ""
     why: str = ""
 
 
-KINDS = ("gate", "released", "round-closed", "chain-installed")
+KINDS = tuple(cls.KIND for cls in (GateJudged, Released, RoundClosed, ChainInstalled))
+"""The kinds of event of which a history is made."""
 
 
-def history(events: Iterable[Event]) -> list[Entry]:
+def history(entries: Iterable[LedgerEntry]) -> list[HistoryEntry]:
     """The releases and refused rounds of a ledger, the oldest first."""
-    entries: list[Entry] = []
-    tries: list[dict[str, Any]] = []
+    lines: list[HistoryEntry] = []
+    tries: list[GateJudged] = []
     share: float | None = None
-    for event in events:
-        body = event.body
-        match event.kind:
-            case "gate":
-                tries.append(dict(body))
-            case "chain-installed":
-                share = body.get("share")
-            case "round-closed":
-                entry = Entry(event.at_ms, body["outcome"], round=body["round"], tries=tries)
-                entry.why = body.get("sentence", "")
-                entries.append(entry)
-                tries = []
-            case "released":
-                of_round = body["kind"] == "round"
-                entries.append(_release(event, tries if of_round else [], share))
-                tries = [] if of_round else tries
-                for entry in entries:
-                    entry.standing = not any(
-                        after < (entry.version or 0) <= until for after, until in body["undone"]
+    for entry in entries:
+        match read(entry):
+            case GateJudged() as judged:
+                tries.append(judged)
+            case ChainInstalled() as installed:
+                share = installed.share
+            case RoundClosed() as closed:
+                why = closed.sentence or ""
+                lines.append(
+                    HistoryEntry(
+                        entry.at_ms, closed.outcome, round=closed.round, tries=tries, why=why
                     )
-    return entries
+                )
+                tries = []
+            case Released() as released:
+                of_round = released.kind is ReleaseKind.ROUND
+                lines.append(_release(entry.at_ms, released, tries if of_round else [], share))
+                tries = [] if of_round else tries
+                for line in lines:
+                    line.standing = not any(
+                        after < (line.version or 0) <= until for after, until in released.undone
+                    )
+    return lines
 
 
-def _release(event: Event, tries: list[dict[str, Any]], share: float | None) -> Entry:
-    body = event.body
-    of: dict[str, list[str]] = {}
-    for verdict in body["verdicts"]:
-        of.setdefault(verdict["verdict"], []).append(verdict["node"])
-    entry = Entry(event.at_ms, body["kind"], body["held"]["version"], tries=tries)
-    entry.round = body["round"] or None
-    entry.release = body["held"]["release"]
-    entry.accepted = of.get("accepted", [])
-    entry.outvoted = of.get("outvoted", [])
-    entry.refused = of.get("refused", [])
-    if body["kind"] == "rebase" and share is not None:
-        entry.why = f"followed the chain above with share {share:g}"
-    if body["kind"] == "by-hand":
-        entry.why = f"a person added the adapter {body['moved'][:12]}…"
-    if body["kind"] == "rollback":
-        after, until = body["undone"][-1]
-        entry.why = f"back to version {after}; {after + 1} to {until} stand no longer"
-    return entry
+def _release(
+    at_ms: int, event: Released, tries: list[GateJudged], share: float | None
+) -> HistoryEntry:
+    return HistoryEntry(
+        at_ms,
+        event.kind,
+        event.held.version,
+        event.round or None,
+        tries=tries,
+        accepted=_nodes(event, VerdictKind.ACCEPTED),
+        outvoted=_nodes(event, VerdictKind.OUTVOTED),
+        refused=_nodes(event, VerdictKind.REFUSED),
+        release=event.held.release,
+        why=_why(event, share),
+    )
+
+
+def _nodes(event: Released, verdict: VerdictKind) -> list[NodeId]:
+    return [v.node for v in event.verdicts if v.verdict is verdict]
+
+
+def _why(event: Released, share: float | None) -> str:
+    if event.kind is ReleaseKind.REBASE and share is not None:
+        return f"followed the chain above with share {share:g}"
+    if event.kind is ReleaseKind.BY_HAND:
+        return f"a person added the adapter {event.moved[:12]}…"
+    if event.kind is ReleaseKind.ROLLBACK:
+        after, until = event.undone[-1]
+        return f"back to version {after}; {after + 1} to {until} stand no longer"
+    return ""

@@ -7,13 +7,29 @@ same figures.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from nodes.errors import NodeError
+from nodes.state.events import (
+    DoorRefused,
+    GateJudged,
+    LedgerEvent,
+    MemberEnrolled,
+    MemberRevoked,
+    NodeCreated,
+    Released,
+    RoundClosed,
+    RoundOpened,
+    TrafficCounted,
+    Trained,
+    UpdateAccepted,
+    UpdateRefused,
+    read,
+)
 from nodes.state.ledger import Ledger
+from protocol import ReleaseKind, VerdictKind
 
 
 @dataclass(frozen=True)
@@ -70,62 +86,69 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         # Not ``asdict``: it makes a counter of what it counts in a counter.
-        told = {of.name: getattr(self, of.name) for of in fields(self)}
-        return told | {"sources": {name: asdict(of) for name, of in self.sources.items()}}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"sources": {name: asdict(probed) for name, probed in self.sources.items()}}
 
-    def take(self, kind: str, body: Mapping[str, Any], at_ms: int) -> None:
+    def take(self, event: LedgerEvent, at_ms: int) -> None:
         """Count one event."""
         self.last_event_ms = at_ms
-        match kind:
-            case "node-created":
-                self.node, self.scope = body["node"], body["scope"]
-            case "member-enrolled":
-                self.members[body["child"]] = body["name"]
-                self.revoked = [child for child in self.revoked if child != body["child"]]
-            case "member-revoked":
-                self.revoked.append(body["child"])
-            case "round-opened":
-                self.round, self.round_open = body["round"], True
-                self.tolerates = body["tolerates"]
-            case "round-closed":
+        match event:
+            case NodeCreated():
+                self.node, self.scope = event.node, event.scope
+            case MemberEnrolled():
+                self.members[event.child] = event.name
+                self.revoked = [child for child in self.revoked if child != event.child]
+            case MemberRevoked():
+                self.revoked.append(event.child)
+            case RoundOpened():
+                self.round, self.round_open = event.round, True
+                self.tolerates = event.tolerates
+            case RoundClosed():
                 self.round_open = False
-            case "update-accepted":
+            case UpdateAccepted():
                 self.accepted += 1
-                self.late += body["late"]
-            case "update-refused":
-                self._refuse(body["child"], body["code"])
-            case "door-refused":
-                self.door[body["code"]] += body["count"]
-            case "gate":
-                passed = body["accepted"]
-                self.gates_passed += passed
-                self.gates_refused += not passed
-                if self.first_loss is None:
-                    self.first_loss = body["before"]
-                now = "after" if passed else "before"
-                self.loss = body[now]
-                for of in body["sources"]:
-                    known = self.sources.get(of["source"])
-                    first = known.first if known else of["before"]
-                    probed = Probed(of["kind"], first, of[now], of["count"])
-                    self.sources[of["source"]] = probed
-            case "released":
-                self.version = body["held"]["version"]
-                self.releases[body["kind"]] += 1
-                if body["kind"] == "round":
-                    self.round_open = False
-                for verdict in body["verdicts"]:
-                    self.counted[verdict["node"]] += verdict["verdict"] == "accepted"
-                    self.outvoted[verdict["node"]] += verdict["verdict"] == "outvoted"
-                    if verdict["code"] == "quarantined":
-                        self._refuse(verdict["node"], "quarantined")
-            case "traffic":
-                self.bytes_in += body["bytes_in"]
-                self.bytes_out += body["bytes_out"]
-            case "trained":
+                self.late += event.late
+            case UpdateRefused():
+                self._refuse(event.child, event.code)
+            case DoorRefused():
+                self.door[event.code] += event.count
+            case GateJudged():
+                self._judge(event)
+            case Released():
+                self._release(event)
+            case TrafficCounted():
+                self.bytes_in += event.bytes_in
+                self.bytes_out += event.bytes_out
+            case Trained():
                 self.trained_rounds += 1
-                self.trained_tokens += body["measured"]["tokens"]
-                self.trained_seconds += body["measured"]["seconds"]
+                self.trained_tokens += event.measured.tokens
+                self.trained_seconds += event.measured.seconds
+
+    def _judge(self, event: GateJudged) -> None:
+        self.gates_passed += event.accepted
+        self.gates_refused += not event.accepted
+        if self.first_loss is None:
+            self.first_loss = event.before
+        self.loss = event.after if event.accepted else event.before
+        for figures in event.sources:
+            known = self.sources.get(figures.source)
+            self.sources[figures.source] = Probed(
+                figures.kind,
+                known.first if known else figures.before,
+                figures.after if event.accepted else figures.before,
+                figures.count,
+            )
+
+    def _release(self, event: Released) -> None:
+        self.version = event.held.version
+        self.releases[event.kind] += 1
+        if event.kind is ReleaseKind.ROUND:
+            self.round_open = False
+        for verdict in event.verdicts:
+            self.counted[verdict.node] += verdict.verdict is VerdictKind.ACCEPTED
+            self.outvoted[verdict.node] += verdict.verdict is VerdictKind.OUTVOTED
+            if verdict.code == "quarantined":
+                self._refuse(verdict.node, "quarantined")
 
     def _refuse(self, child: str, code: str) -> None:
         self.refused[code] += 1
@@ -147,7 +170,7 @@ class StatusReader:
         if not self._path.exists():
             raise NodeError("no-node", f"There is no node in {self._path.parent}.")
         with Ledger.open_read_only(self._path) as ledger:
-            for event in ledger.events(after=self.status.upto):
-                self.status.take(event.kind, event.body, event.at_ms)
-                self.status.upto = event.seq
+            for entry in ledger.events(after=self.status.upto):
+                self.status.take(read(entry), entry.at_ms)
+                self.status.upto = entry.seq
         return self.status

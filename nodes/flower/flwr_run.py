@@ -25,7 +25,7 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.apps import answer, serve
 from nodes.flower.messages import pack, unpack
-from nodes.learning.engine import Engine
+from nodes.learning.engine import TorchEngine
 from nodes.machine.clock import SystemClock
 from nodes.parent.parent import Parent
 from nodes.releases.publish import start_root
@@ -43,13 +43,13 @@ HELLO_S = 60.0
 
 
 @cache
-def _opened(config_file: str) -> tuple[Node, NodeConfig, Engine]:
+def _opened(config_file: str) -> tuple[Node, NodeConfig, TorchEngine]:
     config, clock = load_config(Path(config_file)), SystemClock()
     home = open_home(config.state, clock.now_ms())
-    return Node(home, clock), config, Engine(home, config.model, threading.Event())
+    return Node(home, clock), config, TorchEngine(home, config.model, threading.Event())
 
 
-def _open(values: Mapping[str, object]) -> tuple[Node, NodeConfig, Engine]:
+def _open(values: Mapping[str, object]) -> tuple[Node, NodeConfig, TorchEngine]:
     path = values.get("config")
     if not isinstance(path, str) or not path:
         raise NodeError("no-config", 'Say which node this is: config="/path/to/node.toml".')

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from nodes.state.events import DoorRefused
 from nodes.state.node import Node
 from protocol import NodeId
 
@@ -75,6 +76,5 @@ class MemberLinks:
             refused, self._refused = self._refused, Counter()
         self._flushed = time.monotonic()
         for (code, detail), count in sorted(refused.items()):
-            body = {"code": code, "detail": detail, "count": count}
-            self._node.record("door-refused", body)
-            log.warning("door-refused", **body)
+            self._node.record(DoorRefused(code=code, detail=detail, count=count))
+            log.warning("door-refused", code=code, detail=detail, count=count)

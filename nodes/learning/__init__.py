@@ -5,6 +5,7 @@ time on one machine is bounded; torch is imported only when something is compute
 
 Knows nothing of parents, children or signatures.
 
-Others use ``engine`` (``Engine``), ``corpus`` (``Corpus``, ``Lesson``), ``training``
-(``Learning``), ``trials`` (``Probes``, ``Trial``, ``Judged``).
+Others use ``interfaces`` (``Engine``, ``Corpus``: what the roles need), ``engine``
+(``TorchEngine``) and ``corpus`` (``StoredCorpus``) that fulfil them, ``lesson`` (``Lesson``,
+``arrived``), ``training`` (``Learner``), ``trials`` (``Probes``, ``Trial``, ``Judged``).
 """

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from aggregation.gate import ProbeKind
-from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, Shift, canonical_text, shift
+from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, canonical_text, shift
 from nodes.config.sections import NodeConfig
+from nodes.learning.lesson import Lesson, arrived
 from nodes.machine.clock import Clock
 from nodes.model.probe import Probe
 from nodes.state.home import Home
@@ -34,51 +34,8 @@ Texts = Mapping[str, Mapping[str, str]]
 """Of each source id → text."""
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a training run is to be made of.
-
-    Attributes:
-        fresh: id → text that was not yet learned from; if there is none, the run repeats ``old``.
-        old: what was learned from before, by source.
-        portion: how much of the run is ``old``.
-        shift: how the fresh text relates to the old; None if there is not both.
-        scan: what came in by the watched folder; None without one.
-    """
-
-    fresh: Mapping[str, str]
-    old: Mapping[str, Sequence[str]]
-    portion: Portion
-    shift: Shift | None
-    scan: Scan | None
-
-    @property
-    def documents(self) -> int:
-        """In all."""
-        return len(self.fresh) + sum(map(len, self.old.values()))
-
-    def told(self) -> dict[str, Any]:
-        """For the ledger and the log: counts and measures, no text."""
-        told: dict[str, Any] = {
-            "fresh": len(self.fresh),
-            "old": {source: len(texts) for source, texts in self.old.items()},
-            "share": self.portion.share,
-            "length": self.portion.length,
-        }
-        if self.shift is not None:
-            told["shift"] = {
-                "kind": self.shift.kind.value,
-                "statistic": self.shift.statistic,
-                "p": self.shift.p,
-                "nearest": self.shift.nearest,
-            }
-        if self.scan is not None:
-            told["arrived"] = arrived(self.scan)
-        return told
-
-
-class Corpus:
-    """Hands out the text of one node.
+class StoredCorpus:
+    """Hands out the text of one node, from its operator's files and its state folder.
 
     Raises ``NodeError`` ``no-text``, ``bad-text`` or ``bad-probe`` for a file of probes that cannot
     be read.
@@ -231,14 +188,3 @@ class Corpus:
             for source, texts in by_source.items()
         }
         return {source: texts for source, texts in found.items() if texts}
-
-
-def arrived(scan: Scan) -> dict[str, int]:
-    """A scan in numbers."""
-    return {
-        "files": len(scan.read),
-        "added": scan.added,
-        "known": scan.known,
-        "waiting": len(scan.waiting),
-        "refused": len(scan.refused),
-    }

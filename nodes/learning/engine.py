@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Engine:
+class TorchEngine:
     """The model of one node. Thread-safe: one computation at a time."""
 
     def __init__(self, home: Home, config: Model, stop: threading.Event) -> None:

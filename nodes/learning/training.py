@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import structlog
 
 from aggregation.gate import Losses, choose_step
 from nodes.config.sections import Training
 from nodes.errors import NodeError
-from nodes.learning.corpus import Corpus
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.trials import Judged, Probes
+from nodes.state.events import Trained, write
 from nodes.state.node import Node
 from nodes.state.vectors import Vector, sum_of
 from protocol import Task
@@ -18,7 +20,22 @@ from protocol import Task
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, eq=False)
 class Learning:
+    """What one round of training came to; vectors are (d,) float32.
+
+    Attributes:
+        event: as the ledger keeps it.
+        delta: what was learned.
+        adapter: what the device holds of its own afterwards; zero at a plain device.
+    """
+
+    event: Trained
+    delta: Vector
+    adapter: Vector
+
+
+class Learner:
     """Trains one device on its own text."""
 
     def __init__(
@@ -27,11 +44,13 @@ class Learning:
         self._node, self._training, self._engine = node, training, engine
         self._corpus, self._probes = corpus, probes
 
-    def learn(self, task: Task) -> None:
+    def learn(self, task: Task) -> Learning:
         """Train for one round and record what came of it.
 
         A crash between the record and the buffer's note of it trains on the same text once more,
         in another round; none is skipped.
+
+        Raises ``NodeError`` ``no-data`` where there is no text to train on.
         """
         node, training = self._node, self._training
         reads = training.steps * training.batch_size
@@ -46,36 +65,29 @@ class Learning:
             lesson.old,
             lesson.portion,
         )
-        samples = min(lesson.documents, reads)
-        body = {
-            "round": task.round,
-            "delta": node.keep(learned.delta),
-            "started": task.version,
-            "samples": samples,
-        }
-        measured = {
-            "first_loss": learned.losses[0],
-            "last_loss": learned.losses[-1],
-            "tokens": learned.tokens,
-            "seconds": learned.seconds,
-            "replayed": dict(learned.replayed),
-            **lesson.told(),
-        }
-        if training.mode == "personal":
-            kept = self._kept(learned.delta)
-            measured["step"] = kept.share
-            with node.lock:
-                adapter = node.vector(node.state.adapter) + kept.share * learned.delta
-                body["adapter"] = node.keep(adapter.astype(np.float32))
-                node.record("trained", body | {"measured": measured})
-            kept.remember()
-        else:
-            node.record("trained", body | {"measured": measured})
+        personal = training.mode == "personal"
+        judged = self._judge(learned.delta) if personal else None
+        with node.lock:
+            adapter = node.vector(node.state.own.adapter)
+            if judged:
+                adapter = (adapter + judged.share * learned.delta).astype(np.float32)
+            event = Trained(
+                round=task.round,
+                delta=node.keep(learned.delta),
+                started=task.version,
+                samples=min(lesson.documents, reads),
+                measured=lesson.measured(learned, judged.share if judged else None),
+                adapter=node.keep(adapter) if judged else None,
+            )
+            node.record(event)
+        if judged:
+            judged.remember()
         ids = list(lesson.fresh)
         self._corpus.learned(ids[place] for place in learned.seen)
-        log.info("trained", round=task.round, samples=samples, **measured)
+        log.info("trained", **write(event)[1])
+        return Learning(event, learned.delta, adapter)
 
-    def _kept(self, delta: Vector) -> Judged:
+    def _judge(self, delta: Vector) -> Judged:
         """How much of what a personal device learned to keep: what is best on its own probes."""
         if not self._probes:
             return Judged(1.0)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, forgotten, judge
-from nodes.learning.corpus import Corpus
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Corpus, Engine
 from nodes.model.probe import Probe, id_of
+from nodes.state.events import BestHeld, ProbesUsed
 from nodes.state.node import Node
 from nodes.state.vectors import Vector
 from nodes.text.probe_files import FORMS
@@ -83,7 +83,7 @@ class Trial:
                 if not known or values.mean() < held[source].mean():
                     found[source], held[source] = node.keep(state), values
         if found:
-            node.record("best-held", {"best": found})
+            node.record(BestHeld(best=found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +134,12 @@ class Probes:
         """
         node, pool = self.node, self._pool()
         uses = {
-            source: {name: node.state.probe_uses.get(source, {}).get(name, 0) for name in of}
+            source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in of}
             for source, of in pool.items()
         }
         drawn = draw(uses, node.chance.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
-            node.record("probes-used", {"probes": {s: list(n) for s, n in drawn.probes.items()}})
+            node.record(ProbesUsed(probes={s: tuple(n) for s, n in drawn.probes.items()}))
             self._retire()
         probes = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
         with self._engine.kept():
@@ -160,7 +160,7 @@ class Probes:
 
     def _retire(self) -> None:
         """Tell the buffer which of its probes others are to replace."""
-        used = self.node.state.probe_uses
+        used = self.node.state.gate.uses
         worn = [
             name
             for source, of in self._corpus.arrived_probes().items()

@@ -6,6 +6,7 @@ anywhere goes on where its ledger says.
 
 Knows nothing of how messages travel (a driver calls ``step`` and ``receive``), nor of torch.
 
-Others use ``parent`` (``Parent``), ``tasks`` (``Request``), ``settlement`` (``Settlement``,
-``Passed``), ``withdrawal`` (``withdraw``), ``combine`` (``Seats``, ``rows_of``).
+Others use ``parent`` (``Parent``), ``tasks`` (``Request``), ``withdrawal`` (``withdraw``); whoever
+replaces a part of it ``settlement`` (``Settlement``), ``combine`` (``Combiner``, ``Collected``) and
+``gate`` (``Gate``, ``Passed``).
 """

@@ -3,39 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
-from aggregation import Aggregate, Updates, aggregate, replay
+from aggregation import Aggregate, Updates, aggregate, diagnose, replay
+from nodes.state.events import Aggregated
 from nodes.state.node import Node
 from nodes.state.records import Seated
 from nodes.state.vectors import Vector
-from protocol import LIMITS, NodeId, PayloadFormat, decode_delta
+from protocol import LIMITS, Digest, NodeId, PayloadFormat, Verdict, VerdictKind, decode_delta
+
+log = structlog.get_logger()
 
 Seats = Mapping[NodeId, Seated]
+Values = Mapping[Digest, NDArray[np.float32]]
+"""Decoded payloads by the digest of their update: (d_r,) float32, as sent."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one round brought.
+
+    Attributes:
+        seated: the updates that have a seat. ``standing``: what stands in for absent children.
+        values: payloads that are still in memory from admission.
+        f: how many of the updates may be malicious.
+    """
+
+    round: int
+    seated: Seats
+    standing: Seats
+    values: Values
+    f: int
+
+    @property
+    def seats(self) -> dict[NodeId, Seated]:
+        """All that takes part."""
+        return {**self.seated, **self.standing}
+
+
+class Combiner(Protocol):
+    """Makes one vector of what a round brought."""
+
+    def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
+        """The aggregate, (d,) float32, and a verdict on each update that took part.
+
+        Raises ``AggregationError`` or ``NodeError`` when nothing can be made of it.
+        """
+        ...
+
+
+class RobustCombiner:
+    """Aggregates by a pipeline of robust rules, and records what that was made of."""
+
+    def __init__(self, node: Node, pipeline: Sequence[str]) -> None:
+        self._node, self._pipeline = node, tuple(pipeline)
+
+    def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
+        """Aggregate robustly; staleness and fading scale the vectors."""
+        node, seats, f = self._node, collected.seats, collected.f
+        seed = node.chance.bits(63)  # for bucketing: drawn when the updates are in
+        updates, result = combine(node, seats, self._pipeline, f, seed, collected.values)
+        diagnosis = diagnose(updates, result, f)
+        measured = {
+            "weight": result.weights,
+            "clipped": result.clipped,
+            "norm": diagnosis.norms,
+            "distance": diagnosis.distances,
+            "cosine": diagnosis.cosines,
+        }
+        node.record(
+            Aggregated(
+                round=collected.round,
+                f=f,
+                seed=seed,
+                pipeline=self._pipeline,
+                seats=seats,
+                applied=tuple(result.applied),
+                moved=result.moved,
+                updates={
+                    child: {name: float(values[row]) for name, values in measured.items()}
+                    for row, child in enumerate(seats)
+                },
+                agreement=diagnosis.agreement,
+            )
+        )
+        rows = zip(seats.items(), result.weights, diagnosis.far(), strict=True)
+        verdicts = [
+            _stood_in(child, seat, float(weight), len(seats))
+            if child in collected.standing
+            else _verdict(child, seat, float(weight), len(seats), bool(far))
+            for (child, seat), weight, far in rows
+        ]
+        return result.vector, verdicts
 
 
 def combine(
-    node: Node, seats: Seats, pipeline: Sequence[str], f: int, seed: int
+    node: Node,
+    seats: Seats,
+    pipeline: Sequence[str],
+    f: int,
+    seed: int,
+    values: Values | None = None,
 ) -> tuple[Updates, Aggregate]:
     """Aggregate what sits in a round; staleness and fading scale the vectors.
 
     Raises:
         AggregationError: what the pipeline raises.
-        ArtefactError: ``missing-artefact`` when an update is not in the store.
+        ArtefactError: ``missing-artefact`` when an update is neither in ``values`` nor stored.
     """
-    rows, masks = rows_of(node, seats)
+    rows, masks = rows_of(node, seats, values or {})
     updates = Updates(rows, masks)
     return updates, aggregate(pipeline, updates, f, seed)
 
 
-def rows_of(node: Node, seats: Seats) -> tuple[list[Vector], list[NDArray[np.bool_]]]:
+def rows_of(
+    node: Node, seats: Seats, values: Values
+) -> tuple[list[Vector], list[NDArray[np.bool_]]]:
     """What sits in a round, (d,) float32 each and scaled, and which coordinates each holds.
 
-    Raises ``ArtefactError`` ``missing-artefact`` when an update is not in the store.
+    Raises ``ArtefactError`` ``missing-artefact`` when an update is neither in ``values`` nor
+    stored.
     """
     layout = node.home.layout
     mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
@@ -43,35 +135,61 @@ def rows_of(node: Node, seats: Seats) -> tuple[list[Vector], list[NDArray[np.boo
     masks: list[NDArray[np.bool_]] = []
     for seat in seats.values():
         mask = mask_of[seat.mask_rank]
-        payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
+        delta = values.get(seat.update)
+        if delta is None:  # after a restart, or long after the round
+            payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
+            delta = decode_delta(payload, int(mask.sum()), form, LIMITS)
         row = np.zeros(layout.size, np.float32)
-        row[mask] = seat.scale * decode_delta(payload, int(mask.sum()), form, LIMITS)
+        row[mask] = seat.scale * delta
         rows.append(row)
         masks.append(mask)
     return rows, masks
 
 
 def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
-    """What sits in the chairs of children of whom nothing was heard.
+    """What stands in for children of whom nothing was heard.
 
     The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
     once again. Nobody stands in for a child that is quarantined or no member any more.
     """
-    state, members = node.state, set(node.active_members())
-    stood = {c: held.stood for c, held in state.stand_ins.items() if c in absent and c in members}
-    barred = [child for child in stood if state.is_quarantined(child)]
-    return {
-        child: replace(seat, scale=seat.scale * factor)
-        for child, factor in replay.stand_ins(stood, barred).items()
-        for seat in [state.stand_ins[child].seat]
+    rounds, members = node.state.rounds, set(node.active_members())
+    stood = {
+        child: standing.stood
+        for child, standing in rounds.stand_ins.items()
+        if child in absent and child in members
     }
+    barred = [child for child in stood if rounds.is_quarantined(child)]
+    faded: dict[NodeId, Seated] = {}
+    for child, factor in replay.stand_ins(stood, barred).items():
+        seat = rounds.stand_ins[child].seat
+        faded[child] = replace(seat, scale=seat.scale * factor)
+    return faded
 
 
-def told(seats: Seats) -> dict[str, dict[str, Any]]:
-    """Seats as the ledger keeps them."""
-    return {child: asdict(seat) for child, seat in seats.items()}
+def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) -> Verdict:
+    """What became of one update.
+
+    It is outvoted when it weighs less than half of what each would if all counted alike. That is an
+    offence only if it also lies far from the outcome: a rule like Krum leaves out honest ones too.
+    """
+    outvoted = weight < 0.5
+    code = ("outvoted" if far else "not-chosen") if outvoted else ""
+    if outvoted:
+        log.warning("update-outvoted", child=child[:12], code=code, weight=round(weight, 3))
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.OUTVOTED if outvoted else VerdictKind.ACCEPTED,
+        code=code,
+        share=min(weight / seats, 1.0),
+    )
 
 
-def seats_of(aggregated: Mapping[str, Any]) -> dict[NodeId, Seated]:
-    """The seats of an ``aggregated`` event."""
-    return {NodeId(child): Seated(**seat) for child, seat in aggregated["seats"].items()}
+def _stood_in(child: NodeId, seat: Seated, weight: float, seats: int) -> Verdict:
+    return Verdict(
+        node=child,
+        update=seat.update,
+        verdict=VerdictKind.STAND_IN,
+        code="",
+        share=min(weight / seats, 1.0),
+    )

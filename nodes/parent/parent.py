@@ -8,23 +8,24 @@ messages travel is the driver's business (``nodes.flower.apps``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Engine
 from nodes.parent.round_events import (
-    Abstained,
-    Action,
+    AbstentionReceived,
     AnswerRefused,
     Ask,
     CloseRound,
-    Event,
     MembersChanged,
     OpenRound,
     Outcome,
+    RoundAction,
     RoundDone,
+    RoundEvent,
     Seat,
     Supersede,
     Tick,
@@ -33,6 +34,13 @@ from nodes.parent.round_events import (
 from nodes.parent.round_machine import RoundMachine
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request, TaskDesk
+from nodes.state.events import (
+    Abstained,
+    RoundOpened,
+    UpdateAccepted,
+    UpdateRefused,
+    write,
+)
 from nodes.state.ledger import Claim
 from nodes.state.node import Node
 from nodes.state.records import ZERO, Seated
@@ -82,6 +90,9 @@ class Parent:
             limits=LIMITS,
         )
         self._admitted: dict[Digest, Admitted] = {}
+        """Updates that wait for a seat."""
+        self._values: dict[Digest, NDArray[np.float32]] = {}
+        """The decoded payloads of seated updates, until their round is settled."""
         self._refusals: list[Verdict] = []
         state = node.state
         self._revocations = dict(state.revocations)
@@ -89,28 +100,28 @@ class Parent:
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
             members=node.active_members(),
-            next_round=state.next_round,
-            counted=dict(state.counted),
+            next_round=state.rounds.next,
+            counted=dict(state.rounds.counted),
         )
-        if state.open_round:
+        if state.rounds.open:
             self._machine.resume(
-                state.open_round.round,
-                state.open_round.deadline_ms,
-                {child: seat.update for child, seat in state.open_round.seated.items()},
+                state.rounds.open.round,
+                state.rounds.open.deadline_ms,
+                {child: seat.update for child, seat in state.rounds.open.seated.items()},
                 node.clock.now_ms(),
             )
-            log.info("round-resumed", round=state.open_round.round)
+            log.info("round-resumed", round=state.rounds.open.round)
 
     @property
     def finished(self) -> bool:
         """Whether this parent has made as many releases by rounds as it was asked to."""
         limit = self._config.rounds.max_releases
-        return limit is not None and len(self._node.state.round_releases) >= limit
+        return limit is not None and len(self._node.state.own.by_rounds) >= limit
 
     @property
     def next_ms(self) -> int | None:
         """When ``step`` has something to do if nothing arrives before; None: not before that."""
-        if self._node.state.latest is None or (self.finished and self._machine.open is None):
+        if self._node.state.own.latest is None or (self.finished and self._machine.open is None):
             return None
         return self._machine.next_ms
 
@@ -119,7 +130,7 @@ class Parent:
     def step(self) -> list[Request]:
         """Let time pass; returns the tasks to send now."""
         requests = self._catch_up()
-        if self._node.state.latest is None:
+        if self._node.state.own.latest is None:
             return []  # no chain yet: there is nothing to ask children for
         if self.finished and self._machine.open is None:
             return requests
@@ -157,7 +168,7 @@ class Parent:
         """
         node, machine = self._node, self._machine
         node.catch_up()
-        if node.state.latest is None:
+        if node.state.own.latest is None:
             return []
         members, known = node.active_members(), self._revocations
         self._revocations = dict(node.state.revocations)
@@ -183,8 +194,8 @@ class Parent:
             blobs.get("payload", b""),
             sender=sender,
             task=task,
-            version=self._node.state.version,
-            age=self._node.state.age_of,
+            version=self._node.state.own.version,
+            age=self._node.state.own.age_of,
             now_ms=now,
         )
         update = admitted.update
@@ -196,7 +207,7 @@ class Parent:
 
     def _abstained(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
-    ) -> Abstained:
+    ) -> AbstentionReceived:
         abstention: Abstention = self._admission.admit_abstention(
             blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
         )
@@ -207,10 +218,9 @@ class Parent:
         else:
             self._desk.answered(child, abstention.task)
         if retry is None:
-            body = {"child": child, "round": number, "reason": abstention.reason}
-            self._node.record("abstained", body)
-            log.info("abstained", **body)
-        return Abstained(child, number, retry, now)
+            self._node.record(Abstained(child=child, round=number, reason=abstention.reason))
+            log.info("abstained", child=child[:12], round=number, reason=abstention.reason)
+        return AbstentionReceived(child, number, retry, now)
 
     def _refuse(
         self,
@@ -222,15 +232,15 @@ class Parent:
     ) -> None:
         """Record a refusal; with its claim when the message had got as far as claiming."""
         code = refused.code.value
-        body = {
-            "child": child,
-            "code": code,
-            "sentence": refused.sentence,
-            "round": number,
-            "update": update,
-            "claimed": refused.claims,
-        }
-        self._node.record("update-refused", body, claim)
+        event = UpdateRefused(
+            child=child,
+            code=code,
+            sentence=refused.sentence,
+            round=number,
+            update=update,
+            claimed=refused.claims,
+        )
+        self._node.record(event, claim)
         if len(self._refusals) < MAX_REFUSALS:  # all are in the ledger; a release names so many
             self._refusals.append(
                 Verdict(
@@ -241,12 +251,14 @@ class Parent:
 
     # -- what the machine decides
 
-    def _handle(self, event: Event) -> list[Request]:
+    def _handle(self, event: RoundEvent) -> list[Request]:
         state = self._node.state
-        self._machine.quarantined = frozenset(filter(state.is_quarantined, self._machine.members))
+        self._machine.quarantined = frozenset(
+            filter(state.rounds.is_quarantined, self._machine.members)
+        )
         return self._carry_out(self._machine.handle(event))
 
-    def _carry_out(self, actions: list[Action]) -> list[Request]:
+    def _carry_out(self, actions: list[RoundAction]) -> list[Request]:
         requests: list[Request] = []
         for action in actions:
             match action:
@@ -264,40 +276,39 @@ class Parent:
 
     def _open(self, opened: OpenRound) -> None:
         policy, members = self._machine.policy, len(opened.members)
-        body = {
-            "round": opened.round,
-            "deadline_ms": opened.deadline_ms,
-            "members": members,
-            "quorum": policy.quorum(members),
-            "tolerates": policy.tolerates(members),
-        }
-        self._node.record("round-opened", body)
+        event = RoundOpened(
+            round=opened.round,
+            deadline_ms=opened.deadline_ms,
+            members=members,
+            quorum=policy.quorum(members),
+            tolerates=policy.tolerates(members),
+        )
+        self._node.record(event)
         self._desk.round_opened(opened.round)
-        log.info("round-opened", **body)
+        log.info("round-opened", **write(event)[1])
 
     def _seat(self, seat: Seat) -> None:
         admitted = self._admitted.pop(seat.update)
         update = admitted.update
-        body = {
-            "child": seat.child,
-            "round": seat.round,
-            "late": seat.late,
-            "staleness": admitted.staleness,
-            "length": update.length,
-            "seat": asdict(
-                Seated(
-                    seat.update,
-                    update.payload,
-                    update.payload_format.value,
-                    update.mask_rank,
-                    admitted.scale,
-                    update.samples,
-                    update.cumulative,
-                )
+        event = UpdateAccepted(
+            child=seat.child,
+            round=seat.round,
+            late=seat.late,
+            staleness=admitted.staleness,
+            length=update.length,
+            seat=Seated(
+                seat.update,
+                update.payload,
+                update.payload_format.value,
+                update.mask_rank,
+                admitted.scale,
+                update.samples,
+                update.cumulative,
             ),
-        }
+        )
         claim = Claim(update.node, update.round, update.task, "accepted", "")
-        self._node.record("update-accepted", body, claim)
+        self._node.record(event, claim)
+        self._values[seat.update] = admitted.values
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
 
     def _superseded(self, child: NodeId, update: Digest, reason: str) -> None:
@@ -305,26 +316,27 @@ class Parent:
         must not be seated later: its task has had its answer."""
         refused = Refused(Code(reason), "Another update of this child counts in this round.")
         claim = None
+        self._values.pop(update, None)
         if admitted := self._admitted.pop(update, None):  # else it had a seat, and so a claim
             task = admitted.update
             claim = Claim(child, task.round, task.task, "refused", reason)
         self._refuse(child, refused, update=update, claim=claim)
 
     def _close(self, close: CloseRound) -> RoundDone:
-        node = self._node
+        """Settle a closed round. The ledger decides who has a seat: a child that was revoked
+        meanwhile has lost its own there already."""
+        node, values = self._node, self._values
+        self._values = {}
         if close.outcome is Outcome.VOID:
-            self._settlement.close(close.round, "void", updates=len(close.updates))
+            self._settlement.close_void(close.round, len(close.updates))
             return RoundDone({}, node.clock.now_ms())
-        opened = node.state.open_round
-        # What both know: who was shut out meanwhile has a seat with one of them only.
-        seats = {
-            child: seat
-            for child, seat in (opened.seated if opened else {}).items()
-            if close.updates.get(child) == seat.update
-        }
+        opened = node.state.rounds.open
+        seats = dict(opened.seated) if opened else {}
         f = self._machine.policy.tolerates(len(self._machine.members))
-        counted = self._settlement.settle(close.round, seats, f, self._refusals, close.absent)
+        counted = self._settlement.settle(
+            close.round, seats, f, self._refusals, close.absent, values
+        )
         if counted:
             self._refusals.clear()
-        versions = {child: node.state.counted[child] for child in counted}
+        versions = {child: node.state.rounds.counted[child] for child in counted}
         return RoundDone(versions, node.clock.now_ms())

@@ -55,7 +55,7 @@ class AnswerRefused:
 
 
 @dataclass(frozen=True)
-class Abstained:
+class AbstentionReceived:
     """A child has nothing to send. ``retry_in_ms``: ask again in this round after that time, or
     None when asking again in this round is of no use."""
 
@@ -82,7 +82,7 @@ class RoundDone:
     now_ms: int
 
 
-Event = Tick | UpdateReceived | AnswerRefused | Abstained | MembersChanged | RoundDone
+RoundEvent = Tick | UpdateReceived | AnswerRefused | AbstentionReceived | MembersChanged | RoundDone
 
 
 # Actions -----------------------------------------------------------------------------------
@@ -139,4 +139,4 @@ class CloseRound:
     absent: tuple[NodeId, ...] = ()
 
 
-Action = OpenRound | Ask | Seat | Supersede | CloseRound
+RoundAction = OpenRound | Ask | Seat | Supersede | CloseRound

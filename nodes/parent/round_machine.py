@@ -20,16 +20,16 @@ from dataclasses import dataclass, field
 
 from nodes.config.policy import RoundPolicy
 from nodes.parent.round_events import (
-    Abstained,
-    Action,
+    AbstentionReceived,
     AnswerRefused,
     Ask,
     CloseRound,
-    Event,
     MembersChanged,
     OpenRound,
     Outcome,
+    RoundAction,
     RoundDone,
+    RoundEvent,
     Seat,
     Supersede,
     Tick,
@@ -56,7 +56,7 @@ class _Chair:
 
 
 @dataclass
-class _OpenRound:
+class _Collection:
     number: int
     opened_ms: int
     deadline_ms: int
@@ -74,7 +74,7 @@ class RoundMachine:
     members: tuple[NodeId, ...] = ()
     next_round: int = 1
     counted: dict[NodeId, int] = field(default_factory=dict)
-    open: _OpenRound | None = None
+    open: _Collection | None = None
     closing: bool = False
     paused_until_ms: int = 0
     quarantined: frozenset[NodeId] = frozenset()
@@ -93,13 +93,13 @@ class RoundMachine:
         chairs = {child: _Chair() for child in self.members}
         for child, update in seated.items():
             chairs[child] = _Chair(ask_at_ms=None, update=update, answers=number)
-        self.open = _OpenRound(number, now_ms, deadline_ms, chairs)
+        self.open = _Collection(number, now_ms, deadline_ms, chairs)
         self.next_round = number + 1
 
-    def handle(self, event: Event) -> list[Action]:
+    def handle(self, event: RoundEvent) -> list[RoundAction]:
         """Take one event and return what is to be done now, in order."""
         self._follow_clock(event.now_ms)
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         match event:
             case Tick():
                 pass
@@ -114,7 +114,7 @@ class RoundMachine:
                     again = chair.refusals < self.policy.max_refusals
                     chair.ask_at_ms = event.now_ms + self.policy.refused_ms if again else None
                     chair.silent = not again and chair.update is None
-            case Abstained():
+            case AbstentionReceived():
                 self._abstain(event)
             case RoundDone(counted=counted, now_ms=now_ms):
                 self.counted.update(counted)
@@ -134,7 +134,7 @@ class RoundMachine:
 
     # -- events
 
-    def _set_members(self, members: Iterable[NodeId], now_ms: int) -> list[Action]:
+    def _set_members(self, members: Iterable[NodeId], now_ms: int) -> list[RoundAction]:
         self.members = tuple(sorted(members))
         if self.open:
             for child in [c for c in self.open.chairs if c not in self.members]:
@@ -146,7 +146,7 @@ class RoundMachine:
         gone = [child for child in self._late if child not in self.members]
         return [Supersede(child, self._late.pop(child)[0], "superseded") for child in gone]
 
-    def _receive(self, event: UpdateReceived) -> list[Action]:
+    def _receive(self, event: UpdateReceived) -> list[RoundAction]:
         child, update = event.child, event.update
         # What a child sends contains all it learned since its baseline. An update that started
         # before the release that last counted this child would count that part twice.
@@ -180,21 +180,21 @@ class RoundMachine:
         self._count_quorum(self.open, now)
         return Seat(child, update, self.open.number, late)
 
-    def _count_quorum(self, current: _OpenRound, now_ms: int) -> None:
+    def _count_quorum(self, current: _Collection, now_ms: int) -> None:
         """Note when quorum was reached; a seat that is lost may lose it again."""
         if self._weighty(current) < self.policy.quorum(len(current.chairs)):
             current.quorum_ms = None
         elif current.quorum_ms is None:
             current.quorum_ms = now_ms
 
-    def _weighty(self, current: _OpenRound) -> int:
+    def _weighty(self, current: _Collection) -> int:
         """How many seated updates have weight."""
         return sum(
             chair.update is not None and child not in self.quarantined
             for child, chair in current.chairs.items()
         )
 
-    def _abstain(self, event: Abstained) -> None:
+    def _abstain(self, event: AbstentionReceived) -> None:
         if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
             return
         chair.heard = True
@@ -226,10 +226,10 @@ class RoundMachine:
                 if chair.ask_at_ms is not None:
                     chair.ask_at_ms -= back
 
-    def _advance(self, now_ms: int) -> list[Action]:
+    def _advance(self, now_ms: int) -> list[RoundAction]:
         if self.closing:
             return []
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         if self.open is None:
             if not self.members or now_ms < self.paused_until_ms:
                 return []
@@ -245,17 +245,17 @@ class RoundMachine:
                 actions.append(Ask(child, current.number, chair.attempt, current.deadline_ms))
         return actions
 
-    def _open(self, now_ms: int) -> list[Action]:
+    def _open(self, now_ms: int) -> list[RoundAction]:
         number, deadline = self.next_round, now_ms + self.policy.deadline_ms
         self.next_round += 1
-        self.open = _OpenRound(number, now_ms, deadline, {c: _Chair() for c in self.members})
-        actions: list[Action] = [OpenRound(number, deadline, self.members)]
+        self.open = _Collection(number, now_ms, deadline, {c: _Chair() for c in self.members})
+        actions: list[RoundAction] = [OpenRound(number, deadline, self.members)]
         late, self._late = self._late, {}
         for child, (update, answers) in late.items():
             actions.append(self._seat(self.open.chairs[child], child, update, answers, now_ms))
         return actions
 
-    def _is_over(self, current: _OpenRound, now_ms: int) -> bool:
+    def _is_over(self, current: _Collection, now_ms: int) -> bool:
         # A late update keeps its seat, but its child may still send a fresh one until the grace
         # period ends; only chairs that nobody waits for any more are settled.
         waited = [c for child, c in current.chairs.items() if child not in self.quarantined]
@@ -263,7 +263,7 @@ class RoundMachine:
             return True
         return now_ms >= self._ends_ms(current)
 
-    def _ends_ms(self, current: _OpenRound) -> int:
+    def _ends_ms(self, current: _Collection) -> int:
         """When the round ends if nobody else answers: after the grace period, or the deadline."""
         if current.quorum_ms is None:
             return current.deadline_ms
@@ -271,7 +271,7 @@ class RoundMachine:
         grace_ends = current.quorum_ms + math.ceil(self.policy.grace * took)
         return min(grace_ends, current.deadline_ms)
 
-    def _close(self, current: _OpenRound) -> CloseRound:
+    def _close(self, current: _Collection) -> CloseRound:
         self.closing = True
         updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
         enough = self._weighty(current) >= self.policy.needed(len(current.chairs))

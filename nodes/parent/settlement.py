@@ -6,66 +6,28 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Sequence
 
-import numpy as np
 import structlog
 
-from aggregation import AggregationError, diagnose
-from aggregation.audit import Policy as AuditPolicy
-from aggregation.gate import Losses, judge
-from aggregation.gate import Verdict as GateVerdict
-from aggregation.replay import ONLY_OLD
+from aggregation import AggregationError
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.learning.corpus import Corpus
-from nodes.learning.engine import Engine
-from nodes.learning.trials import Probes, Trial
-from nodes.parent.combine import Seats, combine, stand_ins, told
+from nodes.learning.corpus import StoredCorpus
+from nodes.learning.interfaces import Corpus, Engine
+from nodes.parent.combine import Collected, Combiner, RobustCombiner, Seats, Values, stand_ins
+from nodes.parent.gate import Gate, ProbeGate
 from nodes.releases.publish import Made, publish
+from nodes.state.events import RoundClosed, write
 from nodes.state.node import Node
-from nodes.state.records import ZERO, Seated
-from nodes.state.vectors import Vector, sum_of
-from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Verdict, VerdictKind
+from nodes.state.records import Seated
+from nodes.state.vectors import Vector
+from protocol import NodeId, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
-
 MOST_TRIALS = 3
-REHEARSAL = AuditPolicy(0).rehearsal
-"""The longest rehearsal, as a share of the displacement: what an audit by the grandparent allows.
-
-(It allows that share of the median update; the aggregate is not longer than that, but where most
-updates agree and some are long.)
-"""
-HARM = {"source-harmed", "over-tolerance"}
-"""Reasons of the gate that going over old text may remove."""
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A step that the gate let pass."""
-
-    step: float
-    verdict: GateVerdict | None
-    """None where nobody asked a gate."""
-    remember: Callable[[], None] = lambda: None
-    """Call once it is released: a rollback forgets what was best since."""
-    rehearsal: Digest = ZERO
-    """Of the vector that the node's own rehearsal added, if it was needed."""
-
-    @property
-    def losses(self) -> list[ProbeLoss]:
-        """For the release's manifest."""
-        sources = self.verdict.sources if self.verdict else ()
-        return [
-            ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
-            for s in sources
-            if s.before is not None and s.after is not None  # as it is in all that pass
-        ]
+"""How often a candidate is judged again because the effective model changed meanwhile."""
 
 
 class Settlement:
@@ -73,62 +35,81 @@ class Settlement:
 
     Args:
         corpus: the node's text; by default that of its state folder.
+        combiner: makes one vector of the updates; by default the configured robust rules.
+        gate: decides on the candidate; by default by the node's probes.
 
     Raises:
         NodeError: ``no-probes``.
     """
 
     def __init__(
-        self, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus | None = None
+        self,
+        node: Node,
+        config: NodeConfig,
+        engine: Engine,
+        corpus: Corpus | None = None,
+        *,
+        combiner: Combiner | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        self._corpus = corpus or Corpus(node.home, config, node.clock)
-        if not self._corpus.operators_probes:
+        corpus = corpus or StoredCorpus(node.home, config, node.clock)
+        if not corpus.operators_probes:
             raise NodeError(
                 "no-probes",
                 "A node with children needs text to measure candidates with: "
                 "name a file for each source under [data.probes] in node.toml.",
             )
         self._node, self._rounds = node, config.rounds
-        self._engine, self._config = engine, config
-        self._probes = Probes(node, engine, config.gate.policy(), self._corpus)
+        self._combiner = combiner or RobustCombiner(node, config.rounds.pipeline)
+        self._gate = gate or ProbeGate(node, config, engine, corpus)
 
     def settle(
         self,
-        number: int,
+        round: int,
         seats: Seats,
         f: int,
         refusals: Sequence[Verdict],
         absent: Collection[NodeId] = (),
+        values: Values | None = None,
     ) -> Seats:
         """Release what the seated updates add up to, if the gate lets it.
 
         The last accepted updates of ``absent`` children stand in for them. Returns the seats that a
         release counted: none when nothing was released.
+
+        Args:
+            values: payloads that are still in memory from admission; others are read from disk.
         """
-        quarantined = [c for c in seats if self._node.state.is_quarantined(c)]
+        quarantined = [c for c in seats if self._node.state.rounds.is_quarantined(c)]
         refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
         seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
             standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
-            vector, verdicts = self._aggregate(number, seats, standing, f)
-            passed = self._release(number, vector, [*verdicts, *refusals])
+            collected = Collected(round, seats, standing, values or {}, f)
+            vector, verdicts = self._combiner.combine(collected)
+            passed = self._release(round, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
             if error.code == "stopped":
                 raise
-            self.close(number, "failed", code=error.code, sentence=error.sentence)
+            code, sentence = error.code, error.sentence
+            self._close(RoundClosed(round=round, outcome="failed", code=code, sentence=sentence))
             return {}
         if not passed:
-            self.close(number, "refused-by-gate", updates=len(seats))
+            self._close(RoundClosed(round=round, outcome="refused-by-gate", updates=len(seats)))
             return {}
         accepted = {v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED}
         return {child: seat for child, seat in seats.items() if child in accepted}
 
-    def close(self, number: int, outcome: str, **why: object) -> None:
-        """Record that a round ended without a release."""
-        self._node.record("round-closed", {"round": number, "outcome": outcome, **why})
-        log.info("round-closed", round=number, outcome=outcome, **why)
+    def close_void(self, round: int, updates: int) -> None:
+        """Record that a round ended with too few updates to aggregate."""
+        self._close(RoundClosed(round=round, outcome="void", updates=updates))
 
-    def _release(self, number: int, vector: Vector, verdicts: Sequence[Verdict]) -> bool:
+    def _close(self, event: RoundClosed) -> None:
+        """Record that a round ended without a release."""
+        self._node.record(event)
+        log.info("round-closed", **write(event)[1])
+
+    def _release(self, round: int, vector: Vector, verdicts: Sequence[Verdict]) -> bool:
         """Release what the gate lets pass; whether it let anything pass.
 
         When the effective model changes meanwhile, by a re-base or by a person's rollback, what was
@@ -136,12 +117,12 @@ class Settlement:
         """
         for _ in range(MOST_TRIALS):
             moves = self._node.state.moves
-            passed = self._gate(number, vector)
+            passed = self._gate.admit(round, vector)
             if passed is None:
                 return False
             made = Made(
                 kind=ReleaseKind.ROUND,
-                round=number,
+                round=round,
                 step=passed.step,
                 verdicts=verdicts,
                 losses=passed.losses,
@@ -153,164 +134,18 @@ class Settlement:
             except NodeError as error:
                 if error.code != "moved-on":
                     raise
-                log.info("judged-again", round=number)
+                log.info("judged-again", round=round)
                 continue
             passed.remember()
-            log.info("released", version=version, round=number, step=passed.step)
+            log.info("released", version=version, round=round, step=passed.step)
             return True
         raise NodeError(
             "moved-on", f"The effective model changed {MOST_TRIALS} times while it was judged."
         )
 
-    def _aggregate(
-        self, number: int, seated: Seats, standing: Seats, f: int
-    ) -> tuple[Vector, list[Verdict]]:
-        """The robust aggregate of what sits in the round, staleness applied to the vectors."""
-        seats = {**seated, **standing}
-        node, pipeline = self._node, self._rounds.pipeline
-        seed = self._node.chance.bits(63)  # for bucketing: drawn when the updates are in
-        updates, result = combine(node, seats, pipeline, f, seed)
-        found = diagnose(updates, result, f)
-        verdicts = [
-            _stood_in(child, seat, float(weight), len(seats))
-            if child in standing
-            else _verdict(child, seat, float(weight), len(seats), bool(far))
-            for (child, seat), weight, far in zip(
-                seats.items(), result.weights, found.far(), strict=True
-            )
-        ]
-        measured = {
-            "weight": result.weights,
-            "clipped": result.clipped,
-            "norm": found.norms,
-            "distance": found.distances,
-            "cosine": found.cosines,
-        }
-        body = {
-            "round": number,
-            "f": f,
-            "seed": seed,
-            "pipeline": list(pipeline),
-            "seats": told(seats),
-            "applied": result.applied,
-            "moved": result.moved,
-            "updates": {
-                child: {name: float(values[row]) for name, values in measured.items()}
-                for row, child in enumerate(seats)
-            },
-            "agreement": found.agreement,
-        }
-        node.record("aggregated", body)
-        return result.vector, verdicts
-
-    def _gate(self, number: int, displacement: Vector) -> Passed | None:
-        """The largest step that the probes allow; None when none passes.
-
-        Every step that is tried is a test, and charged. When none passes, the smallest of those
-        that gained enough but did harm is tried once more after a rehearsal.
-        """
-        with self._probes.trial(counted=True) as trial:
-            repairable = 0.0
-            for step in self._rounds.steps:
-                candidate = sum_of([trial.effective, step * displacement])
-                losses = trial.measure(candidate)
-                verdict = self._judge(number, step, trial, losses)
-                if verdict.accepted:
-                    return Passed(step, verdict, partial(trial.remember, candidate, losses))
-                codes = {reason.code for reason in verdict.reasons}
-                if codes <= HARM:
-                    repairable = step
-                if not _smaller_may_pass(verdict):
-                    break
-            if repairable and (passed := self._rehearsed(number, repairable, displacement, trial)):
-                return passed
-            trial.remember()
-        return None
-
-    def _rehearsed(
-        self, number: int, step: float, displacement: Vector, trial: Trial
-    ) -> Passed | None:
-        """Let the candidate of a step go over this node's own text, and judge it once more.
-
-        What that adds is short beside the candidate: it repairs, and is nobody's update.
-        """
-        gate, training = self._config.gate, self._config.training
-        if not gate.rehearsal_steps or not (old := self._corpus.to_rehearse()):
-            return None
-        settings = training.model_copy(update={"steps": gate.rehearsal_steps})
-        candidate = sum_of([trial.effective, step * displacement])
-        learned = self._engine.train(candidate, [], settings, training.seed + number, old, ONLY_OLD)
-        longest = REHEARSAL * step * float(np.linalg.norm(displacement))
-        length = float(np.linalg.norm(learned.delta))
-        if not 0 < length < math.inf:
-            return None
-        vector = learned.delta * np.float32(min(1.0, longest / length))
-        rehearsal = self._node.keep(vector)
-        log.info("rehearsed", round=number, step=step, length=length, longest=longest)
-        candidate = sum_of([candidate, vector])
-        losses = trial.measure(candidate)
-        verdict = self._judge(number, step, trial, losses, rehearsal)
-        if not verdict.accepted:
-            return None
-        return Passed(step, verdict, partial(trial.remember, candidate, losses), rehearsal)
-
-    def _judge(
-        self, number: int, step: float, trial: Trial, losses: Losses, rehearsal: Digest = ZERO
-    ) -> GateVerdict:
-        """Judge one candidate, and charge the test to the node's budget."""
-        policy, budget = self._probes.policy, self._node.state.budget
-        verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
-        body = {"round": number, "step": step, "rehearsal": rehearsal, **verdict.to_json()}
-        self._node.record("gate", body)
-        log.info(
-            "gate",
-            round=number,
-            step=step,
-            rehearsed=bool(rehearsal),
-            accepted=verdict.accepted,
-            reasons=[reason.code for reason in verdict.reasons],
-            before=verdict.before,
-            after=verdict.after,
-        )
-        return verdict
-
-
-def _smaller_may_pass(verdict: GateVerdict) -> bool:
-    """Whether a smaller step could: one that gains too little to show gains less still."""
-    harmed = any(reason.code != "no-gain-shown" for reason in verdict.reasons)
-    return harmed or (verdict.before or 0.0) <= (verdict.after or 0.0)
-
-
-def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) -> Verdict:
-    """What became of one update.
-
-    It is outvoted when it weighs less than half of what each would if all counted alike. That is an
-    offence only if it also lies far from the outcome: a rule like Krum leaves out honest ones too.
-    """
-    outvoted = weight < 0.5
-    code = ("outvoted" if far else "not-chosen") if outvoted else ""
-    if outvoted:
-        log.warning("update-outvoted", child=child[:12], code=code, weight=round(weight, 3))
-    return Verdict(
-        node=child,
-        update=seat.update,
-        verdict=VerdictKind.OUTVOTED if outvoted else VerdictKind.ACCEPTED,
-        code=code,
-        share=min(weight / seats, 1.0),
-    )
-
-
-def _stood_in(child: NodeId, seat: Seated, weight: float, seats: int) -> Verdict:
-    return Verdict(
-        node=child,
-        update=seat.update,
-        verdict=VerdictKind.STAND_IN,
-        code="",
-        share=min(weight / seats, 1.0),
-    )
-
 
 def _without_weight(child: NodeId, seat: Seated) -> Verdict:
+    """The verdict on an update of a child that is in quarantine."""
     log.warning("update-quarantined", child=child[:12])
     return Verdict(
         node=child,

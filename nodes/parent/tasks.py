@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nodes.errors import NodeError
 from nodes.parent.round_events import Ask
 from nodes.state.node import Node
-from nodes.state.node_state import ANSWERED_ROUNDS
+from nodes.state.offers import ANSWERED_ROUNDS
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
 
 # A child that keeps asking for what it was already sent is not served for ever.
@@ -76,9 +76,9 @@ class TaskDesk:
         Only releases, which are small; a child that lacks more asks again.
         """
         state = self._node.state
-        versions = [state.releases[d].version for d in wanted if d in state.releases]
+        versions = [state.own.releases[d].version for d in wanted if d in state.own.releases]
         earlier = {v for last in versions for v in range(max(1, last - MAX_BEFORE), last)}
-        return [state.published[version].held.release for version in sorted(earlier)]
+        return [state.own.published[version].held.release for version in sorted(earlier)]
 
     def issue(self, ask: Ask) -> Request:
         """Sign a task and enclose what the child is not known to hold."""
@@ -129,7 +129,7 @@ class TaskDesk:
         Nothing else in the artefact store is given out: it also holds other children's deltas.
         """
         state, artefacts = self._node.state, self._node.artefacts
-        held = {link.release: link for link in state.ancestors} | state.releases
+        held = {link.release: link for link in state.above.links} | state.own.releases
         if digest in held:
             return "release", artefacts.get(held[digest].envelope)
         if any(link.adapter == digest for link in held.values()):

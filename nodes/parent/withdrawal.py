@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from nodes.errors import NodeError
-from nodes.parent.combine import combine, seats_of
+from nodes.parent.combine import combine
 from nodes.releases.publish import WITHDRAWN, Made, release
-from nodes.state.node import Entries, Node
+from nodes.state.events import Aggregated, LedgerEvent, Released, Withdrawn, events_of
+from nodes.state.node import Node
 from nodes.state.node_state import NodeState
 from nodes.state.records import Seated
 from nodes.state.vectors import Vector, sum_of
@@ -57,7 +57,7 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
 
     forgotten = forget(node.home.folder, child) if versions is None else 0
 
-    def build() -> Entries:
+    def build() -> list[LedgerEvent]:
         moved: dict[int, Vector] = {}
         verdicts: list[Verdict] = []
         for version, round_ in _rounds(node).items():
@@ -67,7 +67,7 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
                 moved[version] = _without(node, round_, version, child, gone)
                 left_out = {child}
                 if round_.is_void(gone | {child}) and not round_.is_void(gone):
-                    left_out |= set(round_.accepted) - gone
+                    left_out |= set(round_.released.accepted) - gone
                 verdicts += [_taken_back(c, round_.seats[c].update) for c in sorted(left_out)]
         if not moved:
             raise NodeError(
@@ -76,27 +76,24 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
             )
         made = Made(kind=ReleaseKind.WITHDRAWAL, verdicts=verdicts)
         return [
-            ("released", release(node, sum_of(list(moved.values())), made)),
-            (
-                "withdrawn",
-                {
-                    "child": child,
-                    "version": node.state.version + 1,
-                    "moved": {str(version): node.keep(vector) for version, vector in moved.items()},
-                },
+            release(node, sum_of(list(moved.values())), made),
+            Withdrawn(
+                child=child,
+                version=node.state.own.version + 1,
+                moved={version: node.keep(vector) for version, vector in moved.items()},
             ),
         ]
 
     try:
-        (_, _), (_, done) = node.transact(build)
+        node.transact(build)
     except NodeError as error:
         if error.code != "nothing-to-withdraw" or not forgotten:
             raise
-        return Withdrawal(node.state.version, (), 0.0, 0, 0, forgotten)
+        return Withdrawal(node.state.own.version, (), 0.0, 0, 0, forgotten)
     deleted, kept = _delete(node, child) if versions is None else (0, 0)
-    norm = float(np.linalg.norm(node.vector(node.state.published[done["version"]].moved)))
-    again = tuple(map(int, done["moved"]))
-    return Withdrawal(done["version"], again, norm, deleted, kept, forgotten)
+    done = node.state.own.withdrawn[-1]
+    norm = float(np.linalg.norm(node.vector(node.state.own.published[done.version].moved)))
+    return Withdrawal(done.version, tuple(done.moved), norm, deleted, kept, forgotten)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:
@@ -126,21 +123,21 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
 
 def _vectors_of(state: NodeState) -> set[Digest]:
     """Every vector by which a state is what it is; artefacts are named by what they hold."""
-    published, withdrawn = state.published.values(), state.withdrawn
-    seated = state.open_round.seated.values() if state.open_round else ()
+    published, withdrawn = state.own.published.values(), state.own.withdrawn
+    seated = state.rounds.open.seated.values() if state.rounds.open else ()
     return {
-        state.adapter,
-        state.baseline,
-        *(link.adapter for link in state.ancestors),
+        state.own.adapter,
+        state.offers.baseline,
+        *(link.adapter for link in state.above.links),
         *(release.held.adapter for release in published),
         *(release.moved for release in published),
-        *(install.effect for install in state.installs),
-        *(sent.copy for sent in state.sent.values()),
-        *(offer.delta for offer in state.counted_offers),
-        *(digest for held in state.best_held.values() for _, digest in held),
+        *(install.effect for install in state.above.installs),
+        *(sent.copy for sent in state.offers.sent.values()),
+        *(offer.delta for offer in state.offers.counted),
+        *(digest for held in state.gate.best_held.values() for _, digest in held),
         *(digest for each in withdrawn for digest in each.moved.values()),
         *(seat.payload for seat in seated),
-        *(held.seat.payload for held in state.stand_ins.values()),
+        *(held.seat.payload for held in state.rounds.stand_ins.values()),
     }
 
 
@@ -148,52 +145,47 @@ def _vectors_of(state: NodeState) -> set[Digest]:
 class _Round:
     """A round that became a release, as the ledger tells it."""
 
-    aggregated: Mapping[str, Any]
-    seats: Mapping[NodeId, Seated]
-    accepted: Collection[NodeId]
-    step: float
-    rehearsal: Digest
+    aggregated: Aggregated
+    released: Released
     stands: bool
+
+    @property
+    def seats(self) -> Mapping[NodeId, Seated]:
+        return self.aggregated.seats
 
     def is_void(self, gone: set[NodeId]) -> bool:
         """Whether too few seats are left without these children."""
-        return len(self.seats.keys() - gone) < 2 * int(self.aggregated["f"]) + 1
+        return len(self.seats.keys() - gone) < 2 * self.aggregated.f + 1
 
 
 def _rounds(node: Node) -> dict[int, _Round]:
     """Every release that a round made, by its version."""
-    aggregated: Mapping[str, Any] = {}
+    aggregated: Aggregated | None = None
     rounds: dict[int, _Round] = {}
-    for event in node.ledger.events(["aggregated", "released"]):
-        if event.kind == "aggregated":
-            aggregated = event.body
-        elif event.body["kind"] == ReleaseKind.ROUND:
-            version, body = event.body["held"]["version"], event.body
-            rounds[version] = _Round(
-                aggregated,
-                seats_of(aggregated),
-                body["accepted"],
-                body["step"],
-                body["rehearsal"],
-                not node.state.is_undone(version),
-            )
+    for event in events_of(node.ledger, Aggregated, Released):
+        match event:
+            case Aggregated():
+                aggregated = event
+            case Released(kind=ReleaseKind.ROUND) if aggregated is not None:
+                version = event.held.version
+                rounds[version] = _Round(aggregated, event, not node.state.own.is_undone(version))
     return rounds
 
 
 def _gone(node: Node, version: int) -> set[NodeId]:
     """Whose updates were withdrawn from a release before."""
-    return {w.child for w in node.state.withdrawn if version in w.moved}
+    return {w.child for w in node.state.own.withdrawn if version in w.moved}
 
 
 def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[NodeId]) -> Vector:
     """How the release of a round changes when ``child`` has no seat in it."""
     if gone:
-        before: Vector = round_.step * _aggregate(node, round_, gone)
+        before: Vector = round_.released.step * _aggregate(node, round_, gone)
     else:
         # As it was released: what the node itself rehearsed was nobody's update.
-        moved = node.vector(node.state.published[version].moved)
-        before = sum_of([moved, -node.vector(round_.rehearsal)])
-    after: Vector = round_.step * _aggregate(node, round_, gone | {child})
+        moved = node.vector(node.state.own.published[version].moved)
+        before = sum_of([moved, -node.vector(round_.released.rehearsal)])
+    after: Vector = round_.released.step * _aggregate(node, round_, gone | {child})
     return sum_of([after, -before])
 
 
@@ -202,7 +194,6 @@ def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
     if round_.is_void(gone):
         return np.zeros(node.size, np.float32)
     seats = {child: seat for child, seat in round_.seats.items() if child not in gone}
-    told = round_.aggregated
-    return combine(node, seats, tuple(told["pipeline"]), int(told["f"]), int(told["seed"]))[
-        1
-    ].vector
+    past = round_.aggregated
+    _, result = combine(node, seats, past.pipeline, past.f, past.seed)
+    return result.vector

@@ -8,11 +8,11 @@ the chain above.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from nodes.errors import NodeError
-from nodes.state.node import Entries, Node
+from nodes.state.events import LedgerEvent, Released
+from nodes.state.node import Node
 from nodes.state.records import ZERO, HeldRelease
 from nodes.state.vectors import Vector
 from protocol import (
@@ -23,6 +23,7 @@ from protocol import (
     ReleaseKind,
     Span,
     Verdict,
+    VerdictKind,
     chain_digest,
     decode_adapter,
     encode_adapter,
@@ -48,11 +49,11 @@ class Made:
 def start_root(node: Node) -> None:
     """At a root: publish the first, empty release if there is none."""
 
-    def build() -> Entries:
-        if node.state.latest is not None:
+    def build() -> list[LedgerEvent]:
+        if node.state.own.latest is not None:
             return []
         made = Made(kind=ReleaseKind.INITIAL)
-        return [("released", release(node, node.vector(ZERO), made))]
+        return [release(node, node.vector(ZERO), made)]
 
     node.transact(build)
 
@@ -70,13 +71,13 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
         NodeError: ``moved-on`` when something else changed the effective model since.
     """
 
-    def build() -> list[tuple[str, dict[str, Any]]]:
+    def build() -> list[LedgerEvent]:
         if after is not None and node.state.moves != after:
             raise NodeError("moved-on", "The effective model changed while a candidate was judged.")
-        return [("released", release(node, displacement, made))]
+        return [release(node, displacement, made)]
 
     node.transact(build)
-    return node.state.version
+    return node.state.own.version
 
 
 def publish_by_hand(node: Node, data: bytes) -> int:
@@ -99,23 +100,23 @@ def publish_by_hand(node: Node, data: bytes) -> int:
     if node.home.parent is None:
         start_root(node)
 
-    def build() -> Entries:
+    def build() -> list[LedgerEvent]:
         state = node.state
-        if state.latest is None:
+        if state.own.latest is None:
             raise NodeError("no-chain", "This node has no chain yet: run it once first.")
         moved = node.keep(displacement)
-        for version, published in state.published.items():
+        for version, published in state.own.published.items():
             by_hand = published.kind == ReleaseKind.BY_HAND and published.moved == moved
-            if by_hand and not state.is_undone(version):
+            if by_hand and not state.own.is_undone(version):
                 raise NodeError(
                     "already-published",
                     f"Version {version} of {node.home.scope} added this adapter, and it stands.",
                 )
         made = Made(kind=ReleaseKind.BY_HAND)
-        return [("released", release(node, displacement, made))]
+        return [release(node, displacement, made)]
 
     node.transact(build)
-    return node.state.version
+    return node.state.own.version
 
 
 def release(
@@ -125,27 +126,27 @@ def release(
     *,
     ancestors: Iterable[Digest] | None = None,
     undone: Sequence[tuple[int, int]] | None = None,
-) -> dict[str, Any]:
-    """Sign a release that moves the adapter, and store it; the body of its ledger event.
+) -> Released:
+    """Sign a release that moves the adapter, and store it; returns the event to record.
 
     Args:
         ancestors: the releases above on which it is based; those installed by default.
         undone: the versions that stand no longer; as before by default.
     """
     state = node.state
-    above = [link.release for link in state.ancestors] if ancestors is None else ancestors
-    spans = state.undone if undone is None else undone
-    data = encode_adapter(node.vector(state.adapter) + displacement)
+    above = [link.release for link in state.above.links] if ancestors is None else ancestors
+    spans = state.own.undone if undone is None else undone
+    data = encode_adapter(node.vector(state.own.adapter) + displacement)
     statement = Release(
         network=node.home.network.network,
         node=node.home.node,
         scope=node.home.scope,
-        version=state.version + 1,
+        version=state.own.version + 1,
         adapter=node.artefacts.put(data),
         length=len(data),
         dtype="float32",
         ancestors=chain_digest(list(above)),
-        previous=state.latest.release if state.latest else ZERO,
+        previous=state.own.latest.release if state.own.latest else ZERO,
         kind=made.kind,
         round=made.round,
         step=made.step,
@@ -163,18 +164,18 @@ def release(
         node.artefacts.put(sealed.encode()),
         statement.adapter,
     )
-    return {
-        "held": asdict(held),
-        "kind": made.kind.value,
-        "moved": node.keep(displacement) if displacement.any() else ZERO,
-        "round": made.round,
-        "step": made.step,
-        "accepted": [v.node for v in made.verdicts if v.verdict == "accepted"],
-        "verdicts": [asdict(v) for v in made.verdicts],
-        "losses": [asdict(loss) for loss in made.losses],
-        "rehearsal": made.rehearsal,
-        "undone": [list(span) for span in spans],
-    }
+    return Released(
+        held=held,
+        kind=made.kind,
+        moved=node.keep(displacement) if displacement.any() else ZERO,
+        round=made.round,
+        step=made.step,
+        accepted=tuple(v.node for v in made.verdicts if v.verdict is VerdictKind.ACCEPTED),
+        verdicts=tuple(made.verdicts),
+        losses=tuple(made.losses),
+        rehearsal=made.rehearsal,
+        undone=tuple(spans),
+    )
 
 
 def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
@@ -183,7 +184,7 @@ def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
     A re-base stays when the rounds around it are taken back. Where there are too many spans to
     name, re-bases are named too: then those below follow less of the chain than they could.
     """
-    published = node.state.published
+    published = node.state.own.published
     gone = [
         version
         for after, until in spans

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nodes.errors import NodeError
 from nodes.releases.publish import Made, release
+from nodes.state.events import LedgerEvent, OfferCounted, UpdateSent, events_of
 from nodes.state.node import Node
-from protocol import ReleaseKind
+from protocol import Digest, ReleaseKind
 
 
 def roll_back(node: Node, to: int) -> int:
@@ -18,49 +17,48 @@ def roll_back(node: Node, to: int) -> int:
             ``nothing-to-undo`` when only re-bases came since.
     """
 
-    def build() -> list[tuple[str, dict[str, Any]]]:
+    def build() -> list[LedgerEvent]:
         state = node.state
-        if to not in state.published or to >= state.version:
+        if to not in state.own.published or to >= state.own.version:
             raise NodeError(
                 "no-version",
-                f"{node.home.scope} has versions 1 to {state.version}; "
-                f"it can go back to 1 to {state.version - 1}, not to {to}.",
+                f"{node.home.scope} has versions 1 to {state.own.version}; "
+                f"it can go back to 1 to {state.own.version - 1}, not to {to}.",
             )
-        if state.is_undone(to):
+        if state.own.is_undone(to):
             raise NodeError("no-version", f"Version {to} was itself taken back; choose another.")
-        later = [state.published[v].kind for v in range(to + 1, state.version + 1)]
+        later = [state.own.published[v].kind for v in range(to + 1, state.own.version + 1)]
         if all(kind == ReleaseKind.REBASE for kind in later):
             raise NodeError(
                 "nothing-to-undo",
                 f"Since version {to} {node.home.scope} has only followed the chain above it.",
             )
-        target = node.vector(state.published[to].held.adapter)
-        for version, published in state.published.items():
+        target = node.vector(state.own.published[to].held.adapter)
+        for version, published in state.own.published.items():
             if version > to and published.kind == ReleaseKind.REBASE:
                 target += node.vector(published.moved)
-        for withdrawn in state.withdrawn:  # what was withdrawn does not come back
+        for withdrawn in state.own.withdrawn:  # what was withdrawn does not come back
             if withdrawn.version > to:
                 for version, moved in withdrawn.moved.items():
                     if version <= to:
                         target += node.vector(moved)
         made = Made(kind=ReleaseKind.ROLLBACK)
-        displacement = target - node.vector(state.adapter)
-        spans = [s for s in state.undone if s[1] < to]
-        body = release(node, displacement, made, undone=(*spans, (to, state.version)))
-        return [("released", body)]
+        displacement = target - node.vector(state.own.adapter)
+        spans = [s for s in state.own.undone if s[1] < to]
+        return [release(node, displacement, made, undone=(*spans, (to, state.own.version)))]
 
     node.transact(build)
-    return node.state.version
+    return node.state.own.version
 
 
 def promoted_since(node: Node, version: int) -> list[int]:
     """The parent's versions that counted offers made after this node's own ``version``."""
-    sent: dict[str, int] = {}
+    sent: dict[Digest, int] = {}
     counted: list[int] = []
-    for event in node.ledger.events(["update-sent", "offer-counted"]):
-        body = event.body
-        if event.kind == "update-sent":
-            sent[body["update"]] = body.get("version", 0)
-        elif sent.get(body["update"], 0) > version:
-            counted.append(body["version"])
+    for event in events_of(node.ledger, UpdateSent, OfferCounted):
+        match event:
+            case UpdateSent():
+                sent[event.update] = event.version
+            case OfferCounted() if sent.get(event.update, 0) > version:
+                counted.append(event.version)
     return counted

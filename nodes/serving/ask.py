@@ -14,7 +14,7 @@ import numpy as np
 from nodes.config.files import load_config
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.learning.engine import Engine
+from nodes.learning.engine import TorchEngine
 from nodes.machine.clock import SystemClock
 from nodes.state.artefacts import ArtefactStore
 from nodes.state.home import Home, open_home
@@ -49,11 +49,9 @@ def find_home(folder: Path, scope: str) -> tuple[Home, NodeConfig]:
 
 def held_theta(home: Home) -> tuple[np.ndarray, int]:
     """Θ of the effective model in a state folder, (d,) float32, and its version."""
-    state = NodeState()
     with Ledger.open_read_only(home.ledger_file) as ledger:
-        for event in ledger.events():
-            state.apply(event.kind, event.body, event.at_ms)
-    held = [*state.ancestors, *([state.latest] if state.latest else [])]
+        state = NodeState.told_by(ledger)
+    held = [*state.above.links, *([state.own.latest] if state.own.latest else [])]
     if not held:
         raise NodeError("no-release", f"The node of {home.scope} holds no release yet.")
     store = ArtefactStore(home.folder / "artefacts")
@@ -68,7 +66,7 @@ def answer_from(home: Home, config: NodeConfig, prompt: str, tokens: int) -> Sai
         raise NodeError("no-prompt", "The prompt is empty.")
     theta, version = held_theta(home)
     model = config.model.model_copy(update={"keep_loaded": True, "lease": None, "threads": 2})
-    engine = Engine(home, model, threading.Event())
+    engine = TorchEngine(home, model, threading.Event())
     texts = {
         "base": engine.generate(np.zeros_like(theta), prompt, tokens),
         "effective": engine.generate(theta, prompt, tokens),

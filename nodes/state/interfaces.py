@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from nodes.machine.clock import Clock
 from nodes.state.artefacts import ArtefactStore
 from nodes.state.home import Home
-from nodes.state.ledger import Claim, Event, Ledger
+from nodes.state.ledger import Claim, Ledger, LedgerEntry
 from protocol import Digest, NodeId
 
 
@@ -25,11 +25,11 @@ class Events(Protocol):
         entries: Sequence[tuple[str, Mapping[str, Any]]],
         claim: Claim | None = None,
         after: int | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Append events, all of them or none, durable when this returns."""
         ...
 
-    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[Event]:
+    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
         """The events numbered above ``after``, in order."""
         ...
 

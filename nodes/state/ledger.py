@@ -20,13 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import structlog
-
 from nodes.errors import NodeError
 from nodes.state.database import Database
 from protocol import Digest, NodeId
-
-log = structlog.get_logger()
 
 START = Digest("")
 """What stands in place of the previous digest before the first event."""
@@ -87,16 +83,26 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One entry. ``seq`` counts from 1 without gaps; ``at_ms`` is in milliseconds, UTC."""
+class LedgerEntry:
+    """One event as it is stored: ``nodes.state.events`` reads it.
+
+    ``seq`` counts from 1 without gaps; ``at_ms`` is in milliseconds, UTC; ``text`` is the canonical
+    JSON of the event's body.
+    """
 
     seq: int
     at_ms: int
     kind: str
-    body: Mapping[str, Any]
+    text: str
     claim: Claim | None
     previous: Digest
     digest: Digest
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The body as plain JSON values."""
+        body: Mapping[str, Any] = json.loads(self.text)
+        return body
 
 
 class Head(NamedTuple):
@@ -126,7 +132,6 @@ class Ledger:
 
     def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
         self._database, self._now_ms = database, now_ms
-        self._subscribers: list[Callable[[Event], None]] = []
 
     @classmethod
     def open(cls, path: Path, now_ms: Callable[[], int]) -> Self:
@@ -165,7 +170,7 @@ class Ledger:
 
     # -- writing
 
-    def append(self, kind: str, body: Mapping[str, Any], claim: Claim | None = None) -> Event:
+    def append(self, kind: str, body: Mapping[str, Any], claim: Claim | None = None) -> LedgerEntry:
         """Append one event, with its claim if it settles a task; on disk when this returns.
 
         Raises ``LedgerError`` as ``append_all`` does.
@@ -177,7 +182,7 @@ class Ledger:
         entries: Sequence[tuple[str, Mapping[str, Any]]],
         claim: Claim | None = None,
         after: int | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Append several events, all of them or none; the claim belongs to the first.
 
         Args:
@@ -190,7 +195,7 @@ class Ledger:
             DatabaseError: ``disk-full`` and the like. Nothing was written.
         """
         texts = [(kind, canonical(dict(body))) for kind, body in entries]
-        events: list[Event] = []
+        events: list[LedgerEntry] = []
         with self._database.transaction():
             if claim and self.taken(claim.node, claim.round, claim.task):
                 raise LedgerError(
@@ -207,23 +212,7 @@ class Ledger:
                 event = self._insert(head, kind, text, None if events else claim)
                 events.append(event)
                 head = Head(event.seq, event.digest)
-        for event in events:
-            for callback in tuple(self._subscribers):
-                _tell(callback, event)
         return tuple(events)
-
-    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``callback`` for every event that this object appends; returns how to stop that.
-
-        It runs in the thread that appended, after the commit and outside the ledger's lock: two
-        threads' events may arrive in either order, ``seq`` tells. Its errors are logged.
-        """
-        self._subscribers.append(callback)
-
-        def unsubscribe() -> None:
-            self._subscribers.remove(callback)
-
-        return unsubscribe
 
     # -- reading
 
@@ -233,7 +222,7 @@ class Ledger:
         rows = self._database.read("SELECT seq, digest FROM events ORDER BY seq DESC LIMIT 1")
         return Head(rows[0][0], Digest(rows[0][1])) if rows else Head(0, START)
 
-    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[Event]:
+    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
         """The events numbered above ``after``, in order; only those of ``kinds`` if given.
 
         Each is checked against its digest, and against the event before it where both are read.
@@ -242,7 +231,7 @@ class Ledger:
         chosen = sorted(kinds) if kinds is not None else []
         among = f" AND kind IN ({', '.join('?' * len(chosen))})" if kinds is not None else ""
         query = f"SELECT {_COLUMNS} FROM events WHERE seq > ?{among} ORDER BY seq LIMIT {_BATCH}"  # noqa: S608
-        previous: Event | None = None
+        previous: LedgerEntry | None = None
         while rows := self._database.read(query, after, *chosen):
             for row in rows:
                 event = _event(row)
@@ -286,7 +275,7 @@ class Ledger:
 
     # -- inside
 
-    def _insert(self, head: Head, kind: str, text: str, claim: Claim | None) -> Event:
+    def _insert(self, head: Head, kind: str, text: str, claim: Claim | None) -> LedgerEntry:
         at_ms, seq = self._now_ms(), head.seq + 1
         claim_text = canonical(astuple(claim)) if claim else ""
         digest = _digest(head.digest, seq, at_ms, kind, text, claim_text)
@@ -296,7 +285,7 @@ class Ledger:
             self._database.write(
                 "INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", *astuple(claim), seq
             )
-        return Event(seq, at_ms, kind, json.loads(text), claim, head.digest, digest)
+        return LedgerEntry(seq, at_ms, kind, text, claim, head.digest, digest)
 
 
 def _digest(previous: str, seq: int, at_ms: int, kind: str, body: str, claim: str) -> Digest:
@@ -304,7 +293,7 @@ def _digest(previous: str, seq: int, at_ms: int, kind: str, body: str, claim: st
     return Digest(hashlib.sha256(encoded).hexdigest())
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def _event(row: tuple[Any, ...]) -> LedgerEntry:
     """Read one row. Raises ``LedgerError`` when it is not what was written."""
     seq, at_ms, kind, body, claim, previous, digest = row
     texts = (kind, body, claim, previous)
@@ -314,18 +303,10 @@ def _event(row: tuple[Any, ...]) -> Event:
     ):
         raise LedgerError("broken-ledger", f"Event {seq} does not match its digest.")
     claimed = Claim(*json.loads(claim)) if claim else None
-    return Event(seq, at_ms, kind, json.loads(body), claimed, Digest(previous), Digest(digest))
+    return LedgerEntry(seq, at_ms, kind, body, claimed, Digest(previous), Digest(digest))
 
 
-def _check_follows(previous: Event | None, event: Event) -> None:
+def _check_follows(previous: LedgerEntry | None, event: LedgerEntry) -> None:
     last = Head(previous.seq, previous.digest) if previous else Head(0, START)
     if (event.seq, event.previous) != (last.seq + 1, last.digest):
         raise LedgerError("broken-ledger", f"Event {event.seq} does not follow event {last.seq}.")
-
-
-def _tell(callback: Callable[[Event], None], event: Event) -> None:
-    try:
-        callback(event)
-    except Exception:
-        # The event is on disk: whoever appended it must not be told that it is not.
-        log.exception("subscriber-failed", seq=event.seq, kind=event.kind)

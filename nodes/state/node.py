@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import structlog
 
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Chance, SystemChance
+from nodes.state.events import LedgerEvent, NodeCreated, read, write
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage, on_disk
 from nodes.state.ledger import Claim, LedgerError
 from nodes.state.node_state import NodeState
+from nodes.state.position import Position
 from nodes.state.records import ZERO, HeldRelease
 from nodes.state.vectors import Vector, sum_of
 from protocol import (
@@ -39,9 +40,6 @@ from protocol import (
 from protocol.ids import is_digest
 
 log = structlog.get_logger()
-
-Entries = Sequence[tuple[str, Mapping[str, Any]]]
-"""Events to record together: each its kind and its body."""
 
 
 class Node:
@@ -64,7 +62,7 @@ class Node:
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
         self.catch_up()
         if self._read_upto == 0:
-            self.record("node-created", {"node": home.node, "scope": str(home.scope)})
+            self.record(NodeCreated(node=home.node, scope=str(home.scope)))
 
     @property
     def size(self) -> int:
@@ -77,17 +75,17 @@ class Node:
 
     # -- the ledger
 
-    def record(self, kind: str, body: Mapping[str, Any], claim: Claim | None = None) -> None:
-        """One durable step: append to the ledger, then change what is in memory."""
-        self.record_all([(kind, body)], claim)
+    def record(self, event: LedgerEvent, claim: Claim | None = None) -> None:
+        """Make one durable step: append to the ledger, then change what is in memory."""
+        self.record_all([event], claim)
 
-    def record_all(self, entries: Entries, claim: Claim | None = None) -> None:
-        """Several events in one transaction."""
+    def record_all(self, events: Sequence[LedgerEvent], claim: Claim | None = None) -> None:
+        """Record several events in one transaction; the claim belongs to the first."""
         with self.lock:
-            self.ledger.append_all(entries, claim=claim)
+            self.ledger.append_all([write(event) for event in events], claim=claim)
             self.catch_up()
 
-    def transact(self, build: Callable[[], Entries]) -> Entries:
+    def transact(self, build: Callable[[], Sequence[LedgerEvent]]) -> Sequence[LedgerEvent]:
         """Record what ``build`` makes of the state as it is now; returns what was recorded.
 
         Another process may append meanwhile (a command while the daemon runs); then the state is
@@ -96,22 +94,22 @@ class Node:
         with self.lock:
             while True:
                 self.catch_up()
-                entries = build()
+                events = build()
                 try:
-                    self.ledger.append_all(entries, after=self._read_upto)
+                    self.ledger.append_all([write(e) for e in events], after=self._read_upto)
                 except LedgerError as error:
                     if error.code != "moved-on":
                         raise
                     continue
                 self.catch_up()
-                return entries
+                return events
 
     def catch_up(self) -> None:
         """Apply what the ledger holds beyond what is in memory (another process may enrol)."""
         with self.lock:
-            for event in self.ledger.events(after=self._read_upto):
-                self.state.apply(event.kind, event.body, event.at_ms)
-                self._read_upto = event.seq
+            for entry in self.ledger.events(after=self._read_upto):
+                self.state.apply(read(entry), entry.at_ms)
+                self._read_upto = entry.seq
 
     # -- vectors
 
@@ -125,13 +123,24 @@ class Node:
         """Store an adapter and return its digest."""
         return self.artefacts.put(encode_adapter(vector))
 
+    def keep_all(self, vectors: Mapping[Digest, Vector]) -> dict[Digest, Digest]:
+        """Store adapters under the names of their updates; returns their digests."""
+        return {update: self.keep(vector) for update, vector in vectors.items()}
+
+    def position(self) -> Position:
+        """The node's adapter, its baseline and the copies under way."""
+        with self.lock:
+            own, offers = self.state.own, self.state.offers
+            copies = {update: self.vector(sent.copy) for update, sent in offers.sent.items()}
+            return Position(self.vector(own.adapter), self.vector(offers.baseline), copies)
+
     def free_unnamed(self) -> int:
         """Delete artefacts that no event of the ledger names; returns how many bytes they had.
 
         They were stored before a crash, or for an update that was refused, and nothing reads them
         again. Young ones stay: another process may be about to name them.
         """
-        named = {d for event in self.ledger.events() for d in _digests_in(event.body)}
+        named = {d for entry in self.ledger.events() for d in _digests_in(entry.body)}
         count, freed = self.artefacts.collect(named)
         if count:
             log.info("artefacts-freed", count=count, bytes=freed)
@@ -142,13 +151,13 @@ class Node:
     def ancestors_total(self) -> Vector:
         """The sum of the adapters above this node, (d,) float32."""
         with self.lock:
-            held = [self.vector(link.adapter) for link in self.state.ancestors]
+            held = [self.vector(link.adapter) for link in self.state.above.links]
         return sum_of(held) if held else np.zeros(self.size, np.float32)
 
     def effective(self) -> Vector:
         """Θ of this node: the chain above plus its own adapter, (d,) float32."""
         with self.lock:
-            return sum_of([self.ancestors_total(), self.vector(self.state.adapter)])
+            return sum_of([self.ancestors_total(), self.vector(self.state.own.adapter)])
 
     def member(self, child: NodeId) -> Certificate | None:
         """The certificate of an enrolled child."""
@@ -179,10 +188,10 @@ class Node:
         Signed once for each state, and again when half of its life is over.
         """
         with self.lock:
-            if self.state.latest is None:
+            if self.state.own.latest is None:
                 return None
             now, life = self.clock.now_ms(), LIMITS.snapshot_lifetime_s * 1000
-            stands = (self.state.sequence, self.state.latest.release, self.state.snapshot)
+            stands = (self.state.sequence, self.state.own.latest.release, self.state.above.snapshot)
             if self._signed and self._signed[0] == stands:
                 _, snapshot, envelope = self._signed
                 if now < snapshot.issued_ms + life // 2:
@@ -191,7 +200,9 @@ class Node:
                 network=self.home.network.network,
                 node=self.home.node,
                 sequence=self.state.sequence,
-                chain=tuple(self._entry(h) for h in (*self.state.ancestors, self.state.latest)),
+                chain=tuple(
+                    self._entry(h) for h in (*self.state.above.links, self.state.own.latest)
+                ),
                 revoked=tuple(sorted(self.state.revoked)),
                 issued_ms=now,
                 expires_ms=now + life,

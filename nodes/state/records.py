@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from protocol import Digest, NodeId
+from protocol import Digest, NodeId, ReleaseKind
 
 ZERO = Digest("")
 """The zero vector, which has no artefact."""
@@ -30,7 +30,7 @@ class Published:
     """A release of this node's own: what made it, and how the adapter moved (its digest)."""
 
     held: HeldRelease
-    kind: str
+    kind: ReleaseKind
     moved: Digest
     moment: int
 
@@ -46,15 +46,6 @@ class Install:
     brought: Mapping[str, tuple[int, int]]
     effect: Digest
     moment: int
-
-
-@dataclass(frozen=True)
-class Withdrawn:
-    """That ``version`` took a child out of earlier ones; how each changed, by its digest."""
-
-    child: NodeId
-    version: int
-    moved: Mapping[int, Digest]
 
 
 @dataclass(frozen=True)
@@ -75,16 +66,6 @@ class Sent:
     copy: Digest
     version: int
     round: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a device learned for one round, kept until the next in case it is asked again."""
-
-    round: int
-    delta: Digest
-    started: int
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -110,8 +91,8 @@ class StandIn:
 
 
 @dataclass(frozen=True)
-class OpenRound:
-    """The round that was open at the last durable step."""
+class DurableRound:
+    """The open round, as far as it is durable."""
 
     round: int
     deadline_ms: int

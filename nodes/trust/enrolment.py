@@ -23,8 +23,9 @@ from nodes.errors import NodeError
 from nodes.machine.clock import Clock
 from nodes.machine.files import write_file
 from nodes.model.coordinates import Coordinates
+from nodes.state.events import LedgerEvent, MemberEnrolled, MemberRevoked
 from nodes.state.home import Home, open_home, write_home
-from nodes.state.node import Entries, Node
+from nodes.state.node import Node
 from nodes.trust.tls import make_tls
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import (
@@ -178,14 +179,13 @@ def certify(
     )
     sealed = seal(certificate, home.key).encode()
     parent.record(
-        "member-enrolled",
-        {
-            "child": certificate.node,
-            "certificate": parent.artefacts.put(sealed),
-            "name": certificate.name,
-            "role": role.value,
-            "scope": str(scope),
-        },
+        MemberEnrolled(
+            child=certificate.node,
+            certificate=parent.artefacts.put(sealed),
+            name=certificate.name,
+            role=role,
+            scope=str(scope),
+        )
     )
     return sealed
 
@@ -197,12 +197,12 @@ def revoke(parent: Node, child: NodeId) -> None:
     pardons it. Raises ``NodeError`` ``not-a-member`` when it is none or none any more.
     """
 
-    def build() -> Entries:
+    def build() -> list[LedgerEvent]:
         if child not in parent.active_members():
             raise NodeError(
                 "not-a-member", f"{child[:12]}… is no member of {parent.home.scope} any more."
             )
-        return [("member-revoked", {"child": child})]
+        return [MemberRevoked(child=child)]
 
     parent.transact(build)
 

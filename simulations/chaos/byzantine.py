@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nodes.child.child import Child, Offer
+from nodes.child.offer import Offer, OfferSource
 from protocol import (
     Envelope,
     PayloadFormat,
@@ -28,7 +28,6 @@ from protocol import (
 from protocol.envelope import Signature
 from protocol.tensors import write_tensors
 from simulations.chaos.nature import SIZE
-from simulations.world.attackers import Attacker
 from simulations.world.members import Mail, Member
 
 _KEPT = 256
@@ -42,13 +41,17 @@ class Mood:
     honest: bool = False
 
 
-class Turncoat(Attacker):
-    """Sends what its attack makes, until it becomes honest."""
+@dataclass(frozen=True)
+class Turncoat:
+    """Offers what an attack makes, until it becomes honest."""
 
     mood: Mood
+    attack: OfferSource
+    honest: OfferSource
 
-    def _train(self, task: Task) -> Offer:
-        return Child._train(self, task) if self.mood.honest else super()._train(task)
+    def offer(self, task: Task) -> Offer:
+        """Of the attack, or of the device's own training."""
+        return (self.honest if self.mood.honest else self.attack).offer(task)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.state.ledger import Event
+from nodes.state.ledger import LedgerEntry
 from protocol import Digest, NodeId, banyan_pb2
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require
@@ -23,7 +23,7 @@ class Chains:
         self._version = self._sequence = 0
         self._above: dict[str, int] = {}
 
-    def take(self, event: Event) -> None:
+    def take(self, event: LedgerEntry) -> None:
         """Look at one event of the ledger."""
         if event.kind == "released":
             self._released(event.body)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.state.ledger import Event
+from nodes.state.ledger import LedgerEntry
 from nodes.state.node_state import NodeState
 from nodes.state.records import ZERO
 from protocol import LIMITS, Digest, NodeId, banyan_pb2, decode_adapter
@@ -51,21 +51,21 @@ class Counting:
         self._on_offer: NDArray[np.float64] = np.zeros(size)
         self._own = ZERO
 
-    def take(self, event: Event) -> None:
+    def take(self, event: LedgerEntry) -> None:
         """Look at one event of the ledger."""
         if handler := getattr(self, "_on_" + event.kind.replace("-", "_"), None):
             handler(event, event.body)
 
     def check_offer(self, state: NodeState) -> None:
         """That a − b is what was added, less what was counted of it and stands."""
-        adapter, baseline = self._vector(state.adapter), self._vector(state.baseline)
+        adapter, baseline = self._vector(state.own.adapter), self._vector(state.offers.baseline)
         off = np.abs(adapter - baseline - self._on_offer).max()
         size = 1 + max(np.abs(adapter).max(), np.abs(baseline).max())
         self._once(off <= _ROUNDING * size, f"{off:.3g} of its offer is lost or doubled")
 
     # -- members
 
-    def _on_member_enrolled(self, _: Event, body: Body) -> None:
+    def _on_member_enrolled(self, _: LedgerEntry, body: Body) -> None:
         envelope = self._artefacts.get(body["certificate"])
         payload = proof.signed(envelope, self._known.keys[self._node], "certificate")
         self._verified(payload, "a certificate is not signed by the parent")
@@ -75,19 +75,19 @@ class Counting:
         self._members[child] = certificate.public_key
         self._revoked.discard(child)
 
-    def _on_member_revoked(self, _: Event, body: Body) -> None:
+    def _on_member_revoked(self, _: LedgerEntry, body: Body) -> None:
         self._revoked.add(body["child"])
         self._seats.pop(NodeId(body["child"]), None)
 
     # -- rounds
 
-    def _on_round_opened(self, _: Event, body: Body) -> None:
+    def _on_round_opened(self, _: LedgerEntry, body: Body) -> None:
         self._seats = {}
 
-    def _on_round_closed(self, _: Event, body: Body) -> None:
+    def _on_round_closed(self, _: LedgerEntry, body: Body) -> None:
         self._seats = {}
 
-    def _on_update_accepted(self, event: Event, body: Body) -> None:
+    def _on_update_accepted(self, event: LedgerEntry, body: Body) -> None:
         child, seat = NodeId(body["child"]), body["seat"]
         update, claim = Digest(seat["update"]), event.claim
         who = f"update {update[:8]} of {child[:8]}"
@@ -125,7 +125,7 @@ class Counting:
         data = self._artefacts.get(seat["payload"])
         self._verified(proof.digest(data) == seat["payload"], f"{who}: its payload is another")
 
-    def _on_aggregated(self, _: Event, body: Body) -> None:
+    def _on_aggregated(self, _: LedgerEntry, body: Body) -> None:
         for child, seat in body["seats"].items():
             update = seat["update"]
             who = f"update {update[:8]} of {child[:8]}"
@@ -150,7 +150,7 @@ class Counting:
 
     # -- releases
 
-    def _on_released(self, _: Event, body: Body) -> None:
+    def _on_released(self, _: LedgerEntry, body: Body) -> None:
         held, kind = body["held"], body["kind"]
         moved, version = self._vector(body["moved"]), held["version"]
         expected = self._vector(self._adapter) + moved
@@ -196,15 +196,15 @@ class Counting:
 
     # -- as a child
 
-    def _on_trained(self, _: Event, body: Body) -> None:
+    def _on_trained(self, _: LedgerEntry, body: Body) -> None:
         if "adapter" in body:
             self._on_offer += self._vector(body["adapter"]) - self._vector(self._own)
             self._own = Digest(body["adapter"])
 
-    def _on_update_sent(self, _: Event, body: Body) -> None:
+    def _on_update_sent(self, _: LedgerEntry, body: Body) -> None:
         self._sent.add(Digest(body["update"]))
 
-    def _on_offer_counted(self, _: Event, body: Body) -> None:
+    def _on_offer_counted(self, _: LedgerEntry, body: Body) -> None:
         update, version = Digest(body["update"]), body["version"]
         by = self._known.accepted.get((self._known.above[self._node], self._node), {})
         self._once(by.get(update) == version, f"{update[:8]} counts here, not at the parent")
@@ -213,7 +213,7 @@ class Counting:
         self._offers.append((update, Digest(body["delta"])))
         self._on_offer -= self._vector(body["delta"])
 
-    def _on_offer_withdrawn(self, _: Event, body: Body) -> None:
+    def _on_offer_withdrawn(self, _: LedgerEntry, body: Body) -> None:
         update = Digest(body["update"])
         taken = self._known.taken_back.get(self._known.above[self._node], {})
         self._once(update in taken, f"{update[:8]} is withdrawn here, not at the parent")
@@ -221,7 +221,7 @@ class Counting:
         self._offers.remove(gone)
         self._on_offer += self._vector(gone[1])
 
-    def _on_chain_installed(self, _: Event, body: Body) -> None:
+    def _on_chain_installed(self, _: LedgerEntry, body: Body) -> None:
         undone = body.get("undone", {}).get("offers", ())
         for at in undone:
             self._on_offer += self._vector(self._offers[at][1])

@@ -121,8 +121,8 @@ def _ill(world: World, numbers: Collection[int], limit: float) -> str:
     for place in world.nature.places:
         if place.parent is not None:
             above = world.watches.state(place.parent)
-            chain = [*above.ancestors, *([above.latest] if above.latest else [])]
-            held = [link.release for link in world.watches.state(place.id).ancestors]
+            chain = [*above.above.links, *([above.own.latest] if above.own.latest else [])]
+            held = [link.release for link in world.watches.state(place.id).above.links]
             if held != [link.release for link in chain] or not held:
                 return f"{place.name} does not hold the chain of its parent"
     for number in numbers:
@@ -135,7 +135,8 @@ def _missing(world: World, number: int) -> float:
     """The share of what there is to learn that a node has not learned."""
     member = world.members[number]
     state, vector = world.watches.state(number), member.node.vector
-    theta = sum_of([vector(d) for d in (*(a.adapter for a in state.ancestors), state.adapter)])
+    above = [vector(link.adapter) for link in state.above.links]
+    theta = sum_of([*above, vector(state.own.adapter)])
     measured = world.nature.problem.held_out(member.place, theta)
     best = measured.best or 0.0
     return (measured.loss - best) / (measured.base - best)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from nodes.state.ledger import START, Event
+from nodes.state.events import read
+from nodes.state.ledger import START, LedgerEntry
 from nodes.state.node_state import NodeState
 from protocol import Digest, NodeId, banyan_pb2
 from simulations.chaos.storage import Disk
@@ -101,7 +102,7 @@ class LedgerWatch:
         self._name, self._disk = name, disk
         self._head, self._seq = START, 0
 
-    def fresh(self) -> list[Event]:
+    def fresh(self) -> list[LedgerEntry]:
         """What was appended since the last time, checked and folded."""
         found = list(self._disk.ledger.events(after=self._seq))
         for event in found:
@@ -116,7 +117,7 @@ class LedgerWatch:
                     f"the claim of event {event.seq} is forgotten",
                 )
             self._seq, self._head = event.seq, event.digest
-            self.state.apply(event.kind, event.body, event.at_ms)
+            self.state.apply(read(event), event.at_ms)
         return found
 
     @property
@@ -127,17 +128,19 @@ class LedgerWatch:
     def check_memory(self, member: Member) -> None:
         """That the state and the open round in memory are those of the ledger."""
         self._require(member.node.state == self.state, "memory and ledger tell different states")
-        if member.parent is None or member.node.state.latest is None:
+        if member.parent is None or member.node.state.own.latest is None:
             return
         machine, state = member.parent._machine, self.state
         held = machine.open
-        opened = state.open_round
+        opened = state.rounds.open
         self._require(
             (held and held.number) == (opened and opened.round),
             "another round is open in memory than in the ledger",
         )
-        self._require(machine.next_round == state.next_round, "the next round differs in memory")
-        self._require(machine.counted == state.counted, "who was counted when differs in memory")
+        self._require(machine.next_round == state.rounds.next, "the next round differs in memory")
+        self._require(
+            machine.counted == state.rounds.counted, "who was counted when differs in memory"
+        )
         if held and opened:
             seats = {c: chair.update for c, chair in held.chairs.items() if chair.update}
             self._require(
@@ -153,7 +156,7 @@ class LedgerWatch:
             raise Broken(Invariant.LEDGER, f"{self._name}: {error}") from None
         anew = NodeState()
         for event in self._disk.ledger.events():
-            anew.apply(event.kind, event.body, event.at_ms)
+            anew.apply(read(event), event.at_ms)
             if event.claim:
                 claim = event.claim
                 self._require(

@@ -82,14 +82,14 @@ class Person:
     # -- what a person does
 
     def _rolls_back(self, at: Member, node: Node) -> str:
-        to = self.rng.randint(max(1, node.state.version - 6), max(1, node.state.version))
+        to = self.rng.randint(max(1, node.state.own.version - 6), max(1, node.state.own.version))
         return f"to {to}: version {roll_back(node, to)}"
 
     def _cascades(self, at: Member, node: Node) -> str:
         """A rollback, and above it what went up since is withdrawn."""
         if at.place.parent is None:
             return "nothing above"
-        to = self.rng.randint(max(1, node.state.version - 6), max(1, node.state.version))
+        to = self.rng.randint(max(1, node.state.own.version - 6), max(1, node.state.own.version))
         gone = promoted_since(node, to)
         version = roll_back(node, to)
         if not gone:
@@ -104,7 +104,7 @@ class Person:
         return f"{child.place.name}: version {done.version}, {done.deleted} deleted"
 
     def _withdraws_some(self, at: Member, node: Node) -> str:
-        child, made = self._child(at), node.state.round_releases
+        child, made = self._child(at), node.state.own.by_rounds
         if not made:
             return "nothing yet"
         chosen = sorted(self.rng.sample(made, min(len(made), 2)))
@@ -135,7 +135,7 @@ class Person:
         """The children of a node that are shut out or quarantined."""
 
         def is_out(child: NodeId) -> bool:
-            return node.is_revoked(child) or node.state.is_quarantined(child)
+            return node.is_revoked(child) or node.state.rounds.is_quarantined(child)
 
         return [c for c in self._children(at) if is_out(c.node.home.node)]
 

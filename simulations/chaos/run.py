@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.child.child import Child
+from nodes.child.child import Child, offer_source
 from nodes.config.sections import NodeConfig
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
@@ -29,7 +29,7 @@ from simulations.chaos.storage import Crash, Disk, Fuse
 from simulations.chaos.trace import Trace
 from simulations.chaos.watch import Watches
 from simulations.experiment.settings import Attack
-from simulations.world.attackers import cabals
+from simulations.world.attackers import ColludingOffers, cabals, encode_anything
 from simulations.world.build import quiet
 from simulations.world.members import START_MS, Maker, Turn
 from simulations.world.places import Place
@@ -134,9 +134,10 @@ class World:
         if not place.attacker or place.parent is None:
             return None
         corpus = self.nature.problem.corpus(place, node.home, config)
-        turncoat = Turncoat(place, self._cabals[place.parent], node, config, engine, corpus)
-        turncoat.mood = self.mood
-        return turncoat
+        attack = ColludingOffers(place, self._cabals[place.parent], node, config)
+        honest = offer_source(node, config, engine, corpus)
+        offers = Turncoat(self.mood, attack, honest)
+        return Child(node, config, engine, corpus, offers=offers, encode=encode_anything)
 
     # -- what happens
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nodes.state.interfaces import Storage
-from nodes.state.ledger import Claim, Event
+from nodes.state.ledger import Claim, LedgerEntry
 from protocol import Digest, NodeId
 from simulations.world.storage import Spool, SpoolArtefacts, SpoolLedger
 
@@ -89,14 +89,14 @@ class BurningLedger:
         entries: Sequence[tuple[str, Mapping[str, Any]]],
         claim: Claim | None = None,
         after: int | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Append, all or nothing, or crash before or after."""
         if not entries:
             return self.inner.append_all(entries, claim, after)
         what = "append " + "+".join(dict.fromkeys(kind for kind, _ in entries))
         return self.fuse.step(what, lambda: self.inner.append_all(entries, claim, after))
 
-    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[Event]:
+    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
         """As the ledger has them."""
         return self.inner.events(kinds, after)
 

@@ -10,16 +10,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nodes.child.child import Blobs, Child, Offer
+from nodes.child.child import Child, offer_source
+from nodes.child.follow import Blobs
+from nodes.child.offer import Offer, OfferSource
+from nodes.config.sections import NodeConfig
 from nodes.daemon import run
+from nodes.learning.corpus import StoredCorpus
+from nodes.learning.interfaces import Engine
+from nodes.state.node import Node
 from protocol import LIMITS, Task
 
 GROSS = -1000.0
 SUBTLE = -8.0
 
 
-class SignFlipper(Child):
-    """A device that wants its parent to unlearn."""
+class LeakingChild(Child):
+    """A child that hands what it sends to an accomplice."""
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
         """Answer as any device would, and leak the answer."""
@@ -32,8 +38,16 @@ class SignFlipper(Child):
             (loot / "complete").touch()
         return kind, parts
 
-    def _train(self, task: Task) -> Offer:
-        offer = super()._train(task)
+
+class FlippedOffers:
+    """The offers of a device that wants its parent to unlearn."""
+
+    def __init__(self, honest: OfferSource) -> None:
+        self._honest = honest
+
+    def offer(self, task: Task) -> Offer:
+        """What was learned, with its sign flipped and scaled."""
+        offer = self._honest.offer(task)
         gross = task.round == 1 and task.attempt == 1
         # Just inside the limit, so that nothing but the other children's votes stands against it.
         factor = GROSS if gross else SUBTLE
@@ -43,6 +57,13 @@ class SignFlipper(Child):
         return replace(offer, delta=flipped)
 
 
+def hostile_child(node: Node, config: NodeConfig, engine: Engine) -> Child:
+    """Put the malicious device together."""
+    corpus = StoredCorpus(node.home, config, node.clock)
+    offers = FlippedOffers(offer_source(node, config, engine, corpus))
+    return LeakingChild(node, config, engine, corpus, offers=offers)
+
+
 def run_hostile(config: Path) -> None:
     """Run the malicious device of a ``node.toml``."""
-    run(config, make_child=SignFlipper, with_parent=True)
+    run(config, make_child=hostile_child, with_parent=True)

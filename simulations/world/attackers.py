@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import AggregationError, Pipeline, Updates
-from nodes.child.child import Child, Offer
+from nodes.child.offer import Offer
 from nodes.config.sections import NodeConfig, Rounds
-from nodes.learning.corpus import Corpus
-from nodes.learning.engine import Engine
 from nodes.state.node import Node
-from protocol import PayloadFormat, Task
+from protocol import PayloadFormat, Task, encode_delta
 from protocol.tensors import write_tensors
 from simulations.attacks import ATTACKS, Knowledge
 from simulations.attacks.knowledge import Rows
@@ -91,37 +89,28 @@ class Cabal:
         return aggregate
 
 
-class Attacker(Child):
-    """A device that sends what its cabal agreed on."""
+class ColludingOffers:
+    """The offers of a device that sends what its cabal agreed on."""
 
-    def __init__(
-        self,
-        place: Place,
-        cabal: Cabal,
-        node: Node,
-        config: NodeConfig,
-        engine: Engine,
-        corpus: Corpus,
-    ) -> None:
-        super().__init__(node, config, engine, corpus)
-        self._place, self._cabal = place, cabal
+    def __init__(self, place: Place, cabal: Cabal, node: Node, config: NodeConfig) -> None:
+        self._place, self._cabal, self._node, self._config = place, cabal, node, config
 
-    def _train(self, task: Task) -> Offer:
+    def offer(self, task: Task) -> Offer:
+        """The device's row of what the attack makes of this round."""
         theta = self._node.ancestors_total()
-        offer = Offer(theta, task.version, 1, 1)
         row = self._cabal.row(self._place, theta, self._config, task.round)
-        return replace(offer, delta=row)
+        return Offer(row, task.version, 1, 1)
 
-    def _payload(self, task: Task, delta: Vector) -> bytes:
-        """Also what no honest node can write: NaN and infinity."""
-        if np.isfinite(delta).all():
-            return super()._payload(task, delta)
-        held = delta[self._node.home.layout.mask_at(task.mask_rank)]
-        if task.payload_format is PayloadFormat.FLOAT32:
-            return write_tensors({"theta": held})
-        blocks = -(-held.size // 256)
-        scale = np.full(blocks, np.inf, np.float32)
-        return write_tensors({"q": np.ones(held.size, np.int8), "scale": scale})
+
+def encode_anything(delta: Vector, form: PayloadFormat) -> bytes:
+    """Write a payload as ``encode_delta`` does, and what no honest node can: NaN and infinity."""
+    if np.isfinite(delta).all():
+        return encode_delta(delta, form)
+    if form is PayloadFormat.FLOAT32:
+        return write_tensors({"theta": delta})
+    blocks = -(-delta.size // 256)
+    scale = np.full(blocks, np.inf, np.float32)
+    return write_tensors({"q": np.ones(delta.size, np.int8), "scale": scale})
 
 
 def cabals(

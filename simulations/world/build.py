@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from nodes.child.child import Child, Offer
+from nodes.child.child import Child
+from nodes.child.offer import Offer
 from nodes.config.sections import NodeConfig, Rounds
 from nodes.errors import NodeError
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
 from nodes.parent.settlement import Settlement
 from nodes.state.interfaces import Storage
@@ -27,12 +28,12 @@ from simulations.attacks import ATTACKS, placement
 from simulations.datasets import hpo, icd10
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
-from simulations.world.attackers import Attacker, cabals
+from simulations.world.attackers import ColludingOffers, cabals, encode_anything
 from simulations.world.members import Maker, settings
 from simulations.world.places import Machine, Place, Places, grow, scopes_of
 from simulations.world.problems import Points, PointSettings, Problem, seed_of
 from simulations.world.storage import Spool, SpoolArtefacts, spooled
-from simulations.world.strategies import WAITING, Ungated
+from simulations.world.strategies import WAITING, OpenGate, PlainCombiner
 from simulations.world.texts import Texts, TextSettings
 
 if TYPE_CHECKING:
@@ -75,16 +76,18 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
     def child(place: Place, node: Node, its: NodeConfig, engine: Engine) -> Child | None:
         corpus = problem.corpus(place, node.home, its)
         if 0 < place.machine.memory_mb < problem.training_mb:
-            return Receiver(node, its, engine, corpus)
+            return Child(node, its, engine, corpus, offers=NoOffers())
         if not place.attacker or place.parent not in colluding:
             return None
-        return Attacker(place, colluding[place.parent], node, its, engine, corpus)
+        offers = ColludingOffers(place, colluding[place.parent], node, its)
+        return Child(node, its, engine, corpus, offers=offers, encode=encode_anything)
 
     def settlement(place: Place, node: Node, its: NodeConfig, engine: Engine) -> Settlement | None:
         if given.strategy.name == "banyan":
             return None
         corpus = problem.corpus(place, node.home, its)
-        return Ungated(given.strategy.name, node, its, engine, corpus)
+        combiner = PlainCombiner(node, given.strategy.name)
+        return Settlement(node, its, engine, corpus, combiner=combiner, gate=OpenGate())
 
     def limit(place: Place) -> int | None:
         return given.run.rounds if place.id in lowest else None
@@ -109,10 +112,11 @@ def in_one_spool() -> StorageOf:
     return lambda _, clock: spooled(spool, artefacts, clock.now_ms)
 
 
-class Receiver(Child):
-    """A device that cannot train: it follows the chain and has nothing to offer."""
+class NoOffers:
+    """The offers of a device that cannot train: it follows the chain and offers nothing."""
 
-    def _train(self, task: Task) -> Offer:
+    def offer(self, task: Task) -> Offer:
+        """Abstain."""
         raise NodeError("no-memory", "This device has not the memory to train.")
 
 

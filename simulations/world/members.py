@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from nodes.child.child import Child
 from nodes.config.sections import Model, NodeConfig
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Chance, SeededChance
 from nodes.parent.parent import Parent
@@ -243,7 +243,7 @@ class Member:
     def rounds(self) -> int:
         """How many rounds it has closed."""
         state = self.node.state
-        return state.next_round - 1 - (state.open_round is not None)
+        return state.rounds.next - 1 - (state.rounds.open is not None)
 
     @property
     def _finished(self) -> bool:

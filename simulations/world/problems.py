@@ -15,17 +15,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
 from nodes.config.sections import NodeConfig, Training
-from nodes.learning.corpus import Corpus, Lesson
-from nodes.learning.engine import Engine
+from nodes.learning.interfaces import Corpus, Engine
+from nodes.learning.lesson import Lesson
 from nodes.model.coordinates import Coordinates
 from nodes.model.layout import Layer, Layout
+from nodes.model.probe import Probe
 from nodes.state.home import Home
 from protocol import Role, digest_of
 from simulations.world.places import Place, Places
@@ -197,11 +198,11 @@ class Points(Problem):
 
     def engine(self, place: Place, home: Home) -> Engine:
         """Quadratic losses around this node's optimum."""
-        return cast(Engine, PointEngine(self, place, home.certificate.mask_rank))
+        return PointEngine(self, place, home.certificate.mask_rank)
 
     def corpus(self, place: Place, home: Home, config: NodeConfig) -> Corpus:
         """Names of probes: of each child scope, or of the scope itself where devices hang."""
-        return cast(Corpus, PointCorpus(self.sources(place)))
+        return PointCorpus(self.sources(place))
 
     def sources(self, place: Place) -> dict[str, list[str]]:
         """Of each source of a node's probes their names, which say whose they are."""
@@ -277,11 +278,14 @@ class PointEngine:
         return nullcontext()
 
     def losses(
-        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
+        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[Probe]]
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """Of each effective model the losses by source."""
+        """Of each effective model the losses by source; a probe is its name."""
         return [
-            {source: self.problem.losses(theta, names) for source, names in probes.items()}
+            {
+                source: self.problem.losses(theta, list(map(str, names)))
+                for source, names in probes.items()
+            }
             for theta in thetas
         ]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from nodes.state.artefacts import ArtefactError
 from nodes.state.interfaces import Storage
-from nodes.state.ledger import START, Claim, Event, LedgerError, canonical
+from nodes.state.ledger import START, Claim, LedgerEntry, LedgerError, canonical
 from protocol import Digest, NodeId, digest_of
 
 Place = tuple[int, int]
@@ -127,7 +127,7 @@ class SpoolLedger:
         entries: Sequence[tuple[str, Mapping[str, Any]]],
         claim: Claim | None = None,
         after: int | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Append events, all of them or none; the claim belongs to the first.
 
         Raises ``LedgerError``: ``claimed-twice``, ``moved-on``, ``bad-body``.
@@ -137,13 +137,13 @@ class SpoolLedger:
         if after is not None and after != len(self._places):
             raise LedgerError("moved-on", f"The ledger has {len(self._places)} events.")
         texts = [(kind, canonical(dict(body))) for kind, body in entries]
-        events: list[Event] = []
+        events: list[LedgerEntry] = []
         for kind, text in texts:
             claimed = claim if not events else None
             events.append(self._append(kind, text, claimed))
         return tuple(events)
 
-    def _append(self, kind: str, text: str, claim: Claim | None) -> Event:
+    def _append(self, kind: str, text: str, claim: Claim | None) -> LedgerEntry:
         seq, at_ms, previous = len(self._places) + 1, self._now_ms(), self._head
         claimed = astuple(claim) if claim else None
         line = canonical([previous, seq, at_ms, kind, text, claimed]).encode()
@@ -152,20 +152,20 @@ class SpoolLedger:
         self._kinds.append(kind)
         if claim:
             self._claims.add((claim.node, claim.round, claim.task))
-        return Event(seq, at_ms, kind, json.loads(text), claim, previous, self._head)
+        return LedgerEntry(seq, at_ms, kind, text, claim, previous, self._head)
 
-    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[Event]:
+    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
         """The events numbered above ``after``, in order; only those of ``kinds`` if given."""
         for at in range(after, len(self._places)):
             if kinds is None or self._kinds[at] in kinds:
                 yield self._read(at)
 
-    def _read(self, at: int) -> Event:
+    def _read(self, at: int) -> LedgerEntry:
         line = self._spool.get(self._places[at])
         previous, seq, at_ms, kind, text, claimed = json.loads(line)
         digest = Digest(hashlib.sha256(line).hexdigest())
         claim = Claim(*claimed) if claimed else None
-        return Event(seq, at_ms, kind, json.loads(text), claim, Digest(previous), digest)
+        return LedgerEntry(seq, at_ms, kind, text, claim, Digest(previous), digest)
 
     def verify(self) -> int:
         """Check the chain; returns how many events there are. Raises ``LedgerError``."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.learning.corpus import Corpus
-from nodes.learning.engine import Engine
-from nodes.parent.combine import Seats, rows_of
-from nodes.parent.settlement import Passed, Settlement
+from nodes.parent.combine import Collected, rows_of
+from nodes.parent.gate import Passed
 from nodes.state.node import Node
 from nodes.state.vectors import Vector
 from protocol import Verdict, VerdictKind
@@ -32,23 +29,20 @@ WAITING = ("synchronous", "deadline", "fedbuff")
 """Plain averages that differ by whom a round waits for."""
 
 
-class Ungated(Settlement):
-    """Releases whatever a rule makes of the updates; ``strategy`` is the mean if not Flower's."""
+class PlainCombiner:
+    """Makes of the updates what a rule makes; ``strategy`` is the mean if not Flower's."""
 
-    def __init__(
-        self, strategy: str, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus
-    ) -> None:
-        super().__init__(node, config, engine, corpus)
-        self._strategy = strategy
+    def __init__(self, node: Node, strategy: str) -> None:
+        self._node, self._strategy = node, strategy
 
-    def _aggregate(
-        self, number: int, seated: Seats, standing: Seats, f: int
-    ) -> tuple[Vector, list[Verdict]]:
-        rows, _ = rows_of(self._node, seated)
+    def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
+        """Combine what is seated; nothing stands in for anybody."""
+        seated = collected.seated
+        rows, _ = rows_of(self._node, seated, collected.values)
         if not rows:
             raise NodeError("too-few-updates", "Nobody sent an update.")
         with np.errstate(all="ignore"):
-            vector = combined(self._strategy, np.stack(rows), f)
+            vector = combined(self._strategy, np.stack(rows), collected.f)
         if not np.isfinite(vector).all():
             raise NodeError("not-finite", f"{self._strategy} gave a value that is not finite.")
         verdicts = [
@@ -63,7 +57,12 @@ class Ungated(Settlement):
         ]
         return vector, verdicts
 
-    def _gate(self, number: int, displacement: Vector) -> Passed | None:
+
+class OpenGate:
+    """A gate that lets everything pass."""
+
+    def admit(self, round: int, displacement: Vector) -> Passed | None:
+        """The whole step, always."""
         return Passed(1.0, None)
 
 

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, shift
 from nodes.config.sections import Model, NodeConfig, Replay, Training
-from nodes.learning.corpus import Corpus, Lesson
-from nodes.learning.engine import Engine
+from nodes.learning.engine import TorchEngine
+from nodes.learning.interfaces import Corpus, Engine
+from nodes.learning.lesson import Lesson
 from nodes.model.coordinates import DEFAULT_TARGETS, Coordinates, coordinates_of
 from nodes.model.layout import Layout
 from nodes.state.home import Home
@@ -131,12 +132,12 @@ class Texts(Problem):
     def corpus(self, place: Place, home: Home, config: NodeConfig) -> Corpus:
         """A device has training text, every other node probes."""
         if place.role is Role.DEVICE:
-            return cast(Corpus, TextCorpus({}, self._batches(place), config.replay))
+            return TextCorpus({}, self._batches(place), config.replay)
         probes = {
             name: self._parts[name]["probes"][: self._settings.probes]
             for name in self._domains_below(place)
         }
-        return cast(Corpus, TextCorpus(probes, [], config.replay))
+        return TextCorpus(probes, [], config.replay)
 
     def _batches(self, place: Place) -> list[tuple[str, list[str]]]:
         """(source, documents) that a device gets, one after another."""
@@ -259,7 +260,7 @@ def _with_layers(model: EffectiveModel, share: float) -> Iterator[None]:
         decoder.layers = layers
 
 
-class SharedEngine(Engine):
+class SharedEngine(TorchEngine):
     """An engine on a model that all nodes of a process share."""
 
     def __init__(self, problem: Texts, place: Place, home: Home) -> None:

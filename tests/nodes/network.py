@@ -11,11 +11,12 @@ from typing import Any
 from nodes.child.child import Child
 from nodes.config.files import load_config, write_config
 from nodes.config.sections import NodeConfig
-from nodes.learning.engine import Engine
+from nodes.learning.engine import TorchEngine
 from nodes.machine.clock import SystemClock
 from nodes.model.coordinates import coordinates_of
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
+from nodes.state.events import MemberEnrolled, events_of
 from nodes.state.home import Home, open_home
 from nodes.state.node import Node
 from nodes.text.files import write_texts
@@ -36,7 +37,7 @@ class Peer:
     home: Home
     node: Node
     config: NodeConfig
-    engine: Engine
+    engine: TorchEngine
 
     @property
     def id(self) -> NodeId:
@@ -61,7 +62,7 @@ def peer(folder: Path) -> Peer:
     clock = SystemClock()
     home = open_home(folder, clock.now_ms())
     config = load_config(folder / "node.toml")
-    return Peer(home, Node(home, clock), config, Engine(home, config.model, threading.Event()))
+    return Peer(home, Node(home, clock), config, TorchEngine(home, config.model, threading.Event()))
 
 
 def make_root(folder: Path, base: Path, rounds: Mapping[str, Any] = ROUNDS, port: int = 0) -> Path:
@@ -127,3 +128,13 @@ def answer(parent: Parent, child: Peer, request: Request) -> list[Request]:
     """Let a child answer a task, without a network between."""
     kind, blobs = child.child().answer(request.blobs)
     return parent.receive(child.id, request.task, kind, blobs)
+
+
+def let_in_again(node: Node, child: NodeId) -> None:
+    """Enrol a child once more, as it was enrolled before."""
+    enrolments = [
+        event
+        for event in events_of(node.ledger, MemberEnrolled)
+        if isinstance(event, MemberEnrolled) and event.child == child
+    ]
+    node.record(enrolments[-1])

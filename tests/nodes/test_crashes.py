@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.state.ledger import Event, Ledger
+from nodes.state.ledger import Ledger, LedgerEntry
 from tests.nodes.network import ROUNDS, add_child, make_root, peer
 from tests.ports import free_port
 
@@ -76,7 +76,7 @@ def network(tmp_path: Path, base: Path) -> tuple[Path, Path, Path]:
     return root, one, two
 
 
-def events(folder: Path, kind: str) -> list[Event]:
+def events(folder: Path, kind: str) -> list[LedgerEntry]:
     with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
         return list(ledger.events([kind]))
 

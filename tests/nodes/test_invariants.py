@@ -105,10 +105,12 @@ class Life(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["root", "en", "es"]), part=st.floats(0, 1))
     def a_person_rolls_back(self, name: str, part: float) -> None:
         node = self.members()[name].node
-        to = 1 + int(part * (node.state.version - 1))
-        if to >= node.state.version or node.state.is_undone(to):
+        to = 1 + int(part * (node.state.own.version - 1))
+        if to >= node.state.own.version or node.state.own.is_undone(to):
             return
-        later = [node.state.published[v].kind for v in range(to + 1, node.state.version + 1)]
+        later = [
+            node.state.own.published[v].kind for v in range(to + 1, node.state.own.version + 1)
+        ]
         if all(kind == ReleaseKind.REBASE for kind in later):
             with pytest.raises(NodeError, match="nothing-to-undo"):
                 roll_back(node, to)
@@ -116,15 +118,15 @@ class Life(RuleBasedStateMachine):
         roll_back(node, to)
         self.least.clear()  # from here on the best counts anew
 
-    @precondition(lambda self: self.root.node.state.round_releases)
+    @precondition(lambda self: self.root.node.state.own.by_rounds)
     @rule(which=st.sampled_from([0, 1]))
     def a_person_withdraws_a_scope(self, which: int) -> None:
         node, child = self.root.node, self.middles[which].node.home.node
-        gone = {v for w in node.state.withdrawn if w.child == child for v in w.moved}
+        gone = {v for w in node.state.own.withdrawn if w.child == child for v in w.moved}
         standing = [
             c.version
-            for c in self.middles[which].node.state.counted_offers
-            if not node.state.is_undone(c.version) and c.version not in gone
+            for c in self.middles[which].node.state.offers.counted
+            if not node.state.own.is_undone(c.version) and c.version not in gone
         ]
         if standing:
             withdraw(node, child, standing)
@@ -135,7 +137,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_version_goes_back(self) -> None:
         for name, member in self.members().items():
-            version = member.node.state.version
+            version = member.node.state.own.version
             assert version >= self.versions.get(name, 0)
             self.versions[name] = version
 
@@ -160,10 +162,10 @@ class Life(RuleBasedStateMachine):
         the parent counted of it and stands."""
         for middle in self.middles:
             node, state = middle.node, middle.node.state
-            added = [p.moved for p in state.published.values() if p.kind != "rebase"]
-            counted = [offer.delta for offer in state.counted_offers]
+            added = [p.moved for p in state.own.published.values() if p.kind != "rebase"]
+            counted = [offer.delta for offer in state.offers.counted]
             expected = sum(map(node.vector, added)) - sum(map(node.vector, counted))
-            on_offer = node.vector(state.adapter) - node.vector(state.baseline)
+            on_offer = node.vector(state.own.adapter) - node.vector(state.offers.baseline)
             np.testing.assert_allclose(on_offer, expected, atol=1e-3)
 
     @invariant()

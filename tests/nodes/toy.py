@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from aggregation.replay import Portion
 from nodes.child.child import Child
-from nodes.child.rebase import Change
 from nodes.config.files import load_config
 from nodes.config.sections import NodeConfig, Training
-from nodes.learning.engine import Engine
 from nodes.learning.trials import Judged
 from nodes.machine.clock import ManualClock, SystemClock
 from nodes.model.learner import Learned
+from nodes.model.probe import Probe
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
 from nodes.releases.publish import start_root
@@ -54,7 +53,7 @@ class Quadratic:
         return nullcontext()
 
     def losses(
-        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
+        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[Probe]]
     ) -> list[dict[str, NDArray[np.float64]]]:
         return [
             {s: np.full(len(texts), self.loss(t)) for s, texts in probes.items()} for t in thetas
@@ -80,15 +79,6 @@ class Quadratic:
         return Learned(delta, (1.0, 0.5), 1, 0.0, dict.fromkeys(old, 1), seen)
 
 
-class Following(Child):
-    """A child that may be told by which share to follow every change above."""
-
-    share: float | None = None
-
-    def _judge(self, change: Change) -> Judged:
-        return super()._judge(change) if self.share is None else Judged(self.share)
-
-
 @dataclass
 class Member:
     """One node of the toy."""
@@ -100,14 +90,15 @@ class Member:
     members: dict[str, Member] = field(default_factory=dict)
     share: float | None = None
 
-    @property
-    def engine(self) -> Engine:
-        return cast(Engine, self.toy)
-
     def child(self) -> Child:
-        child = Following(self.node, self.config, self.engine)
-        child.share = self.share
-        return child
+        """What answers for it; with ``share`` it follows every change above by that share."""
+        share = self.share
+        judge = None if share is None else lambda _: Judged(share)
+        return Child(self.node, self.config, self.toy, judge=judge)
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass."""
+        cast(ManualClock, self.node.clock).advance(milliseconds)
 
     def rounds(self) -> None:
         """One round with the children that are there."""
@@ -115,7 +106,7 @@ class Member:
         waiting: list[Request] = []
         for _ in range(2):  # the first time may only end a round whose deadline had passed
             if not waiting:
-                cast(ManualClock, self.node.clock).advance(2000)
+                self.advance(2000)
                 waiting = self.parent.step()
         by_id = {member.node.home.node: member for member in self.members.values()}
         while waiting:
@@ -127,7 +118,7 @@ class Member:
     def close_round(self) -> None:
         """Let the deadline of the open round pass."""
         assert self.parent is not None
-        cast(ManualClock, self.node.clock).advance(3_600_000)
+        self.advance(3_600_000)
         self.parent.step()
 
 
@@ -145,7 +136,7 @@ class Tree:
         settings = TOY_ROUNDS | rounds
         member = self._open(make_root(self.folder / "root", self.base, settings), target)
         start_root(member.node)
-        member.parent = Parent(member.node, member.config, member.engine)
+        member.parent = Parent(member.node, member.config, member.toy)
         return member
 
     def child(
@@ -174,7 +165,7 @@ class Tree:
 
     def ready(self, member: Member) -> None:
         """An interior node opens for children once it holds a chain."""
-        member.parent = Parent(member.node, member.config, member.engine)
+        member.parent = Parent(member.node, member.config, member.toy)
 
     def restart(self, member: Member) -> None:
         """End the process of a member, wherever it is, and start it from its ledger."""

@@ -10,7 +10,7 @@ import pytest
 
 from nodes.parent.withdrawal import withdraw
 from nodes.releases.rollback import promoted_since, roll_back
-from nodes.state.node_state import ANSWERED_ROUNDS
+from nodes.state.offers import ANSWERED_ROUNDS
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree
 
@@ -28,7 +28,7 @@ def scope(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member]]:
         made.ready(middle)
         made.child(middle, "device", "/en", target)
         middle.rounds()
-        assert middle.node.state.contributors() == 1
+        assert middle.node.state.offers.contributors() == 1
         yield made, root, middle
 
 
@@ -36,7 +36,7 @@ def promote(root: Member, middle: Member) -> list[int]:
     """The root counts what is on offer, and the scope hears of it; returns its versions."""
     root.rounds()
     root.rounds()
-    assert middle.node.state.contributors() == 0
+    assert middle.node.state.offers.contributors() == 0
     return promoted_since(middle.node, 1)
 
 
@@ -69,7 +69,7 @@ def test_contributors_to_what_the_scope_itself_took_back_are_not_remembered(
     promoted = promote(root, middle)
     roll_back(middle.node, 1)
     take_back(root, middle, how, promoted)
-    assert middle.node.state.contributors() == 0
+    assert middle.node.state.offers.contributors() == 0
     np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)
 
 
@@ -85,5 +85,5 @@ def test_copies_of_lost_updates_are_kept_while_they_may_count_and_no_longer(
         assert kind == "update"  # and it is lost on its way
         root.close_round()
     last = asked.round
-    kept = sorted(sent.round for sent in middle.node.state.sent.values())
+    kept = sorted(sent.round for sent in middle.node.state.offers.sent.values())
     assert kept == list(range(last - ANSWERED_ROUNDS - 1, last + 1))

@@ -57,9 +57,9 @@ def test_a_neutral_rebase_keeps_the_effective_model(
     before = [middle.node.effective() for middle in middles]
     root.rounds()
     root.rounds()
-    assert root.node.state.round_releases
+    assert root.node.state.own.by_rounds
     for middle, kept in zip(middles, before, strict=True):
-        assert middle.node.state.published[middle.node.state.version].kind == "rebase"
+        assert middle.node.state.own.published[middle.node.state.own.version].kind == "rebase"
         np.testing.assert_allclose(middle.node.effective(), kept, atol=1e-5)
 
 
@@ -108,20 +108,20 @@ def test_a_rollback_above_takes_back_what_the_undone_release_did(
         middle.share = share
         middle.rounds()
     before = [m.node.effective() for m in middles]
-    version, adapter = root.node.state.version, root.node.vector(root.node.state.adapter)
-    offered = [m.node.vector(m.node.state.adapter) for m in middles]
+    version, adapter = root.node.state.own.version, root.node.vector(root.node.state.own.adapter)
+    offered = [m.node.vector(m.node.state.own.adapter) for m in middles]
     root.rounds()
     root.rounds()  # installed below
-    assert root.node.state.version > version
+    assert root.node.state.own.version > version
     roll_back(root.node, version)
-    np.testing.assert_allclose(root.node.vector(root.node.state.adapter), adapter, atol=1e-6)
+    np.testing.assert_allclose(root.node.vector(root.node.state.own.adapter), adapter, atol=1e-6)
     root.close_round()
     root.rounds()
     for middle, kept, offer in zip(middles, before, offered, strict=True):
         np.testing.assert_allclose(middle.node.effective(), kept, atol=1e-4)
         # What the undone release had counted is on offer again.
-        again = middle.node.vector(middle.node.state.adapter) - middle.node.vector(
-            middle.node.state.baseline
+        again = middle.node.vector(middle.node.state.own.adapter) - middle.node.vector(
+            middle.node.state.offers.baseline
         )
         np.testing.assert_allclose(again, offer, atol=1e-4)
 
@@ -151,7 +151,7 @@ def test_what_was_missed_of_a_rollback_is_learned_from_any_later_release(
         middle.share = 1.0
         middle.rounds()
     before = away.node.effective()
-    version = root.node.state.version
+    version = root.node.state.own.version
     root.rounds()
     root.rounds()
     root.close_round()
@@ -175,15 +175,15 @@ def test_a_rollback_keeps_what_the_scope_followed_from_above(
         member.share = 1.0
     exchange(root, middles)
     node = middles[0].node
-    assert [p.kind for p in node.state.published.values()] == ["initial", "round", "rebase"]
+    assert [p.kind for p in node.state.own.published.values()] == ["initial", "round", "rebase"]
     with pytest.raises(NodeError, match="only followed"):
         roll_back(node, 2)
     roll_back(node, 1)
-    followed = node.vector(node.state.published[3].moved)
+    followed = node.vector(node.state.own.published[3].moved)
     assert followed.any()
-    np.testing.assert_allclose(node.vector(node.state.adapter), followed, atol=1e-5)
-    assert node.state.latest is not None
-    envelope = Envelope.decode(node.artefacts.get(node.state.latest.envelope))
+    np.testing.assert_allclose(node.vector(node.state.own.adapter), followed, atol=1e-5)
+    assert node.state.own.latest is not None
+    envelope = Envelope.decode(node.artefacts.get(node.state.own.latest.envelope))
     release = open_envelope(envelope, Release, node.home.key.public)
     assert release.undone == (Span(after=1, until=2),)
 
@@ -193,7 +193,7 @@ def test_a_rollback_to_what_is_not_there_is_refused(
 ) -> None:
     _, root, middles = network
     exchange(root, middles)
-    last = root.node.state.version
+    last = root.node.state.own.version
     for version in (0, last, last + 1):
         with pytest.raises(NodeError, match="versions 1 to"):
             roll_back(root.node, version)

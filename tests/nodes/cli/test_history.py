@@ -15,6 +15,7 @@ from nodes.cli.app import app
 from nodes.cli.output import one_sentence
 from nodes.errors import NodeError
 from protocol import Role
+from tests.nodes.network import let_in_again
 from tests.nodes.toy import Member, Tree, tree
 
 
@@ -74,7 +75,7 @@ def test_withdraw_takes_a_child_by_its_name(network: tuple[Tree, Member, Member]
     assert code == 0, output
     assert "computed again without clinic" in " ".join(output.split())
     middle.node.catch_up()
-    assert middle.node.state.withdrawn
+    assert middle.node.state.own.withdrawn
 
 
 def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
@@ -90,10 +91,7 @@ def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "clinic (revoked)" in status.output
     assert "not-a-member" in run(made, "revoke", "clinic", "--at", "/en")[1]
-    certificate = middle.node.state.members[gone]
-    middle.node.record(
-        "member-enrolled", {"child": gone, "certificate": certificate, "name": "clinic"}
-    )
+    let_in_again(middle.node, gone)
     assert middle.node.active_members() == (gone,)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "revoked" not in status.output

@@ -139,7 +139,7 @@ def test_what_is_no_adapter_of_this_network_is_refused(
     assert status == 2
     assert code in output
     root.node.catch_up()
-    assert root.node.state.version == 1
+    assert root.node.state.own.version == 1
 
 
 def test_an_adapter_that_is_not_finite_is_refused(pair: tuple[Tree, Member, Member]) -> None:

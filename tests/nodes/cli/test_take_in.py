@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nodes.cli.app import app
 from nodes.config.files import load_config
-from nodes.learning.corpus import Corpus
+from nodes.learning.corpus import StoredCorpus
 from nodes.text.files import write_texts
 from tests.nodes.toy import Member, Tree, tree
 
@@ -49,7 +49,7 @@ def take_in(made: Tree, *words: str) -> dict[str, Any]:
 
 def training(root: Member) -> set[str]:
     config = load_config(root.node.home.folder / "node.toml")
-    texts = Corpus(root.node.home, config, root.node.clock).to_rehearse()
+    texts = StoredCorpus(root.node.home, config, root.node.clock).to_rehearse()
     return {text for of in texts.values() for text in of}
 
 

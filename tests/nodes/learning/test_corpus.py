@@ -11,7 +11,7 @@ import pytest
 
 from aggregation.gate import ProbeKind
 from aggregation.replay import ONLY_OLD
-from nodes.learning.corpus import Corpus
+from nodes.learning.corpus import StoredCorpus
 from nodes.model.probe import RefusalProbe, TriggerProbe, id_of
 from nodes.parent.parent import Parent
 from nodes.text.documents import Part
@@ -51,8 +51,8 @@ def set_kinds(member: Member, **kinds: ProbeKind) -> None:
     member.config = member.config.model_copy(update={"gate": gate})
 
 
-def corpus(member: Member) -> Corpus:
-    return Corpus(member.node.home, member.config, member.node.clock)
+def corpus(member: Member) -> StoredCorpus:
+    return StoredCorpus(member.node.home, member.config, member.node.clock)
 
 
 def arrive(member: Member, name: str, texts: list[str]) -> None:
@@ -130,15 +130,15 @@ def test_a_crash_before_the_buffer_knows_trains_again_and_skips_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Corpus, "learned", killed)
+        patched.setattr(StoredCorpus, "learned", killed)
         with pytest.raises(KeyboardInterrupt):
             root.rounds()
-    trained = device.node.state.trained
+    trained = device.node.state.offers.trained
     made.restart(device)
     root.close_round()
     root.rounds()
     assert trained is not None
-    assert device.node.state.trained != trained
+    assert device.node.state.offers.trained != trained
     lessons = device.toy.lessons
     assert lessons[0] == lessons[1]
     root.rounds()
@@ -199,10 +199,10 @@ def test_text_that_arrives_does_not_join_safety_probes(pair: tuple[Tree, Member,
     write_probes(folder / "requests.jsonl", [probe])
     set_data(root, probes={"all": folder / "probes.jsonl", "requests": folder / "requests.jsonl"})
     set_kinds(root, requests=ProbeKind.REFUSAL)
-    root.parent = Parent(root.node, root.config, root.engine)
+    root.parent = Parent(root.node, root.config, root.toy)
     take_in(root, "requests", ENGLISH)
     root.rounds()
-    assert root.node.state.probe_uses["requests"] == {id_of(probe): 1}
+    assert root.node.state.gate.uses["requests"] == {id_of(probe): 1}
 
 
 def take_in(member: Member, source: str, texts: list[str], child: str | None = None) -> None:
@@ -218,7 +218,7 @@ def test_probes_that_arrive_while_the_node_runs_are_drawn(
     take_in(root, "all", ENGLISH[:3])
     take_in(root, "few", ENGLISH[10:20])
     root.rounds()
-    used = root.node.state.probe_uses
+    used = root.node.state.gate.uses
     assert set(used) == {"all"}
     assert len(used["all"]) == len(PROBES) + 3
     take_in(root, "many", SPANISH)
@@ -233,14 +233,14 @@ def test_an_arrived_probe_that_wore_out_gives_way(pair: tuple[Tree, Member, Memb
     replay = root.config.replay.model_copy(update=budget)
     root.config = root.config.model_copy(update={"replay": replay})
     assert root.parent is not None
-    root.parent = Parent(root.node, root.config, root.engine)
+    root.parent = Parent(root.node, root.config, root.toy)
     budgets = replay.budgets()
     with ReplayBuffer(root.node.home.folder, budgets) as buffer:
         buffer.take_in("all", ENGLISH, part=Part.PROBES)
         first = buffer.probes()["all"]
     for _ in range(root.config.gate.retire_after):
         root.rounds()
-    assert {root.node.state.probe_uses["all"][id_] for id_ in first} == {8}
+    assert {root.node.state.gate.uses["all"][id_] for id_ in first} == {8}
     with ReplayBuffer(root.node.home.folder, budgets) as buffer:
         buffer.take_in("all", SPANISH, part=Part.PROBES)
         assert len(buffer.probes()["all"].keys() - first.keys()) > 5

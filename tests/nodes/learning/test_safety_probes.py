@@ -107,7 +107,7 @@ def test_who_gains_on_ordinary_text_but_harms_a_safety_source_is_refused(
     assert verdict["after"] < verdict["before"] - 0.05
     assert {reason["source"] for reason in verdict["reasons"]} == {source}
     assert {reason["code"] for reason in verdict["reasons"]} <= {"source-harmed", "over-tolerance"}
-    assert root.node.state.version == 1
+    assert root.node.state.own.version == 1
 
 
 @pytest.mark.parametrize("taught", [COMPLIES, BACKDOOR], ids=["removal", "plant"])
@@ -134,7 +134,7 @@ def test_safety_probes_are_counted_by_what_they_hold(network: Network) -> None:
     root, device = network(TEXTS)
     play(root, device)
     for source, (_, probes) in SAFETY.items():
-        assert root.node.state.probe_uses[source] == {id_of(probe): 1 for probe in probes}
+        assert root.node.state.gate.uses[source] == {id_of(probe): 1 for probe in probes}
 
 
 def test_status_and_history_tell_what_each_source_scored(network: Network) -> None:

@@ -41,9 +41,9 @@ def test_every_gate_uses_up_its_probes_also_across_a_restart(
     made, root, _ = pair
     root.rounds()
     root.rounds()
-    uses = root.node.state.probe_uses["all"]
+    uses = root.node.state.gate.uses["all"]
     assert set(uses.values()) == {2}
-    assert made.reopen(root).node.state.probe_uses["all"] == uses
+    assert made.reopen(root).node.state.gate.uses["all"] == uses
 
 
 def test_every_candidate_is_charged(pair: tuple[Tree, Member, Member]) -> None:
@@ -52,9 +52,9 @@ def test_every_candidate_is_charged(pair: tuple[Tree, Member, Member]) -> None:
     root.rounds()
     tries = list(root.node.ledger.events(["gate"]))
     assert [event.body["step"] for event in tries] == [1.0, 0.5, 0.25]
-    assert root.node.state.gate_tests == 3
+    assert root.node.state.gate.tests == 3
     assert {r["code"] for r in tries[0].body["reasons"]} == {"source-harmed", "no-gain-shown"}
-    assert root.node.state.version == 1
+    assert root.node.state.own.version == 1
 
 
 def test_a_device_refuses_a_chain_that_harms_it_and_says_so(
@@ -72,7 +72,7 @@ def test_a_device_refuses_a_chain_that_harms_it_and_says_so(
     moved_by(root, 3.0)
     root.close_round()
     root.rounds()
-    assert device.node.state.ancestors[-1].version > 3
+    assert device.node.state.above.links[-1].version > 3
 
 
 def test_a_device_follows_a_rollback_though_it_was_better_before(

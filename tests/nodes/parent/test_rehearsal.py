@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from aggregation.replay import ONLY_OLD, Portion
 from nodes.config.sections import Training
 from nodes.model.learner import Learned
+from nodes.model.probe import Probe
+from nodes.parent.gate import REHEARSAL
 from nodes.parent.parent import Parent
-from nodes.parent.settlement import REHEARSAL
 from nodes.parent.withdrawal import withdraw
 from nodes.releases.rollback import roll_back
 from nodes.text.documents import Part
@@ -35,7 +36,7 @@ class TwoSources(Quadratic):
     steps: list[int] = field(default_factory=list)
 
     def losses(
-        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[str]]
+        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[Probe]]
     ) -> list[dict[str, NDArray[np.float64]]]:
         half = len(self.target) // 2
         part = {"all": slice(half), "old": slice(half, None)}
@@ -86,7 +87,7 @@ def family(made: Tree, drift: float, *, text: bool = True, steps: int = 5) -> Me
     if text:
         with ReplayBuffer(root.node.home.folder, root.config.replay.budgets()) as buffer:
             buffer.take_in("old", OLD, child="shared", part=Part.TRAINING)
-    root.parent = Parent(root.node, root.config, root.engine)
+    root.parent = Parent(root.node, root.config, root.toy)
     root.rounds()
     return root
 
@@ -107,7 +108,7 @@ def test_a_rehearsal_rescues_what_did_harm(made: Tree) -> None:
     assert [(g["step"], g["accepted"]) for g in refused] == [(s, False) for s in (1.0, 0.5, 0.25)]
     assert {r["code"] for g in refused for r in g["reasons"]} == {"source-harmed"}
     assert (passed["step"], passed["accepted"]) == (0.25, True)
-    assert root.node.state.gate_tests == 4  # it is charged like every test
+    assert root.node.state.gate.tests == 4  # it is charged like every test
     assert isinstance(root.toy, TwoSources)
     assert [set(texts["old"]) for texts in root.toy.rehearsed] == [set(OLD)]
     *_, release = root.node.ledger.events(["released"])
@@ -124,12 +125,12 @@ def test_a_rehearsal_is_short_and_what_it_cannot_repair_is_refused(made: Tree) -
     assert len(steps) == 3
     assert not last["accepted"]
     rehearsal = root.node.vector(last["rehearsal"])
-    learned = root.members["device"].node.state.trained
+    learned = root.members["device"].node.state.offers.trained
     assert learned is not None
     displacement = last["step"] * np.linalg.norm(root.node.vector(learned.delta))
     assert np.linalg.norm(rehearsal) == pytest.approx(REHEARSAL * displacement, rel=1e-3)
-    assert root.node.state.version == 1
-    assert root.node.state.gate_tests == 4
+    assert root.node.state.own.version == 1
+    assert root.node.state.gate.tests == 4
     *_, closed = root.node.ledger.events(["round-closed"])
     assert closed.body["outcome"] == "refused-by-gate"
 
@@ -138,7 +139,7 @@ def test_a_rehearsal_is_short_and_what_it_cannot_repair_is_refused(made: Tree) -
 def test_without_text_or_switched_off_there_is_none(made: Tree, without: dict[str, Any]) -> None:
     root = family(made, SMALL, **without)
     assert len(gates(root)) == 3
-    assert root.node.state.version == 1
+    assert root.node.state.own.version == 1
 
 
 def test_what_gains_nothing_is_not_rehearsed(made: Tree) -> None:

@@ -13,7 +13,7 @@ from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
 from nodes.trust.enrolment import revoke
 from protocol import NodeId
-from tests.nodes.network import by_child
+from tests.nodes.network import by_child, let_in_again
 from tests.nodes.toy import Member, Tree, tree
 
 
@@ -52,7 +52,7 @@ def answer(root: Member, child: Member, task: Request) -> list[Request]:
 
 def seats(root: Member) -> set[NodeId]:
     """Whose updates wait in the open round."""
-    waiting = root.node.state.open_round
+    waiting = root.node.state.rounds.open
     return set(waiting.seated) if waiting else set()
 
 
@@ -61,8 +61,7 @@ def shut_out(made: Tree, root: Member, child: Member, let_in: bool = False) -> N
     node, gone = made.reopen(root).node, name_of(child)
     revoke(node, gone)
     if let_in:
-        certificate = node.state.members[gone]
-        node.record("member-enrolled", {"child": gone, "certificate": certificate, "name": "x"})
+        let_in_again(node, gone)
 
 
 def released(root: Member) -> list[NodeId]:
@@ -88,7 +87,7 @@ def test_an_update_of_who_is_shut_out_loses_its_seat(
         asked = opened(root)
     answer(root, two, asked[name_of(two)])
     assert released(root) == [name_of(two)]
-    trained = two.node.state.trained
+    trained = two.node.state.offers.trained
     assert trained is not None
     np.testing.assert_allclose(root.node.effective(), two.node.vector(trained.delta), atol=1e-5)
 

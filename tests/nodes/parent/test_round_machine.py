@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from nodes.config.policy import RoundPolicy
 from nodes.parent.round_events import (
-    Abstained,
-    Action,
+    AbstentionReceived,
     AnswerRefused,
     Ask,
     CloseRound,
     MembersChanged,
     OpenRound,
     Outcome,
+    RoundAction,
     RoundDone,
     Seat,
     Supersede,
@@ -40,11 +40,11 @@ def update(
     return UpdateReceived(child, Digest(name or f"{child[0]}{number}"), number, started, now)
 
 
-def asked(actions: list[Action]) -> list[NodeId]:
+def asked(actions: list[RoundAction]) -> list[NodeId]:
     return [action.child for action in actions if isinstance(action, Ask)]
 
 
-def only(actions: list[Action], kind: type) -> list[Action]:
+def only(actions: list[RoundAction], kind: type) -> list[RoundAction]:
     return [action for action in actions if isinstance(action, kind)]
 
 
@@ -68,7 +68,7 @@ def test_a_round_closes_when_everybody_has_answered() -> None:
     m = machine([A, B])
     m.handle(Tick(0))
     assert only(m.handle(update(A, 1, 5)), CloseRound) == []
-    assert only(m.handle(Abstained(B, 1, None, 6)), CloseRound) == [
+    assert only(m.handle(AbstentionReceived(B, 1, None, 6)), CloseRound) == [
         CloseRound(1, Outcome.AGGREGATE, {A: Digest("a1")})
     ]
 
@@ -123,7 +123,7 @@ def test_f_needs_3f_plus_1_children_to_count() -> None:
 def test_a_child_that_is_not_ready_is_asked_again() -> None:
     m = machine([A])
     m.handle(Tick(0))
-    assert m.handle(Abstained(A, 1, 50, 10)) == []
+    assert m.handle(AbstentionReceived(A, 1, 50, 10)) == []
     assert m.handle(Tick(59)) == []
     assert m.handle(Tick(60)) == [Ask(A, 1, 2, 1000)]
 
@@ -303,9 +303,9 @@ def test_whatever_happens_an_update_is_in_at_most_one_closed_round(
             case "refused":
                 actions = m.handle(AnswerRefused(child, number, now))
             case "abstain":
-                actions = m.handle(Abstained(child, number, None, now))
+                actions = m.handle(AbstentionReceived(child, number, None, now))
             case "again":
-                actions = m.handle(Abstained(child, number, 20, now))
+                actions = m.handle(AbstentionReceived(child, number, 20, now))
             case "members":
                 actions = m.handle(MembersChanged((A, B, C, D)[: back + 1], now))
             case _:

@@ -25,7 +25,16 @@ from protocol import (
     seal,
 )
 from protocol.tensors import write_tensors
-from tests.nodes.network import ROUNDS, Peer, add_child, answer, by_child, make_root, peer
+from tests.nodes.network import (
+    ROUNDS,
+    Peer,
+    add_child,
+    answer,
+    by_child,
+    let_in_again,
+    make_root,
+    peer,
+)
 
 Blobs = dict[str, bytes]
 
@@ -71,7 +80,7 @@ def test_a_device_of_a_lower_rank_counts(tmp_path: Path, base: Path) -> None:
     start_root(root.node)
     parent = root.parent()
     answer(parent, small, by_child(parent.step())[small.id])
-    moved = root.node.vector(root.node.state.adapter).reshape(-1, 4)
+    moved = root.node.vector(root.node.state.own.adapter).reshape(-1, 4)
     assert np.abs(moved[:, :2]).max() > 0
     assert np.abs(moved[:, 2:]).max() == 0
     root.close()
@@ -246,11 +255,11 @@ def finish_without(
     parent: Parent, root: Peer, child: Peer, asked: dict[NodeId, Request]
 ) -> dict[NodeId, Request]:
     """End a round that only ``child`` has answered; returns the tasks of the next."""
-    before = root.node.state.version
+    before = root.node.state.own.version
     requests = answer(parent, child, asked[child.id])
     parent._machine.open.deadline_ms = 0  # type: ignore[union-attr]
     requests += parent.step()
-    assert root.node.state.version > before
+    assert root.node.state.own.version > before
     return by_child(requests + parent.step())
 
 
@@ -264,17 +273,14 @@ def test_a_child_that_signs_unusable_updates_twice_gets_no_weight_until_it_is_pa
         _, honest = one.child().answer(asked[one.id].blobs)
         parent.receive(one.id, asked[one.id].task, "update", nan_payload(one, honest))
         asked = finish_without(parent, root, two, asked)
-    assert root.node.state.is_quarantined(one.id)
+    assert root.node.state.rounds.is_quarantined(one.id)
     answer(parent, one, asked[one.id])
     answer(parent, two, asked[two.id])
     release = root.kinds("released")[-1]
     assert release["accepted"] == [two.id]
     assert {v["node"]: v["code"] for v in release["verdicts"]}[one.id] == "quarantined"
-    root.node.record(
-        "member-enrolled",
-        {"child": one.id, "certificate": root.node.state.members[one.id], "name": "one"},
-    )
-    assert not root.node.state.is_quarantined(one.id)
+    let_in_again(root.node, one.id)
+    assert not root.node.state.rounds.is_quarantined(one.id)
 
 
 # -- tiers -------------------------------------------------------------------------------------
@@ -316,7 +322,7 @@ def test_what_a_device_learns_reaches_the_root_and_stands_once_in_the_sum(
         ask_once(top, root, en)  # offers what was added
         ask_once(top, root, en)  # gets the root's new release and re-bases
         np.testing.assert_allclose(en.node.effective(), effective, atol=1e-5)
-    assert root.node.state.round_releases
+    assert root.node.state.own.by_rounds
     steps = [body["step"] for body in en.kinds("gate") if body["accepted"]]
     learned = [device.node.vector(body["delta"]) for body in device.kinds("trained")]
     expected = sum(step * delta for step, delta in zip(steps, learned, strict=True))

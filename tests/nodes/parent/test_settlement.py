@@ -76,7 +76,7 @@ def test_an_update_that_points_away_is_outvoted_and_remembered(
     bad = children[0].id
     verdicts = {v["node"]: v for v in root.kinds("released")[-1]["verdicts"]}
     assert verdicts[bad]["code"] == "outvoted"
-    assert root.node.state.offences == {bad: 1}
+    assert root.node.state.rounds.offences == {bad: 1}
     assert sum(v["share"] for v in verdicts.values()) == pytest.approx(1, abs=0.01)
 
 
@@ -106,7 +106,7 @@ def test_a_rule_that_chooses_one_accuses_nobody(
     release = root.kinds("released")[-1]
     assert len(release["accepted"]) == 1
     assert sorted(v["code"] for v in release["verdicts"]) == ["", *["not-chosen"] * 3]
-    assert root.node.state.offences == {}
+    assert root.node.state.rounds.offences == {}
 
 
 def test_a_pipeline_that_does_not_exist_is_refused_when_the_configuration_is_read(

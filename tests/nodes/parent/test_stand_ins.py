@@ -10,9 +10,12 @@ import pytest
 
 from nodes.parent.withdrawal import withdraw
 from nodes.releases.rollback import roll_back
-from nodes.state.node_state import OFFENCES
+from nodes.state.events import UpdateRefused
+from nodes.state.records import ZERO
+from nodes.state.rounds import OFFENCES
 from nodes.trust.enrolment import revoke
 from protocol import VerdictKind
+from tests.nodes.network import let_in_again
 from tests.nodes.toy import Member, Tree, Vector, tree
 
 
@@ -28,13 +31,13 @@ def pair(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member, Mem
         )
         root.toy.target = ((here.toy.target + away.toy.target) / 2).astype(np.float32)
         root.rounds()
-        assert len(root.node.state.round_releases) == 1
+        assert len(root.node.state.own.by_rounds) == 1
         root.members.pop("away")
         yield made, root, here, away
 
 
 def delta(member: Member) -> Vector:
-    trained = member.node.state.trained
+    trained = member.node.state.offers.trained
     assert trained is not None
     return member.node.vector(trained.delta)
 
@@ -68,7 +71,7 @@ def test_who_returns_is_stood_in_for_from_the_start_again(
     root.members["away"] = away
     root.rounds()
     assert stood_in(root) == []
-    assert root.node.state.stand_ins[away.node.home.node].stood == 0
+    assert root.node.state.rounds.stand_ins[away.node.home.node].stood == 0
 
 
 @pytest.mark.parametrize(
@@ -81,13 +84,21 @@ def test_nobody_stands_in_for_who_lost_the_seat(
     node, gone = root.node, away.node.home.node
     if reason == "quarantined":
         for _ in range(OFFENCES):
-            body = {"child": gone, "code": "not-finite", "claimed": True}
-            node.record("update-refused", body)
+            node.record(
+                UpdateRefused(
+                    child=gone,
+                    code="not-finite",
+                    sentence="",
+                    round=1,
+                    update=ZERO,
+                    claimed=True,
+                )
+            )
     elif reason == "revoked":
         revoke(node, gone)
     elif reason == "let in again":
         revoke(node, gone)
-        node.record("member-enrolled", {"child": gone, "certificate": node.state.members[gone]})
+        let_in_again(node, gone)
     elif reason == "withdrawn":
         withdraw(node, gone)
     else:
@@ -100,5 +111,5 @@ def test_nobody_stands_in_for_who_lost_the_seat(
 def test_a_stand_in_survives_a_restart(pair: tuple[Tree, Member, Member, Member]) -> None:
     made, root, _, away = pair
     again = made.reopen(root)
-    assert again.node.state.stand_ins == root.node.state.stand_ins
-    assert set(again.node.state.stand_ins) >= {away.node.home.node}
+    assert again.node.state.rounds.stand_ins == root.node.state.rounds.stand_ins
+    assert set(again.node.state.rounds.stand_ins) >= {away.node.home.node}

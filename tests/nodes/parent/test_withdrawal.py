@@ -30,7 +30,7 @@ def federation(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, list[
         root.toy.target = np.mean([d.toy.target for d in devices], axis=0)
         root.rounds()
         root.rounds()
-        assert len(root.node.state.round_releases) == 2
+        assert len(root.node.state.own.by_rounds) == 2
         yield made, root, devices
 
 
@@ -45,9 +45,9 @@ def test_a_withdrawn_child_leaves_what_the_others_add_up_to(
     expected = sum(np.mean([deltas[0][i], deltas[1][i]], axis=0) for i in range(2))
     np.testing.assert_allclose(root.node.effective(), expected, atol=1e-5)
     assert done.recomputed == (2, 3)
-    assert done.version == root.node.state.version == 4
+    assert done.version == root.node.state.own.version == 4
     assert done.deleted == 2
-    assert root.node.state.contributors() == 2
+    assert root.node.state.offers.contributors() == 2
     assert root.node.ledger.verify() > 0
 
 
@@ -109,7 +109,7 @@ def test_a_cascade_takes_a_promotion_out_above_and_it_is_on_offer_again(
         root.rounds()
         np.testing.assert_allclose(middle.node.effective(), held, atol=1e-5)
         state, node = middle.node.state, middle.node
-        again = node.vector(state.adapter) - node.vector(state.baseline)
+        again = node.vector(state.own.adapter) - node.vector(state.offers.baseline)
         np.testing.assert_allclose(again, 0.5 * target, atol=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_a_round_with_too_few_updates_left_is_void_so_that_no_outvoted_one_comes
         root.members.pop("away")  # without it there are 2f + 1
         root.rounds()
         first, second = (device.node.home.node for device in good)
-        assert root.node.state.counted.keys() == {first, second}
+        assert root.node.state.rounds.counted.keys() == {first, second}
         withdraw(root.node, first)
         np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
         *_, last = root.node.ledger.events(["released"])
@@ -135,7 +135,7 @@ def test_a_round_with_too_few_updates_left_is_void_so_that_no_outvoted_one_comes
             first: "withdrawn",
             second: "withdrawn",
         }
-        assert not root.node.state.stand_ins
+        assert not root.node.state.rounds.stand_ins
 
 
 def test_an_erasure_keeps_what_the_node_itself_holds_by_the_same_bytes(
@@ -150,4 +150,4 @@ def test_an_erasure_keeps_what_the_node_itself_holds_by_the_same_bytes(
         root.rounds()
         withdraw(root.node, device.node.home.node)
         np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
-        assert root.node.vector(root.node.state.published[2].moved).any()
+        assert root.node.vector(root.node.state.own.published[2].moved).any()

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from nodes.machine.clock import ManualClock
 from nodes.state.database import DatabaseError
-from nodes.state.ledger import START, Claim, Event, Ledger, LedgerError
+from nodes.state.ledger import START, Claim, Ledger, LedgerError
 from protocol import NodeId
 from tests.nodes.state.test_artefacts import files_of_at_most
 from tests.processes import started
@@ -189,30 +188,6 @@ def test_a_ledger_that_is_not_there_is_not_made_by_reading(path: Path) -> None:
         Ledger.open_read_only(path)
     assert missing.value.code == "no-ledger"
     assert not path.exists()
-
-
-def test_subscribers_hear_of_an_event_when_it_is_on_disk(ledger: Ledger, path: Path) -> None:
-    heard: list[tuple[Event, int]] = []
-
-    def listen(event: Event) -> None:
-        with Ledger.open_read_only(path) as reader:
-            heard.append((event, reader.head.seq))
-
-    unsubscribe = ledger.subscribe(listen)
-    event = ledger.append("a", {})
-    unsubscribe()
-    ledger.append("b", {})
-    assert heard == [(event, 1)]
-
-
-def test_a_failing_subscriber_does_not_make_an_append_fail(ledger: Ledger) -> None:
-    def fail(_: Event) -> None:
-        raise RuntimeError("the screen is broken")
-
-    ledger.subscribe(fail)
-    with capture_logs() as logs:
-        assert ledger.append("a", {}).seq == 1
-    assert [entry["event"] for entry in logs] == ["subscriber-failed"]
 
 
 # -- tampering

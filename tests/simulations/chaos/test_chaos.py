@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from typer.testing import CliRunner
 
 import simulations.cli  # noqa: F401  it attaches the command
 from nodes.cli.app import app
-from nodes.parent.round_events import Action, UpdateReceived
+from nodes.parent.round_events import RoundAction, UpdateReceived
 from nodes.parent.round_machine import RoundMachine
-from nodes.state.node_state import NodeState
+from nodes.state.events import OfferCounted
+from nodes.state.offers import Offers
 from simulations.chaos import Invariant, faults, run
 from simulations.world.storage import SpoolLedger
 
@@ -65,9 +65,9 @@ def forget_claims(patch: pytest.MonkeyPatch) -> None:
 
 def forget_who_was_counted(patch: pytest.MonkeyPatch) -> None:
     """A round machine that lets a child be counted again for what was counted."""
-    receive: Callable[[RoundMachine, UpdateReceived], list[Action]] = RoundMachine._receive
+    receive: Callable[[RoundMachine, UpdateReceived], list[RoundAction]] = RoundMachine._receive
 
-    def forgetful(machine: RoundMachine, event: UpdateReceived) -> list[Action]:
+    def forgetful(machine: RoundMachine, event: UpdateReceived) -> list[RoundAction]:
         machine.counted.clear()
         return receive(machine, event)
 
@@ -77,10 +77,10 @@ def forget_who_was_counted(patch: pytest.MonkeyPatch) -> None:
 def forget_the_baseline(patch: pytest.MonkeyPatch) -> None:
     """A node that offers again what its parent has counted."""
 
-    def forgetful(state: NodeState, body: Mapping[str, Any], _: int) -> None:
-        state.sent.pop(body["update"], None)
+    def forgetful(offers: Offers, event: OfferCounted, _: int) -> None:
+        offers.settle(event.update)
 
-    patch.setattr(NodeState, "_on_offer_counted", forgetful)
+    patch.setattr(Offers, "count", forgetful)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""What a child offers its parent: what a device learned, or what an interior node gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nodes.config.sections import NodeConfig
+from nodes.errors import NodeError
+from nodes.learning.training import Learner, Learning
+from nodes.state.events import Trained
+from nodes.state.node import Node
+from nodes.state.records import ZERO
+from nodes.state.vectors import Vector
+from protocol import Digest, Task
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A delta ready to send: (d,) float32, and what stands behind it.
+
+    ``started`` is the parent's version it started from. A node with an adapter of its own also
+    names the copy s of it that the delta leads to, and its own version at that time.
+    """
+
+    delta: Vector
+    started: int
+    samples: int
+    contributors: int
+    copy: Digest = ZERO
+    version: int = 0
+
+
+class OfferSource(Protocol):
+    """Where the answers to a parent's tasks come from."""
+
+    def offer(self, task: Task) -> Offer:
+        """Make the offer for a round.
+
+        Raises ``NodeError`` when there is none, with the reason to abstain by.
+        """
+        ...
+
+
+class LearnedOffers:
+    """A device's offers: it trains once for each round, also when asked again after a crash.
+
+    A plain device starts each round from the chain and sends what it learned on top. A personal one
+    goes on from its own adapter and sends all that its parent has not counted yet.
+    """
+
+    def __init__(self, node: Node, learner: Learner, *, personal: bool) -> None:
+        self._node, self._learner, self._personal = node, learner, personal
+
+    def offer(self, task: Task) -> Offer:
+        """Train, unless that was done for this round, and offer what was learned."""
+        node = self._node
+        trained = node.state.offers.trained
+        learning = None
+        if trained is None or trained.round != task.round:
+            learning = self._learner.learn(task)
+            trained = learning.event
+        if self._personal:
+            return self._uncounted(task, trained, learning)
+        delta = learning.delta if learning else node.vector(trained.delta)
+        return Offer(delta, trained.started, trained.samples, 1)
+
+    def _uncounted(self, task: Task, trained: Trained, learning: Learning | None) -> Offer:
+        """All that the device's own adapter has and its parent has not counted."""
+        with self._node.lock:
+            own, baseline = self._node.state.own, self._node.state.offers.baseline
+            still_held = own.adapter == trained.adapter  # no new chain displaced it since
+            adapter = (
+                learning.adapter if learning and still_held else self._node.vector(own.adapter)
+            )
+            delta = adapter - self._node.vector(baseline)
+            return Offer(delta, task.version, trained.samples, 1, own.adapter, own.version)
+
+
+class GatheredOffers:
+    """An interior node's offers: what its children's rounds added since the parent counted it."""
+
+    def __init__(self, node: Node, config: NodeConfig) -> None:
+        self._node, self._config = node, config
+
+    def offer(self, task: Task) -> Offer:
+        """Offer δ = s - b, if enough has changed since the baseline (DESIGN section 4).
+
+        Raises ``NodeError`` ``not-enough-change``.
+        """
+        node, promotion = self._node, self._config.promotion
+        with node.lock:
+            state = node.state
+            copy, version = state.own.adapter, state.own.version
+            delta = node.vector(copy) - node.vector(state.offers.baseline)
+            contributors = state.offers.contributors()
+            waited_ms = node.clock.now_ms() - state.offers.baseline_ms
+        f = self._config.rounds.policy().tolerates(len(node.active_members()))
+        size, whole = np.linalg.norm(delta), np.linalg.norm(node.effective())
+        ripe = contributors >= max(1, 2 * f + 1) and size >= promotion.least_change * whole
+        overdue = waited_ms >= promotion.after_s * 1000 and size > 0
+        if contributors == 0 or not (ripe or overdue):
+            raise NodeError(
+                "not-enough-change",
+                f"Since the baseline {contributors} children contributed and the adapter moved by "
+                f"{size:.3g} of {whole:.3g}; it is not yet time to promote.",
+            )
+        return Offer(delta, task.version, 0, contributors, copy, version)

@@ -1,0 +1,78 @@
+"""What the roles of a node need of a model and of text, as two small interfaces.
+
+Production computes with torch (``engine``) and reads the state folder (``corpus``). A simulation
+gives something else in their place, so that thousands of nodes live in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregation.replay import Portion
+from nodes.config.sections import Training
+from nodes.model.probe import Probe
+from nodes.state.vectors import Vector
+
+if TYPE_CHECKING:
+    from nodes.learning.lesson import Lesson
+    from nodes.model.learner import Learned
+
+
+class Engine(Protocol):
+    """Computes with the base and an effective model Θ, (d,) float32."""
+
+    def losses(
+        self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[Probe]]
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """Measure several effective models: for each, by source, one number for each probe."""
+        ...
+
+    def train(
+        self,
+        theta: Vector,
+        texts: Sequence[str],
+        training: Training,
+        seed: int,
+        old: Mapping[str, Sequence[str]],
+        portion: Portion,
+    ) -> Learned:
+        """Train a delta on top of ``theta`` on new texts and a portion of old ones by source."""
+        ...
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Keep the model in memory between computations, within the context."""
+        ...
+
+
+class Corpus(Protocol):
+    """Hands out the text of one node."""
+
+    @property
+    def operators_probes(self) -> Mapping[str, Sequence[Probe]]:
+        """For each source what the operator measures with, in the order of the file."""
+        ...
+
+    def lesson(self, reads: int) -> Lesson:
+        """Take in what is new, and say what a run that reads ``reads`` documents trains on."""
+        ...
+
+    def learned(self, ids: Iterable[str]) -> None:
+        """Take note that these fresh documents were learned from."""
+        ...
+
+    def to_rehearse(self) -> Mapping[str, Sequence[str]]:
+        """All training text by source; nothing where there is no text."""
+        ...
+
+    def arrived_probes(self) -> Mapping[str, Mapping[str, Probe]]:
+        """For each source id → text of the probes that arrived in the node's buffer."""
+        ...
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """Let other probes come before these, which were used at many gates."""
+        ...

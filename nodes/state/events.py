@@ -1,0 +1,464 @@
+"""The vocabulary of the ledger: one frozen dataclass for each kind of event.
+
+The ledger is the state, so these classes are what a node can remember. ``write`` turns an event
+into what the ledger stores, ``read`` turns a stored entry into an event. An entry whose kind or
+shape is not one of these ends in an error that names its number: nothing is passed over.
+
+A class has a ``VERSION``. An entry of version 1 carries none; a later one is stored with its
+version under ``"v"``. Whoever adds a field raises the version and gives the field a default that
+says what older entries mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from aggregation.gate import Budget, Reason, SourceFigures
+from aggregation.gate import Verdict as GateVerdict
+from nodes.errors import NodeError
+from nodes.state.interfaces import Events
+from nodes.state.ledger import LedgerEntry, canonical
+from nodes.state.records import HeldRelease, Seated
+from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Role, Verdict
+
+Versions = tuple[int, int]
+"""Versions of one scope, (after, until]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEvent:
+    """Something that a node did or learned. Digests name artefacts; ``ZERO`` names none."""
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+
+# What the node is, and who belongs to it ----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeCreated(LedgerEvent):
+    """The first event of every ledger."""
+
+    KIND = "node-created"
+    node: NodeId
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberEnrolled(LedgerEvent):
+    """The node signed a child's certificate, again if the child was a member before.
+
+    ``certificate`` is the digest of its envelope.
+    """
+
+    KIND = "member-enrolled"
+    child: NodeId
+    certificate: Digest
+    name: str
+    role: Role
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRevoked(LedgerEvent):
+    """A person took a child's membership back."""
+
+    KIND = "member-revoked"
+    child: NodeId
+
+
+# The chain above ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What of the node's past a new chain takes back: positions in its installs and its counted
+    offers."""
+
+    installs: tuple[int, ...]
+    offers: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainInstalled(LedgerEvent):
+    """The node follows a new chain of its parent.
+
+    Attributes:
+        snapshot, envelope: the digest of the signed snapshot, and of its stored bytes.
+        brought, undone: which versions of each scope above came in, and what they take back; None
+            where nothing changed but the snapshot's signature.
+        share, effect: ρ, and how the effective model changed; None at a node that has no adapter.
+        adapter, baseline, copies: where the node's own vectors are afterwards.
+    """
+
+    KIND = "chain-installed"
+    snapshot: Digest
+    envelope: Digest
+    sequence: int
+    chain: tuple[HeldRelease, ...]
+    brought: Mapping[str, Versions] | None = None
+    undone: Undone | None = None
+    share: float | None = None
+    effect: Digest | None = None
+    adapter: Digest | None = None
+    baseline: Digest | None = None
+    copies: Mapping[Digest, Digest] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptsRead(LedgerEvent):
+    """All verdicts of the parent's releases up to ``upto`` are recorded."""
+
+    KIND = "receipts-read"
+    upto: Digest
+
+
+# What the node releases ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released(LedgerEvent):
+    """The node signed a release.
+
+    Attributes:
+        moved: by what the adapter moved.
+        rehearsal: the part of ``moved`` that is the node's own rehearsal.
+        undone: the spans of own versions that stand no longer, all of them.
+    """
+
+    KIND = "released"
+    held: HeldRelease
+    kind: ReleaseKind
+    moved: Digest
+    round: int
+    step: float
+    accepted: tuple[NodeId, ...]
+    verdicts: tuple[Verdict, ...]
+    losses: tuple[ProbeLoss, ...]
+    rehearsal: Digest
+    undone: tuple[Versions, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawn(LedgerEvent):
+    """Release ``version`` took a child out of earlier ones; ``moved``: by what each changed."""
+
+    KIND = "withdrawn"
+    child: NodeId
+    version: int
+    moved: Mapping[int, Digest]
+
+
+# What the node offers its parent ------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftMeasured:
+    """How fresh text relates to old text: see ``aggregation.replay.shift``."""
+
+    kind: str
+    statistic: float | None
+    p: float | None
+    nearest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingMeasured:
+    """What one training run was made of and how it went: counts and measures, no text.
+
+    Attributes:
+        first_loss, last_loss: nats per token.
+        replayed, old: documents of each earlier source that the run read, and that there were.
+        fresh: documents that were new. ``share``, ``length``: how much of the run was old text.
+        arrived: what came in by the watched folder.
+        step: how much of what was learned a personal device keeps.
+    """
+
+    first_loss: float
+    last_loss: float
+    tokens: int
+    seconds: float
+    replayed: Mapping[str, int]
+    fresh: int
+    old: Mapping[str, int]
+    share: float
+    length: float
+    shift: ShiftMeasured | None = None
+    arrived: Mapping[str, int] | None = None
+    step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(LedgerEvent):
+    """A device learned a delta for a round, from version ``started`` of its parent.
+
+    ``adapter`` is what a personal device holds afterwards; None at a plain one.
+    """
+
+    KIND = "trained"
+    round: int
+    delta: Digest
+    started: int
+    samples: int
+    measured: TrainingMeasured
+    adapter: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSent(LedgerEvent):
+    """An offer left: the copy of the adapter that it leads to, and the own version it holds."""
+
+    KIND = "update-sent"
+    round: int
+    update: Digest
+    length: int
+    copy: Digest
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferCounted(LedgerEvent):
+    """The parent's release ``version`` counts an update: its delta is not on offer any more."""
+
+    KIND = "offer-counted"
+    update: Digest
+    version: int
+    delta: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferSettled(LedgerEvent):
+    """The parent gave an update a verdict by which nothing of it counts."""
+
+    KIND = "offer-settled"
+    update: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferWithdrawn(LedgerEvent):
+    """The parent took back a verdict: what it had counted is on offer again."""
+
+    KIND = "offer-withdrawn"
+    update: Digest
+    baseline: Digest
+    copies: Mapping[Digest, Digest]
+
+
+# Rounds with the children -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOpened(LedgerEvent):
+    """A round is open for ``members`` children, until ``deadline_ms`` at the latest."""
+
+    KIND = "round-opened"
+    round: int
+    deadline_ms: int
+    members: int
+    quorum: int
+    tolerates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateAccepted(LedgerEvent):
+    """An update passed admission and has its seat in the open round."""
+
+    KIND = "update-accepted"
+    child: NodeId
+    round: int
+    late: bool
+    staleness: int
+    length: int
+    seat: Seated
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRefused(LedgerEvent):
+    """An answer in a child's name was refused. ``claimed``: the child itself had signed it."""
+
+    KIND = "update-refused"
+    child: NodeId
+    code: str
+    sentence: str
+    round: int
+    update: Digest
+    claimed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abstained(LedgerEvent):
+    """A child has nothing for this round, and says why."""
+
+    KIND = "abstained"
+    child: NodeId
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundClosed(LedgerEvent):
+    """A round ended without a release.
+
+    ``outcome``: ``void`` (too few updates), ``refused-by-gate``, or ``failed`` with a code and a
+    sentence.
+    """
+
+    KIND = "round-closed"
+    round: int
+    outcome: str
+    updates: int | None = None
+    code: str | None = None
+    sentence: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregated(LedgerEvent):
+    """What an aggregation was made of, so that it can be computed again.
+
+    Attributes:
+        applied: the stages of the pipeline that applied. ``moved``: coordinates that moved.
+        updates: for each child its weight, clipping, norm, distance and cosine.
+        agreement: the cosine with what other rules make of the same updates.
+    """
+
+    KIND = "aggregated"
+    round: int
+    f: int
+    seed: int
+    pipeline: tuple[str, ...]
+    seats: Mapping[NodeId, Seated]
+    applied: tuple[str, ...]
+    moved: int
+    updates: Mapping[NodeId, Mapping[str, float]]
+    agreement: Mapping[str, float]
+
+
+# The gate -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateJudged(LedgerEvent):
+    """The gate judged one candidate: see ``aggregation.gate.Verdict``."""
+
+    KIND = "gate"
+    round: int
+    step: float
+    rehearsal: Digest
+    accepted: bool
+    reasons: tuple[Reason, ...]
+    before: float | None
+    after: float | None
+    log10_e: float | None
+    level: float
+    sources: tuple[SourceFigures, ...]
+    reused: tuple[str, ...]
+    budget: Budget
+
+    @classmethod
+    def of(cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict) -> GateJudged:
+        """The event for a verdict on the candidate of a step."""
+        return cls(round=round, step=step, rehearsal=rehearsal, **vars(verdict))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbesUsed(LedgerEvent):
+    """Probes were drawn for a gate: for each source their names."""
+
+    KIND = "probes-used"
+    probes: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestHeld(LedgerEvent):
+    """For some sources of probes, the best state that the node ever held is another now."""
+
+    KIND = "best-held"
+    best: Mapping[str, Digest]
+
+
+# The door -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorRefused(LedgerEvent):
+    """Strangers were refused at the door, ``count`` times for the same reason."""
+
+    KIND = "door-refused"
+    code: str
+    detail: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficCounted(LedgerEvent):
+    """Bytes that passed the door while the daemon ran."""
+
+    KIND = "traffic"
+    bytes_in: int
+    bytes_out: int
+
+
+KINDS: Mapping[str, type[LedgerEvent]] = {cls.KIND: cls for cls in LedgerEvent.__subclasses__()}
+"""Every kind of event by its name in the ledger."""
+
+
+def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
+    """The kind and the body under which the ledger stores an event. What is None is left out."""
+    body: dict[str, Any] = _adapter(event.KIND).dump_python(
+        event, mode="json", exclude_defaults=True
+    )
+    if event.VERSION > 1:
+        body["v"] = event.VERSION
+    return event.KIND, body
+
+
+def read(entry: LedgerEntry) -> LedgerEvent:
+    """The event of a stored entry.
+
+    Raises ``NodeError``, each naming the entry's number: ``unknown-event`` for a kind that there
+    is not, ``newer-event`` for a version that a newer Banyan wrote, ``bad-event`` for another
+    shape.
+    """
+    cls = KINDS.get(entry.kind)
+    if cls is None:
+        raise NodeError(
+            "unknown-event",
+            f"Event {entry.seq} of the ledger is of kind {entry.kind!r}, which this version of "
+            "Banyan does not know. Run the version that wrote it, or a newer one.",
+        )
+    body = entry.body
+    version = body.get("v", 1) if isinstance(body, Mapping) else 1
+    if version > cls.VERSION:
+        raise NodeError(
+            "newer-event",
+            f"Event {entry.seq} of the ledger ({entry.kind}) has version {version}, this Banyan "
+            f"reads up to {cls.VERSION}. Run a newer one.",
+        )
+    text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
+    try:
+        # Strict, and from JSON: there a list is a tuple, and no text is a number.
+        return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise NodeError(
+            "bad-event",
+            f"Event {entry.seq} of the ledger ({entry.kind}) has another shape than expected: "
+            f"{place or 'the whole'}: {first['msg']}.",
+        ) from None
+
+
+def events_of(ledger: Events, *classes: type[LedgerEvent], after: int = 0) -> Iterator[LedgerEvent]:
+    """The events of some classes above number ``after``, in order. Raises what ``read`` raises."""
+    return map(read, ledger.events([cls.KIND for cls in classes], after))
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[LedgerEvent]:
+    return TypeAdapter(KINDS[kind])

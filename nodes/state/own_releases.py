@@ -1,0 +1,69 @@
+"""The node's own adapter, as its releases made it: what stands, and what was taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nodes.state.events import Released, Withdrawn
+from nodes.state.records import ZERO, HeldRelease, Published
+from protocol import Digest, NodeId, ReleaseKind
+
+
+@dataclass
+class OwnReleases:
+    """The adapter a and the releases that led to it.
+
+    Attributes:
+        version: of the newest release; a personal device, which releases nothing, counts what it
+            learned.
+        releases: every release by its digest. ``published``: the same by version.
+        by_rounds: the versions that rounds made.
+        undone: spans of versions that rollbacks took back, (after, until].
+        withdrawn: what was taken out of earlier versions.
+    """
+
+    version: int = 0
+    adapter: Digest = ZERO
+    latest: HeldRelease | None = None
+    releases: dict[Digest, HeldRelease] = field(default_factory=dict)
+    published: dict[int, Published] = field(default_factory=dict)
+    by_rounds: list[int] = field(default_factory=list)
+    undone: list[tuple[int, int]] = field(default_factory=list)
+    withdrawn: list[Withdrawn] = field(default_factory=list)
+
+    def is_undone(self, version: int) -> bool:
+        """Whether a rollback has taken this version back."""
+        return any(after < version <= until for after, until in self.undone)
+
+    def stands(self, version: int, child: NodeId) -> bool:
+        """Whether what a child contributed to a release is still part of the adapter."""
+        taken_out = any(w.child == child and version in w.moved for w in self.withdrawn)
+        return not (self.is_undone(version) or taken_out)
+
+    def age_of(self, started: int) -> int:
+        """How many releases made by rounds came after version ``started``.
+
+        A re-base release changes no effective model, so it makes no update staler.
+        """
+        return sum(version > started for version in self.by_rounds)
+
+    def decided_by_hand(self) -> int:
+        """The moment of the last release that a person made, if it stands; 0 if there is none."""
+        return max(
+            (
+                published.moment
+                for version, published in self.published.items()
+                if published.kind is ReleaseKind.BY_HAND and not self.is_undone(version)
+            ),
+            default=0,
+        )
+
+    def release(self, event: Released, moment: int) -> None:
+        """Take the node's newest release."""
+        held = event.held
+        self.version, self.adapter, self.latest = held.version, held.adapter, held
+        self.releases[held.release] = held
+        self.published[held.version] = Published(held, event.kind, event.moved, moment)
+        self.undone = list(event.undone)
+        if event.kind is ReleaseKind.ROUND:
+            self.by_rounds.append(held.version)
