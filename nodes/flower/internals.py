@@ -1,4 +1,4 @@
-"""Everything that Banyan uses of flwr 1.41 beyond its public modules, and nothing else.
+"""Everything that Banyan uses of flwr 1.42 beyond its public modules, and nothing else.
 
 Two objects: ``FleetClient``, a child's end of Flower's fleet API over HTTPS, and ``FleetServer``, a
 SuperLink's link state with that API as an ASGI app and a ``Grid`` that works on the state directly.

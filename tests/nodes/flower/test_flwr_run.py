@@ -54,6 +54,12 @@ def start(tool: str, *arguments: str, env: dict[str, str], log: Path) -> psutil.
         return psutil.Popen([str(BIN / tool), *arguments], stdout=output, stderr=output, env=env)
 
 
+def refusal(command: list[str], env: dict[str, str]) -> str:
+    """What a tool that failed printed, or "" when it did what it was asked."""
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return "" if run.returncode == 0 else run.stdout + run.stderr or f"exit {run.returncode}"
+
+
 def rounds_released(root: Path) -> int:
     try:
         return StatusReader(root).read().releases["round"]
@@ -82,8 +88,8 @@ def test_flwr_run_makes_a_release_of_what_a_device_learned(tmp_path: Path, base:
         run_config = f"config={json.dumps(str(root / 'node.toml'))}"
         command = [str(BIN / "flwr"), "run", str(ROOT), "here", "--run-config", run_config]
         until = time.monotonic() + LIMIT_S
-        while subprocess.run(command, env=env, capture_output=True, check=False).returncode:
-            assert time.monotonic() < until, log.read_text()[-3000:]
+        while why := refusal(command, env):
+            assert time.monotonic() < until, why + log.read_text()[-3000:]
             time.sleep(1)
         while rounds_released(root) < 1:
             assert time.monotonic() < until, log.read_text()[-3000:]
