@@ -5,6 +5,7 @@ network or writes a file other than a key.
 """
 
 from protocol.admission import Admission, Admitted, Claims, Tasks
+from protocol.certificates import verify_network, verify_path
 from protocol.codec import (
     decode_adapter,
     decode_delta,
@@ -24,7 +25,7 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Membership, verify_network, verify_path
+from protocol.membership import Membership
 from protocol.statements import (
     Abstention,
     Certificate,

@@ -18,13 +18,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.certificates import check_validity
 from protocol.codec import decode_delta, encoded_size
 from protocol.envelope import Envelope
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
 from protocol.ids import Digest, NodeId, Scope, digest_of
 from protocol.limits import LIMITS, Limits
-from protocol.membership import check_validity
 from protocol.statements import Abstention, Certificate, Network, Task, Update
 
 Answer = TypeVar("Answer", Update, Abstention)
