@@ -30,6 +30,16 @@ from protocol.statements import Abstention, Certificate, Network, Task, Update
 Answer = TypeVar("Answer", Update, Abstention)
 
 
+class Members(Protocol):
+    """Who belongs to this parent: what was folded from its ledger, with the certificates."""
+
+    def certificate_of(self, node: NodeId) -> Certificate | None:
+        """The certificate of an enrolled node, revoked or not; None of any other."""
+
+    def is_revoked(self, node: NodeId) -> bool:
+        """Whether the node is revoked now."""
+
+
 class Tasks(Protocol):
     """The tasks that this parent issued and still accepts answers to."""
 
@@ -70,15 +80,14 @@ class Admission:
 
     Args:
         layout_size: from the rank r of a child to d_r, the number of values in its delta.
-        members: the certificate of an enrolled child, revoked or not.
+        members: who belongs, as ``protocol.Membership`` has it.
     """
 
     network: Network
     parent: NodeId
     scope: Scope
     layout_size: Callable[[int], int]
-    members: Callable[[NodeId], Certificate | None]
-    revoked: Callable[[NodeId], bool]
+    members: Members
     tasks: Tasks
     claims: Claims
     limits: Limits = LIMITS
@@ -161,10 +170,10 @@ class Admission:
         return answer, sealed.digest, member
 
     def _member(self, node: NodeId, now_ms: int) -> Certificate:
-        member = self.members(node)
+        member = self.members.certificate_of(node)
         if member is None:
             raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… is not enrolled at {self.scope}.")
-        if self.revoked(node):
+        if self.members.is_revoked(node):
             raise Refused(Code.REVOKED, f"{member.name} was revoked and is heard no more.")
         check_validity(member, now_ms, self.limits)
         return member
@@ -177,7 +186,7 @@ class Admission:
                 f"{member.name} signed with a key that it has replaced since; "
                 f"it is at key epoch {member.key_epoch}.",
             )
-        if other := self.members(named):
+        if other := self.members.certificate_of(named):
             raise Refused(
                 Code.WRONG_SENDER, f"{member.name} sent what {other.name} had signed, not its own."
             )

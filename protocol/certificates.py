@@ -67,7 +67,7 @@ def verify_path(
         certificate = open_envelope(Envelope.decode(envelope, limits), Certificate, key)
         check_certificate(certificate, network, path[-1] if path else None)
         check_validity(certificate, now_ms, limits)
-        if any(same_identity(certificate, above) for above in path):
+        if any(_same_identity(certificate, above) for above in path):
             raise Refused(
                 Code.DUPLICATE_NODE, f"Node {certificate.node[:12]}… stands twice in the path."
             )
@@ -143,6 +143,5 @@ def check_validity(certificate: Certificate, now_ms: int, limits: Limits = LIMIT
         )
 
 
-def same_identity(one: Certificate, other: Certificate) -> bool:
-    """Whether two certificates share the node or the key."""
+def _same_identity(one: Certificate, other: Certificate) -> bool:
     return one.node == other.node or one.public_key == other.public_key

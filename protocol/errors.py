@@ -34,6 +34,10 @@ class Code(StrEnum):
     WRONG_SCOPE = "wrong-scope"
     WRONG_ROLE = "wrong-role"
     DUPLICATE_NODE = "duplicate-node"
+    DUPLICATE_KEY = "duplicate-key"
+    DUPLICATE_TRANSPORT_KEY = "duplicate-transport-key"
+    SCOPE_TAKEN = "scope-taken"
+    DUPLICATE_NAME = "duplicate-name"
     WRONG_BASE = "wrong-base"
     WRONG_BASIS = "wrong-basis"
     WRONG_TOKENIZER = "wrong-tokenizer"
@@ -67,6 +71,7 @@ class Code(StrEnum):
     INCONSISTENT_CHAIN = "inconsistent-chain"
     # The transport and this machine.
     PATH_NOT_EXPOSED = "path-not-exposed"
+    BAD_TRANSPORT_KEY = "bad-transport-key"
     BAD_KEY_FILE = "bad-key-file"
 
 

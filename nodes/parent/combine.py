@@ -57,7 +57,7 @@ def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
     The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
     once again. Nobody stands in for a child that is quarantined or no member any more.
     """
-    state, members = node.state, set(node.active_members())
+    state, members = node.state, set(node.state.membership.active)
     stood = {c: held.stood for c, held in state.stand_ins.items() if c in absent and c in members}
     barred = [child for child in stood if state.is_quarantined(child)]
     return {

@@ -75,8 +75,7 @@ class Parent:
             parent=node.home.node,
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
-            members=node.member,
-            revoked=node.is_revoked,
+            members=node,
             tasks=self._desk,
             claims=self,
             limits=LIMITS,
@@ -84,11 +83,11 @@ class Parent:
         self._admitted: dict[Digest, Admitted] = {}
         self._refusals: list[Verdict] = []
         state = node.state
-        self._revocations = dict(state.revocations)
+        self._revocations = dict(state.membership.revocations)
         """As far as the machine has heard of them."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
-            members=node.active_members(),
+            members=node.state.membership.active,
             next_round=state.next_round,
             counted=dict(state.counted),
         )
@@ -159,8 +158,8 @@ class Parent:
         node.catch_up()
         if node.state.latest is None:
             return []
-        members, known = node.active_members(), self._revocations
-        self._revocations = dict(node.state.revocations)
+        members, known = node.state.membership.active, self._revocations
+        self._revocations = dict(node.state.membership.revocations)
         left = {c for c, times in self._revocations.items() if times > known.get(c, 0)}
         requests: list[Request] = []
         for heard in (tuple(c for c in members if c not in left), members):

@@ -52,7 +52,7 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
         NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
             that stands came from it, ``no-artefact`` when an update of the round is gone.
     """
-    if child not in node.state.members:
+    if node.state.membership.get(child) is None:
         raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
 
     forgotten = forget(node.home.folder, child) if versions is None else 0

@@ -24,7 +24,7 @@ from nodes.state.records import (
     Trained,
     Withdrawn,
 )
-from protocol import LIMITS, Digest, NodeId
+from protocol import LIMITS, Digest, KeyId, Member, Membership, NodeId, Role, Scope
 
 ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
 """A parent takes answers to tasks of so many rounds ago; a late one sits in the round after."""
@@ -65,11 +65,8 @@ class NodeState:
     next_round: int = 1
     open_round: OpenRound | None = None
     counted: dict[NodeId, int] = field(default_factory=dict)
-    members: dict[NodeId, Digest] = field(default_factory=dict)
+    membership: Membership = field(default_factory=Membership)
     offences: dict[NodeId, int] = field(default_factory=dict)
-    revoked: set[NodeId] = field(default_factory=set)
-    revocations: dict[NodeId, int] = field(default_factory=dict)
-    """How often each child was revoked: it may have been let in again since."""
     withdrawn: list[Withdrawn] = field(default_factory=list)
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
     round_releases: list[int] = field(default_factory=list)  # versions made by rounds
@@ -114,13 +111,11 @@ class NodeState:
     # -- membership
 
     def _on_member_enrolled(self, body: Mapping[str, Any], _: int) -> None:
-        self.members[body["child"]] = body["certificate"]
-        self.revoked.discard(body["child"])
+        self.membership.enrol(_member(body))
         self.offences.pop(body["child"], None)
 
     def _on_member_revoked(self, body: Mapping[str, Any], _: int) -> None:
-        self.revoked.add(body["child"])
-        self.revocations[body["child"]] = self.revocations.get(body["child"], 0) + 1
+        self.membership.revoke(body["child"])
         self.stand_ins.pop(body["child"], None)
         if self.open_round:  # its update waits for nothing any more
             self.open_round.seated.pop(body["child"], None)
@@ -288,7 +283,7 @@ class NodeState:
         self.next_round = body["round"] + 1
 
     def _on_update_accepted(self, body: Mapping[str, Any], _: int) -> None:
-        shut_out = body["child"] in self.revoked  # while its update was admitted
+        shut_out = self.membership.is_revoked(body["child"])  # while its update was admitted
         if self.open_round and self.open_round.round == body["round"] and not shut_out:
             self.open_round.seated[body["child"]] = Seated(**body["seat"])
 
@@ -316,3 +311,21 @@ class NodeState:
 
     def _on_round_closed(self, _: Mapping[str, Any], __: int) -> None:
         self.open_round = None
+
+
+def _member(body: Mapping[str, Any]) -> Member:
+    """The member of a ``member-enrolled`` event.
+
+    Before version 2 it named no key, as that was the node's first, nor the transport key: ``Node``
+    reads that from the certificate.
+    """
+    return Member(
+        node=body["child"],
+        key=KeyId(body.get("key", body["child"])),
+        transport=body.get("transport", ZERO),
+        epoch=body.get("epoch", 1),
+        scope=Scope.parse(body["scope"]),
+        role=Role(body["role"]),
+        name=body["name"],
+        certificate=body["certificate"],
+    )

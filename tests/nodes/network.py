@@ -19,8 +19,9 @@ from nodes.parent.tasks import Request
 from nodes.state.home import Home, open_home
 from nodes.state.node import Node
 from nodes.text.files import write_texts
-from nodes.trust.enrolment import enrol, init_network, join, make_request
-from protocol import NodeId, Role, Scope
+from nodes.trust.enrolment import certify, enrol, join, make_request
+from nodes.trust.network import init_network
+from protocol import NodeId, PublicKey, Role, Scope
 from tests.nodes.conftest import PROBES, TEXTS
 
 ROUNDS: dict[str, Any] = {"deadline_s": 60, "pause_s": 0, "poll_s": 0.05, "retry_s": 0, "grace": 0}
@@ -117,6 +118,21 @@ def add_child(
         }
     write_config(home, base=base, uplink=address, settings=settings)
     return folder
+
+
+def enrol_again(parent: Node, child: NodeId) -> None:
+    """Renew a member at its place, with its keys and its name: that pardons it."""
+    known = parent.certificate_of(child)
+    assert known is not None
+    certify(
+        parent,
+        PublicKey.from_raw(known.public_key),
+        name=known.name,
+        scope=known.scope,
+        role=known.role,
+        transport=known.transport_key,
+        rank=known.mask_rank,
+    )
 
 
 def by_child(requests: list[Request]) -> dict[NodeId, Request]:

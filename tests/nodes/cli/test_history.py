@@ -15,6 +15,7 @@ from nodes.cli.app import app
 from nodes.cli.output import one_sentence
 from nodes.errors import NodeError
 from protocol import Role
+from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, tree
 
 
@@ -49,7 +50,7 @@ def test_history_tells_every_release_and_why(network: tuple[Tree, Member, Member
     assert code == 0
     assert [entry["what"] for entry in entries] == ["initial", "round", "rebase"]
     assert entries[1]["tries"][0]["accepted"]
-    assert entries[1]["accepted"] == [next(iter(middle.node.state.members))]
+    assert entries[1]["accepted"] == [middle.node.state.membership.active[0]]
     code, output = run(made, "history", str(middle.node.home.folder))
     assert code == 0
     assert "passed" in output
@@ -81,20 +82,17 @@ def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
     network: tuple[Tree, Member, Member],
 ) -> None:
     made, _, middle = network
-    (gone,) = middle.node.active_members()
+    (gone,) = middle.node.state.membership.active
     code, output = run(made, "revoke", "clinic", "--at", "/en", "--json")
     assert code == 0, output
     assert json.loads(output) == {"scope": "/en", "revoked": gone}
     middle.node.catch_up()
-    assert middle.node.is_revoked(gone)
+    assert middle.node.state.membership.is_revoked(gone)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "clinic (revoked)" in status.output
     assert "not-a-member" in run(made, "revoke", "clinic", "--at", "/en")[1]
-    certificate = middle.node.state.members[gone]
-    middle.node.record(
-        "member-enrolled", {"child": gone, "certificate": certificate, "name": "clinic"}
-    )
-    assert middle.node.active_members() == (gone,)
+    enrol_again(middle.node, gone)
+    assert middle.node.state.membership.active == (gone,)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "revoked" not in status.output
 

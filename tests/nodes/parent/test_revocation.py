@@ -13,7 +13,7 @@ from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
 from nodes.trust.enrolment import revoke
 from protocol import NodeId
-from tests.nodes.network import by_child
+from tests.nodes.network import by_child, enrol_again
 from tests.nodes.toy import Member, Tree, tree
 
 
@@ -61,8 +61,7 @@ def shut_out(made: Tree, root: Member, child: Member, let_in: bool = False) -> N
     node, gone = made.reopen(root).node, name_of(child)
     revoke(node, gone)
     if let_in:
-        certificate = node.state.members[gone]
-        node.record("member-enrolled", {"child": gone, "certificate": certificate, "name": "x"})
+        enrol_again(node, gone)
 
 
 def released(root: Member) -> list[NodeId]:

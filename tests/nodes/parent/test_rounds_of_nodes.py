@@ -25,7 +25,16 @@ from protocol import (
     seal,
 )
 from protocol.tensors import write_tensors
-from tests.nodes.network import ROUNDS, Peer, add_child, answer, by_child, make_root, peer
+from tests.nodes.network import (
+    ROUNDS,
+    Peer,
+    add_child,
+    answer,
+    by_child,
+    enrol_again,
+    make_root,
+    peer,
+)
 
 Blobs = dict[str, bytes]
 
@@ -270,10 +279,7 @@ def test_a_child_that_signs_unusable_updates_twice_gets_no_weight_until_it_is_pa
     release = root.kinds("released")[-1]
     assert release["accepted"] == [two.id]
     assert {v["node"]: v["code"] for v in release["verdicts"]}[one.id] == "quarantined"
-    root.node.record(
-        "member-enrolled",
-        {"child": one.id, "certificate": root.node.state.members[one.id], "name": "one"},
-    )
+    enrol_again(root.node, one.id)
     assert not root.node.state.is_quarantined(one.id)
 
 

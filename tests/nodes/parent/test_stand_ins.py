@@ -13,6 +13,7 @@ from nodes.releases.rollback import roll_back
 from nodes.state.node_state import OFFENCES
 from nodes.trust.enrolment import revoke
 from protocol import VerdictKind
+from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, Vector, tree
 
 
@@ -87,7 +88,7 @@ def test_nobody_stands_in_for_who_lost_the_seat(
         revoke(node, gone)
     elif reason == "let in again":
         revoke(node, gone)
-        node.record("member-enrolled", {"child": gone, "certificate": node.state.members[gone]})
+        enrol_again(node, gone)
     elif reason == "withdrawn":
         withdraw(node, gone)
     else:
