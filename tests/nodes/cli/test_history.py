@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from nodes.cli.app import app
 from nodes.cli.output import one_sentence
 from nodes.errors import NodeError
-from protocol import Role
+from nodes.trust.enrolment import certify
+from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
+from protocol import Role, Scope, SigningKey
 from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, tree
 
@@ -95,6 +97,27 @@ def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
     assert middle.node.state.membership.active == (gone,)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "revoked" not in status.output
+
+
+def test_two_children_of_one_name_are_told_apart_by_their_ids(
+    network: tuple[Tree, Member, Member],
+) -> None:
+    made, _, middle = network
+    (gone,) = middle.node.state.membership.active
+    run(made, "revoke", "clinic", "--at", "/en")
+    heir = SigningKey.generate().public
+    certify(
+        middle.node,
+        heir,
+        name="clinic",
+        scope=Scope("/en"),
+        role=Role.DEVICE,
+        transport=transport_public_pem(generate_transport_key()),
+    )
+    code, output = run(made, "revoke", "clinic", "--at", "/en")
+    assert (code, "many-nodes" in output) == (2, True)
+    assert all(f"clinic ({child[:12]})" in " ".join(output.split()) for child in (gone, heir.keyid))
+    assert run(made, "revoke", heir.keyid[:12], "--at", "/en")[0] == 0
 
 
 def test_a_sentence_keeps_the_sections_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
