@@ -1,6 +1,6 @@
-"""What Banyan's peers say to each other, and what of it is believed.
+"""The protocol of Banyan's peers: what they sign and send, and how it is checked.
 
-Bytes become a verified statement, a statement becomes typed values; nothing here learns, talks to a
+Bytes become a verified statement, a statement becomes typed values. Nothing here learns, talks to a
 network or writes a file other than a key.
 """
 

@@ -1,11 +1,11 @@
-"""What a parent believes of an answer: every check, in one order, cheap ones first.
+"""Admission: check a child's answer before its parent counts it, cheap checks first.
 
 The order is DESIGN section 5: size → decode → type → member, key → signature → parse → bindings →
 time → replay → payload length → digest → tensors → finite, norm → quota. The signature is verified
-before anything signed is read, and what is read is the buffer that was verified.
+before anything signed is read; the same buffer is then parsed.
 
-Nothing is written here. A refusal that carries ``claims`` came after the check for replays: the
-caller records that the answer to the task is spent, in the same durable step as the verdict.
+Nothing is written here. If a refusal carries ``claims``, it came after the check for replays: the
+caller records, in the same durable step as the verdict, that the task has been answered.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Members(Protocol):
 
 
 class Tasks(Protocol):
-    """The tasks that this parent issued and still accepts answers to."""
+    """The open tasks of this parent: those it still accepts answers to."""
 
     def issued(self, task: str) -> Task | None:
         """The task of that name, or None."""
 
 
 class Claims(Protocol):
-    """Which tasks have had their one answer. Durable, unique on node, round and task."""
+    """The tasks that were answered. Durable, unique on node, round and task."""
 
     def taken(self, node: NodeId, round: int, task: str) -> bool:
         """Whether ``node`` has answered this task of this round."""
@@ -103,7 +103,7 @@ class Admission:
         now_ms: int,
         task: str | None = None,
     ) -> Admitted:
-        """Take an update.
+        """Check an update and decode its payload.
 
         Args:
             sender: who the transport says it is; None where it does not say. Then the signature's
@@ -135,7 +135,7 @@ class Admission:
     def admit_abstention(
         self, envelope: bytes, *, sender: NodeId | None, now_ms: int, task: str | None = None
     ) -> Abstention:
-        """Take an abstention: the same checks in the same order, as far as they apply.
+        """Check an abstention: the same checks in the same order, without those of a model.
 
         Raises ``Refused`` with the code of the first check that failed.
         """
@@ -145,7 +145,7 @@ class Admission:
         self._check_claim(abstention, task)
         return abstention
 
-    # -- who says it
+    # -- who signed it
 
     def _verified(
         self, envelope: bytes, kind: type[Answer], sender: NodeId | None, now_ms: int
@@ -174,7 +174,9 @@ class Admission:
         if member is None:
             raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… is not enrolled at {self.scope}.")
         if self.members.is_revoked(node):
-            raise Refused(Code.REVOKED, f"{member.name} was revoked and is heard no more.")
+            raise Refused(
+                Code.REVOKED, f"{member.name} was revoked; its parent takes no answers of it."
+            )
         check_validity(member, now_ms, self.limits)
         return member
 
@@ -183,16 +185,16 @@ class Admission:
         if named == member.node:
             raise Refused(
                 Code.WRONG_KEY_EPOCH,
-                f"{member.name} signed with a key that it has replaced since; "
+                f"{member.name} signed with a key that it has replaced; "
                 f"it is at key epoch {member.key_epoch}.",
             )
         if other := self.members.certificate_of(named):
             raise Refused(
-                Code.WRONG_SENDER, f"{member.name} sent what {other.name} had signed, not its own."
+                Code.WRONG_SENDER, f"{member.name} sent an answer that {other.name} signed."
             )
         raise Refused(
             Code.UNKNOWN_KEY,
-            f"What {member.name} sent was signed by key {named[:12]}…, which nobody here has.",
+            f"{member.name} sent an answer signed by key {named[:12]}…, which no member has.",
         )
 
     # -- what it is bound to
@@ -204,7 +206,8 @@ class Admission:
         task = self.tasks.issued(answer.task)
         if task is None:
             raise Refused(
-                Code.UNKNOWN_TASK, f"Task {answer.task} is not one that is still waited for."
+                Code.UNKNOWN_TASK,
+                f"Task {answer.task} is not open: it was never issued, or its round is over.",
             )
         _same(answer.node, task.child, Code.WRONG_TASK, "child of this task")
         _same(answer.round, task.round, Code.WRONG_TASK, "round of this task")
@@ -238,7 +241,7 @@ class Admission:
             )
         return staleness
 
-    # -- when it was said, and whether before
+    # -- when it was signed, and whether it was answered before
 
     def _check_time(self, issued_ms: int, now_ms: int) -> None:
         if issued_ms > now_ms + self.limits.clock_skew_s * 1000:
@@ -262,7 +265,7 @@ class Admission:
 
     def _check_claim(self, answer: Update | Abstention, named: str | None) -> None:
         if self.claims.taken(answer.node, answer.round, answer.task):
-            raise Refused(Code.REPLAYED, f"Task {answer.task} has had its one answer.")
+            raise Refused(Code.REPLAYED, f"Task {answer.task} was answered before.")
         if named is not None:  # after that: an old answer sent again is called what it is
             _same(answer.task, named, Code.WRONG_TASK, "task")
 

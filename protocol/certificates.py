@@ -3,7 +3,7 @@
 Each certificate is signed by the key of the certificate above it. The root's own is signed by the
 key in the network's statement, which signs that statement too; a node trusts it because it was
 handed over, or because its digest was pinned. Bytes and the time come in, verified certificates
-come out; nothing is stored here.
+come out. Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protocol.statements import Certificate, Network, Role
 def verify_network(
     envelope: bytes, *, pinned: Digest | None = None, limits: Limits = LIMITS
 ) -> Network:
-    """Verify a network's statement, and that it is the pinned one if one is.
+    """Verify a network's statement; if a digest is pinned, also that the statement has it.
 
     Raises ``Refused``: what an envelope is refused for, ``wrong-network``, ``weak-key``.
     """
@@ -32,8 +32,8 @@ def verify_network(
             Code.WRONG_NETWORK,
             f"This network's statement has digest {sealed.digest[:12]}…, expected {pinned[:12]}….",
         )
-    # The only statement that is read before it is verified: the key that signs it is inside. What
-    # comes of this reading is the key and nothing else.
+    # The only statement that is read before it is verified: the key that signs it is inside. Only
+    # that key is taken from it.
     key = PublicKey.from_raw(Network.from_bytes(sealed.payload).root_key)
     network = open_envelope(sealed, Network, key)
     if network.root != NodeId(key.keyid):
@@ -69,7 +69,8 @@ def verify_path(
         check_validity(certificate, now_ms, limits)
         if any(_same_identity(certificate, above) for above in path):
             raise Refused(
-                Code.DUPLICATE_NODE, f"Node {certificate.node[:12]}… stands twice in the path."
+                Code.DUPLICATE_NODE,
+                f"Node {certificate.node[:12]}… or its key is twice in the path.",
             )
         path.append(certificate)
         key = PublicKey.from_raw(certificate.public_key)
@@ -127,7 +128,7 @@ def check_validity(certificate: Certificate, now_ms: int, limits: Limits = LIMIT
         raise Refused(
             Code.NOT_YET_VALID,
             f"The certificate of {certificate.name} is not valid yet: check this clock, or sign a "
-            "new one if the clock that it was signed by was ahead.",
+            "new one if the parent's clock was ahead.",
         )
     if now_ms - skew > certificate.valid_until_ms:
         raise Refused(

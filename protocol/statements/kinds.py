@@ -1,4 +1,4 @@
-"""What a field of a statement may hold, and how it travels.
+"""Kinds: what a field of a statement may hold, and how it is written on the wire.
 
 A kind checks a value (``check`` raises ``ValueError`` with a clause that follows the field's name)
 and carries it to and from the wire. Digests and ids are 64 hexadecimal digits here and 32 raw
