@@ -175,7 +175,7 @@ class Admission:
             raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… is not enrolled at {self.scope}.")
         if self.members.is_revoked(node):
             raise Refused(
-                Code.REVOKED, f"{member.name} was revoked; its parent takes no answers of it."
+                Code.REVOKED, f"{member.name} was revoked; its parent takes no answers from it."
             )
         check_validity(member, now_ms, self.limits)
         return member

@@ -90,7 +90,7 @@ def test_an_enrolled_node_is_an_active_member() -> None:
 
 
 def test_a_member_is_what_its_certificate_says() -> None:
-    assert (ONE.node, ONE.key, ONE.epoch) == (ALICE.node, ALICE.node, ALICE.key_epoch)
+    assert (ONE.node, NodeId(ONE.key), ONE.epoch) == (ALICE.node, ALICE.node, ALICE.key_epoch)
     assert (ONE.scope, ONE.role, ONE.name) == (ALICE.scope, ALICE.role, ALICE.name)
 
 
@@ -335,13 +335,13 @@ def test_no_two_active_members_share_anything_after_any_allowed_steps(
         try:
             if isinstance(step, Member):
                 membership.check(step, previous_key_signed=True)
-                for one in (membership, again):
-                    one.enrol(step)
+                for folded in (membership, again):
+                    folded.enrol(step)
                 assert step.node in membership.active
             else:
                 membership.check_revocation(step)
-                for one in (membership, again):
-                    one.revoke(step)
+                for folded in (membership, again):
+                    folded.revoke(step)
                 assert step not in membership.active
         except Refused:
             assert membership == again  # what was refused changed nothing

@@ -47,7 +47,7 @@ def opened(folder: Path) -> Node:
     return Node(open_home(folder, clock.now_ms()), clock)
 
 
-def asked(key: SigningKey | None = None, **changes: str) -> bytes:
+def asked(key: SigningKey | None = None, /, **changes: str) -> bytes:
     """A request with a valid signature; ``changes`` are fields in place of valid ones."""
     key = key or SigningKey.generate()
     fields = {
@@ -76,6 +76,7 @@ def is_refused(node: Node, request: bytes, code: str) -> None:
     before = stored(node)
     with pytest.raises(REFUSED, match=rf"^{code}: ") as refusal:
         enrol(node, request, ADDRESS)
+    assert isinstance(refusal.value, REFUSED)
     assert refusal.value.sentence.endswith(".")
     assert stored(node) == before
 
@@ -216,7 +217,7 @@ def test_a_request_that_is_enrolled_again_renews_and_pardons(root: Node) -> None
     enrol(root, request, ADDRESS)
     enrol(root, request, ADDRESS)
     revoke(root, child)
-    assert root.state.membership.active == ()
+    assert root.state.membership.is_revoked(child)
     enrol(root, request, ADDRESS)
     assert root.state.membership.active == (child,)
     assert not root.state.membership.is_revoked(child)
@@ -289,7 +290,7 @@ def test_a_ledger_from_before_keys_were_recorded_is_read_by_its_certificates(roo
     (event,) = root.ledger.events(["member-enrolled"])
     revoke(root, event.body["child"])
     old = {k: event.body[k] for k in ("child", "certificate", "name", "role", "scope")}
-    root.ledger.append("member-enrolled", old)
+    root.ledger.append_all([("member-enrolled", old)])
     with closing(opened(root.home.folder)) as again:
         root.catch_up()
         for node in (root, again):
