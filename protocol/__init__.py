@@ -1,10 +1,11 @@
-"""What Banyan's peers say to each other, and what of it is believed.
+"""The protocol of Banyan's peers: what they sign and send, and how it is checked.
 
-Bytes become a verified statement, a statement becomes typed values; nothing here learns, talks to a
+Bytes become a verified statement, a statement becomes typed values. Nothing here learns, talks to a
 network or writes a file other than a key.
 """
 
-from protocol.admission import Admission, Admitted, Claims, Tasks
+from protocol.admission import Admission, Admitted, Claims, Members, Tasks
+from protocol.certificates import check_certificate, verify_network, verify_path
 from protocol.codec import (
     decode_adapter,
     decode_delta,
@@ -24,7 +25,7 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Membership, verify_network, verify_path
+from protocol.membership import Member, Membership
 from protocol.statements import (
     Abstention,
     Certificate,
@@ -43,11 +44,14 @@ from protocol.statements import (
     Verdict,
     VerdictKind,
     chain_digest,
+    check_label,
 )
 from protocol.tensors import parse_tensors, write_tensors
+from protocol.transport import TRANSPORT_CURVES, load_transport_key, transport_digest
 
 __all__ = [
     "LIMITS",
+    "TRANSPORT_CURVES",
     "Abstention",
     "Admission",
     "Admitted",
@@ -59,6 +63,8 @@ __all__ = [
     "Envelope",
     "KeyId",
     "Limits",
+    "Member",
+    "Members",
     "Membership",
     "Network",
     "NodeId",
@@ -81,16 +87,20 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "chain_digest",
+    "check_certificate",
     "check_digest",
+    "check_label",
     "decode_adapter",
     "decode_delta",
     "digest_of",
     "encode_adapter",
     "encode_delta",
     "encoded_size",
+    "load_transport_key",
     "open_envelope",
     "parse_tensors",
     "seal",
+    "transport_digest",
     "verify_network",
     "verify_path",
     "write_tensors",

@@ -1,11 +1,11 @@
-"""What a parent believes of an answer: every check, in one order, cheap ones first.
+"""Admission: check a child's answer before its parent counts it, cheap checks first.
 
 The order is DESIGN section 5: size → decode → type → member, key → signature → parse → bindings →
 time → replay → payload length → digest → tensors → finite, norm → quota. The signature is verified
-before anything signed is read, and what is read is the buffer that was verified.
+before anything signed is read; the same buffer is then parsed.
 
-Nothing is written here. A refusal that carries ``claims`` came after the check for replays: the
-caller records that the answer to the task is spent, in the same durable step as the verdict.
+Nothing is written here. If a refusal carries ``claims``, it came after the check for replays: the
+caller records, in the same durable step as the verdict, that the task has been answered.
 """
 
 from __future__ import annotations
@@ -18,27 +18,37 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.certificates import check_validity
 from protocol.codec import decode_delta, encoded_size
 from protocol.envelope import Envelope
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
 from protocol.ids import Digest, NodeId, Scope, digest_of
 from protocol.limits import LIMITS, Limits
-from protocol.membership import check_validity
 from protocol.statements import Abstention, Certificate, Network, Task, Update
 
 Answer = TypeVar("Answer", Update, Abstention)
 
 
+class Members(Protocol):
+    """Who belongs to this parent: what was folded from its ledger, with the certificates."""
+
+    def certificate_of(self, node: NodeId) -> Certificate | None:
+        """The certificate of an enrolled node, revoked or not; None of any other."""
+
+    def is_revoked(self, node: NodeId) -> bool:
+        """Whether the node is revoked now."""
+
+
 class Tasks(Protocol):
-    """The tasks that this parent issued and still accepts answers to."""
+    """The open tasks of this parent: those it still accepts answers to."""
 
     def issued(self, task: str) -> Task | None:
         """The task of that name, or None."""
 
 
 class Claims(Protocol):
-    """Which tasks have had their one answer. Durable, unique on node, round and task."""
+    """The tasks that were answered. Durable, unique on node, round and task."""
 
     def taken(self, node: NodeId, round: int, task: str) -> bool:
         """Whether ``node`` has answered this task of this round."""
@@ -70,15 +80,14 @@ class Admission:
 
     Args:
         layout_size: from the rank r of a child to d_r, the number of values in its delta.
-        members: the certificate of an enrolled child, revoked or not.
+        members: who belongs, as ``protocol.Membership`` has it.
     """
 
     network: Network
     parent: NodeId
     scope: Scope
     layout_size: Callable[[int], int]
-    members: Callable[[NodeId], Certificate | None]
-    revoked: Callable[[NodeId], bool]
+    members: Members
     tasks: Tasks
     claims: Claims
     limits: Limits = LIMITS
@@ -94,7 +103,7 @@ class Admission:
         now_ms: int,
         task: str | None = None,
     ) -> Admitted:
-        """Take an update.
+        """Check an update and decode its payload.
 
         Args:
             sender: who the transport says it is; None where it does not say. Then the signature's
@@ -126,7 +135,7 @@ class Admission:
     def admit_abstention(
         self, envelope: bytes, *, sender: NodeId | None, now_ms: int, task: str | None = None
     ) -> Abstention:
-        """Take an abstention: the same checks in the same order, as far as they apply.
+        """Check an abstention: the same checks in the same order, without those of a model.
 
         Raises ``Refused`` with the code of the first check that failed.
         """
@@ -136,7 +145,7 @@ class Admission:
         self._check_claim(abstention, task)
         return abstention
 
-    # -- who says it
+    # -- who signed it
 
     def _verified(
         self, envelope: bytes, kind: type[Answer], sender: NodeId | None, now_ms: int
@@ -161,11 +170,13 @@ class Admission:
         return answer, sealed.digest, member
 
     def _member(self, node: NodeId, now_ms: int) -> Certificate:
-        member = self.members(node)
+        member = self.members.certificate_of(node)
         if member is None:
             raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… is not enrolled at {self.scope}.")
-        if self.revoked(node):
-            raise Refused(Code.REVOKED, f"{member.name} was revoked and is heard no more.")
+        if self.members.is_revoked(node):
+            raise Refused(
+                Code.REVOKED, f"{member.name} was revoked; its parent takes no answers from it."
+            )
         check_validity(member, now_ms, self.limits)
         return member
 
@@ -174,16 +185,16 @@ class Admission:
         if named == member.node:
             raise Refused(
                 Code.WRONG_KEY_EPOCH,
-                f"{member.name} signed with a key that it has replaced since; "
+                f"{member.name} signed with a key that it has replaced; "
                 f"it is at key epoch {member.key_epoch}.",
             )
-        if other := self.members(named):
+        if other := self.members.certificate_of(named):
             raise Refused(
-                Code.WRONG_SENDER, f"{member.name} sent what {other.name} had signed, not its own."
+                Code.WRONG_SENDER, f"{member.name} sent an answer that {other.name} signed."
             )
         raise Refused(
             Code.UNKNOWN_KEY,
-            f"What {member.name} sent was signed by key {named[:12]}…, which nobody here has.",
+            f"{member.name} sent an answer signed by key {named[:12]}…, which no member has.",
         )
 
     # -- what it is bound to
@@ -195,7 +206,8 @@ class Admission:
         task = self.tasks.issued(answer.task)
         if task is None:
             raise Refused(
-                Code.UNKNOWN_TASK, f"Task {answer.task} is not one that is still waited for."
+                Code.UNKNOWN_TASK,
+                f"Task {answer.task} is not open: it was never issued, or its round is over.",
             )
         _same(answer.node, task.child, Code.WRONG_TASK, "child of this task")
         _same(answer.round, task.round, Code.WRONG_TASK, "round of this task")
@@ -229,7 +241,7 @@ class Admission:
             )
         return staleness
 
-    # -- when it was said, and whether before
+    # -- when it was signed, and whether it was answered before
 
     def _check_time(self, issued_ms: int, now_ms: int) -> None:
         if issued_ms > now_ms + self.limits.clock_skew_s * 1000:
@@ -253,7 +265,7 @@ class Admission:
 
     def _check_claim(self, answer: Update | Abstention, named: str | None) -> None:
         if self.claims.taken(answer.node, answer.round, answer.task):
-            raise Refused(Code.REPLAYED, f"Task {answer.task} has had its one answer.")
+            raise Refused(Code.REPLAYED, f"Task {answer.task} was answered before.")
         if named is not None:  # after that: an old answer sent again is called what it is
             _same(answer.task, named, Code.WRONG_TASK, "task")
 

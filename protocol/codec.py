@@ -1,4 +1,4 @@
-"""How deltas and adapters travel: one packed array each, of a size known beforehand.
+"""Encode deltas and adapters: one packed array each, of a size known beforehand.
 
 A delta is int8 with one float32 scale for every 256 values, or float32. In int8 the largest value
 of a block becomes ±127; -128 is never written and never accepted. An adapter is float32.
@@ -56,7 +56,7 @@ def decode_delta(data: bytes, size: int, form: PayloadFormat, limits: Limits = L
 
 
 def encoded_size(size: int, form: PayloadFormat) -> int:
-    """The number of bytes that ``encode_delta`` makes of ``size`` values."""
+    """Count the bytes that ``encode_delta`` makes of ``size`` values."""
     expected = _expected(size, form)
     return len(header_of(expected)) + sum(size_of(tensor) for tensor in expected.values())
 

@@ -1,7 +1,7 @@
 """Signed envelopes: bytes in, a verified statement out.
 
-The signature is over DSSE's pre-authentication encoding of type and payload. What is verified is
-what is parsed, the same buffer, never a re-serialisation: protobuf has no canonical form. Every
+The signature is over DSSE's pre-authentication encoding of type and payload. The verified buffer
+itself is parsed, never a re-serialisation: protobuf has no canonical form. Every
 kind of statement has a payload type of its own, so that nothing signed as one kind can be read as
 another. Source: the DSSE v1.0 protocol specification.
 """
@@ -23,7 +23,7 @@ S = TypeVar("S", bound=Statement)
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """What is signed: type and payload, each with its length in bytes."""
+    """Encode what is signed: type and payload, each with its length in bytes."""
     kind = payload_type.encode("utf-8")
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 

@@ -2,7 +2,7 @@
 
 Codes are part of the interface: they stand in ledgers, releases and metrics, and never change
 their meaning. Every error that leaves this package is a ``ProtocolError``; whatever came from a
-peer and does not hold is a ``Refused``.
+peer and fails a check is a ``Refused``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Code(StrEnum):
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
     UNKNOWN_TYPE = "unknown-type"
-    # Who says it.
+    # Who signed it.
     NOT_A_MEMBER = "not-a-member"
     REVOKED = "revoked"
     NOT_YET_VALID = "not-yet-valid"
@@ -34,6 +34,10 @@ class Code(StrEnum):
     WRONG_SCOPE = "wrong-scope"
     WRONG_ROLE = "wrong-role"
     DUPLICATE_NODE = "duplicate-node"
+    DUPLICATE_KEY = "duplicate-key"
+    DUPLICATE_TRANSPORT_KEY = "duplicate-transport-key"
+    SCOPE_TAKEN = "scope-taken"
+    DUPLICATE_NAME = "duplicate-name"
     WRONG_BASE = "wrong-base"
     WRONG_BASIS = "wrong-basis"
     WRONG_TOKENIZER = "wrong-tokenizer"
@@ -67,6 +71,7 @@ class Code(StrEnum):
     INCONSISTENT_CHAIN = "inconsistent-chain"
     # The transport and this machine.
     PATH_NOT_EXPOSED = "path-not-exposed"
+    BAD_TRANSPORT_KEY = "bad-transport-key"
     BAD_KEY_FILE = "bad-key-file"
 
 
@@ -88,7 +93,7 @@ class Refused(ProtocolError):
     """A message or a value from a peer that is not accepted.
 
     ``claims`` is true when an update was refused after it had passed the check for replays: the
-    one answer to its task is spent, and the caller records that together with the refusal.
+    caller then records, together with the refusal, that its task was answered.
     """
 
     def __init__(self, code: Code, sentence: str, *, claims: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""``python protocol/generate.py``: the Python code for ``banyan.proto``, beside it.
+"""``python protocol/generate.py``: write the Python code for ``banyan.proto`` beside it.
 
 The same compiler gives the same bytes: nothing of this machine or of the day enters the output.
 ``grpcio-tools`` is needed here and nowhere else; it is pinned together with protobuf, because

@@ -1,4 +1,4 @@
-"""Ed25519 identities: who signs what a node says.
+"""Ed25519 identities: the keys that sign every statement.
 
 A ``PublicKey`` that exists is a point of the curve, canonically written, and not one of the eight
 of small order: with such a key one signature verifies for most messages. Source: RFC 8032 section

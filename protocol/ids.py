@@ -1,7 +1,6 @@
 """Names of things: digests, node ids, key ids and scopes.
 
-A value of these types has been checked when it was made. Nothing here knows what the names stand
-for.
+A value of these types was checked when it was made. Nothing here knows what the names stand for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every limit on size, number and time, in one place, each with its unit.
 
-Sizes are ceilings against abuse, not targets. What a payload must weigh exactly follows from its
-task (``protocol.codec.encoded_size``).
+Sizes are ceilings against abuse, not targets. The exact size of a payload follows from its task
+(``protocol.codec.encoded_size``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _DAY_S: Final = 24 * 3600
 class Limits:
     """The limits a node keeps. Units stand in the names: bytes, seconds (``_s``), else a count."""
 
-    # Envelopes. A release names the updates it was made from, so it may be large; what a child
-    # sends names nothing but itself.
+    # Envelopes. A release names the updates it was made from, so it may be large; an answer names
+    # only itself.
     envelope_bytes: int = _MIB
     answer_bytes: int = 16 * _KIB
     max_signatures: int = 8

@@ -1,222 +1,276 @@
-"""Who belongs: certificates from the pinned network down to a node, and the members of one parent.
+"""The members of one parent: one set of rules for who may join, be renewed, and be shut out.
 
-Each certificate is signed by the key of the certificate above it. The root's own is signed by the
-key in the network's statement, which signs that statement too; a node trusts it because it was
-handed over, or because its digest was pinned. Bytes and the time come in, verified certificates
-come out; nothing is stored here.
+The rules, each with its code:
+
+- a node is neither its own child nor its own descendant, and one identity has one place
+  (``duplicate-node``);
+- a signing key belongs to one node for good, whether that node is a member, was revoked, or stands
+  on the parent's path (``duplicate-key``); so does a transport key, the parent's own included
+  (``duplicate-transport-key``);
+- a node starts at key epoch 1; the same key keeps its epoch, a new key has the next one and is
+  signed by the key before it, and no key comes back (``wrong-key-epoch``, ``bad-signature``);
+- a scope has one active interior node (``scope-taken``), a name one active member
+  (``duplicate-name``); whoever is revoked gives both up;
+- a revoked member returns when it is enrolled again, by the same rules: that pardons it.
+
+``check`` and ``check_revocation`` decide and change nothing. ``enrol`` and ``revoke`` apply what
+was decided, unconditionally: they fold a ledger, which may be older than a rule. Nothing is read,
+written or signed here, and equal events make equal memberships.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from protocol.envelope import Envelope, open_envelope
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
-from protocol.ids import Digest, NodeId, Scope
-from protocol.limits import LIMITS, Limits
-from protocol.statements import Certificate, Network, Role
+from protocol.ids import Digest, KeyId, NodeId, Scope
+from protocol.statements import Certificate, Role
+from protocol.transport import transport_digest
 
 
-def verify_network(
-    envelope: bytes, *, pinned: Digest | None = None, limits: Limits = LIMITS
-) -> Network:
-    """Verify a network's statement, and that it is the pinned one if one is.
+@dataclass(frozen=True)
+class Member:
+    """What the rules need of a certificate.
 
-    Raises ``Refused``: what an envelope is refused for, ``wrong-network``, ``weak-key``.
+    Attributes:
+        key: names the key that signs what the node says.
+        transport: names the key that opens its connection; empty where that is not known, as of
+            an old ledger read without its artefacts.
+        certificate: the digest under which the certificate's envelope is stored.
     """
-    sealed = Envelope.decode(envelope, limits)
-    sealed.expect(Network)
-    if pinned is not None and sealed.digest != pinned:
-        raise Refused(
-            Code.WRONG_NETWORK,
-            f"This network's statement has digest {sealed.digest[:12]}…, expected {pinned[:12]}….",
-        )
-    # The only statement that is read before it is verified: the key that signs it is inside. What
-    # comes of this reading is the key and nothing else.
-    key = PublicKey.from_raw(Network.from_bytes(sealed.payload).root_key)
-    network = open_envelope(sealed, Network, key)
-    if network.root != NodeId(key.keyid):
-        raise Refused(Code.WRONG_NODE, "The root's id is not the digest of the root's key.")
-    return network
 
+    node: NodeId
+    key: KeyId
+    transport: Digest
+    epoch: int
+    scope: Scope
+    role: Role
+    name: str
+    certificate: Digest
 
-def verify_path(
-    network_envelope: bytes,
-    certificate_envelopes: Sequence[bytes],
-    *,
-    now_ms: int,
-    pinned: Digest | None = None,
-    limits: Limits = LIMITS,
-) -> tuple[Network, tuple[Certificate, ...]]:
-    """Verify the certificates from the root to a node, both included.
-
-    Raises ``Refused``: what ``verify_network`` and ``check_certificate`` are refused for, and
-    ``duplicate-node`` when one node or one key stands twice in the path.
-    """
-    network = verify_network(network_envelope, pinned=pinned, limits=limits)
-    longest = limits.max_chain + 1
-    if not 1 <= len(certificate_envelopes) <= longest:
-        raise Refused(
-            Code.MALFORMED,
-            f"The path has {len(certificate_envelopes)} certificates, expected 1 to {longest}.",
-        )
-    path: list[Certificate] = []
-    key = PublicKey.from_raw(network.root_key)
-    for envelope in certificate_envelopes:
-        certificate = open_envelope(Envelope.decode(envelope, limits), Certificate, key)
-        check_certificate(certificate, network, path[-1] if path else None)
-        check_validity(certificate, now_ms, limits)
-        if any(_same_identity(certificate, above) for above in path):
-            raise Refused(
-                Code.DUPLICATE_NODE, f"Node {certificate.node[:12]}… stands twice in the path."
-            )
-        path.append(certificate)
-        key = PublicKey.from_raw(certificate.public_key)
-    return network, tuple(path)
-
-
-def check_certificate(
-    certificate: Certificate, network: Network, above: Certificate | None
-) -> None:
-    """Check that a certificate belongs below ``above``; at the root, below the network itself.
-
-    Raises ``Refused``: ``wrong-network``, ``weak-key``, ``wrong-node``, ``wrong-parent``,
-    ``wrong-role``, ``wrong-scope``, ``wrong-mask``.
-    """
-    who = f"The certificate of {certificate.name}"
-    if certificate.network != network.network:
-        raise Refused(Code.WRONG_NETWORK, f"{who} belongs to another network.")
-    key = PublicKey.from_raw(certificate.public_key)
-    if certificate.key_epoch == 1 and certificate.node != NodeId(key.keyid):
-        raise Refused(Code.WRONG_NODE, f"{who} has an id that is not the digest of its first key.")
-    if certificate.mask_rank > network.rank:
-        raise Refused(
-            Code.WRONG_MASK,
-            f"{who} has rank {certificate.mask_rank}, expected at most {network.rank}.",
-        )
-    role, parent_role = certificate.role, above.role if above else None
-    allowed = (Role.ROOT,) if above is None else (Role.INTERIOR, Role.DEVICE)
-    if role not in allowed or parent_role is Role.DEVICE:
-        below = f"below a {parent_role}" if parent_role else "at the top"
-        raise Refused(Code.WRONG_ROLE, f"{who} makes it a {role} {below}.")
-    if above is None:
-        if certificate.node != network.root or certificate.public_key != network.root_key:
-            raise Refused(Code.WRONG_NODE, f"{who} is not that of the network's root.")
-        parent, parent_scope = network.root, Scope()
-    else:
-        parent, parent_scope = above.node, above.scope
-    if certificate.parent != parent:
-        raise Refused(Code.WRONG_PARENT, f"{who} names another parent.")
-    # A device hangs below the parent's own scope; an interior node owns one directly below it.
-    place = certificate.scope.parent if role is Role.INTERIOR else certificate.scope
-    if (certificate.parent_scope, place) != (parent_scope, parent_scope):
-        raise Refused(
-            Code.WRONG_SCOPE,
-            f"{who} is for a {role} of {certificate.scope}; its parent owns {parent_scope}.",
+    @classmethod
+    def of(cls, certificate: Certificate, digest: Digest) -> Member:
+        """The member that a verified certificate makes; ``digest`` names its envelope."""
+        return cls(
+            node=certificate.node,
+            key=PublicKey.from_raw(certificate.public_key).keyid,
+            transport=transport_digest(certificate.transport_key),
+            epoch=certificate.key_epoch,
+            scope=certificate.scope,
+            role=certificate.role,
+            name=certificate.name,
+            certificate=digest,
         )
 
 
-def check_validity(certificate: Certificate, now_ms: int, limits: Limits = LIMITS) -> None:
-    """Check that a certificate holds now, and not for longer than is allowed.
-
-    Raises ``Refused``: ``not-yet-valid``, ``certificate-expired``, ``lifetime-too-long``.
-    """
-    skew = limits.clock_skew_s * 1000
-    if now_ms + skew < certificate.valid_from_ms:
-        raise Refused(
-            Code.NOT_YET_VALID,
-            f"The certificate of {certificate.name} is not valid yet: check this clock, or sign a "
-            "new one if the clock that it was signed by was ahead.",
-        )
-    if now_ms - skew > certificate.valid_until_ms:
-        raise Refused(
-            Code.CERTIFICATE_EXPIRED,
-            f"The certificate of {certificate.name} has expired; its parent must sign a new one.",
-        )
-    lifetime = certificate.valid_until_ms - certificate.valid_from_ms
-    if lifetime > limits.certificate_lifetime_s * 1000:
-        raise Refused(
-            Code.LIFETIME_TOO_LONG,
-            f"The certificate of {certificate.name} is for {lifetime // 86_400_000} days, "
-            f"expected at most {limits.certificate_lifetime_s // 86_400}.",
-        )
+Holding = tuple[str, str]
+"""Something that one node has and no other may have: its kind and its value."""
 
 
 @dataclass
 class Membership:
-    """The members of one parent: who was enrolled, with which key, and who was revoked.
+    """Who was enrolled at one parent, with what, and who was revoked.
 
     Args:
-        network: the verified statement of the network.
-        parent: the parent's own verified certificate.
+        path: the verified certificates from the root to the parent, both included.
+
+    Attributes:
+        active: the enrolled nodes that are not revoked, in order.
     """
 
-    network: Network
-    parent: Certificate
-    limits: Limits = LIMITS
-    _members: dict[NodeId, Certificate] = field(default_factory=dict)
-    _revoked: set[NodeId] = field(default_factory=set)
+    path: tuple[Certificate, ...] = field(default=(), compare=False)
+    active: tuple[NodeId, ...] = field(default=(), init=False)
+    _members: dict[NodeId, Member] = field(default_factory=dict, init=False)
+    _revoked: set[NodeId] = field(default_factory=set, init=False)
+    _revocations: dict[NodeId, int] = field(default_factory=dict, init=False)
+    _keepers: dict[Holding, NodeId] = field(default_factory=dict, init=False)
+    """Whose a key is for good: the first node that had it."""
+    _users: dict[Holding, frozenset[NodeId]] = field(default_factory=dict, init=False)
+    """Which active members have a name or a scope."""
 
-    def add(self, envelope: Envelope, now_ms: int) -> Certificate:
-        """Take a certificate: a new member, a renewal, or a new key for a member.
+    # -- what is known
 
-        A new key has the next epoch and is signed by the parent and by the old key. Raises
-        ``Refused``: what ``check_certificate`` and ``check_validity`` are refused for, ``revoked``,
-        ``duplicate-node``, ``wrong-key-epoch``, ``bad-signature``.
-        """
-        certificate = open_envelope(
-            envelope, Certificate, PublicKey.from_raw(self.parent.public_key)
-        )
-        check_certificate(certificate, self.network, self.parent)
-        check_validity(certificate, now_ms, self.limits)
-        node = certificate.node
-        if node in self._revoked:
-            raise Refused(
-                Code.REVOKED, f"{certificate.name} was revoked; it may only return as a new node."
-            )
-        others = (c for c in (self.parent, *self._members.values()) if c.node != node)
-        if any(_same_identity(certificate, other) for other in others) or node == self.parent.node:
-            raise Refused(Code.DUPLICATE_NODE, f"{certificate.name} uses another member's key.")
-        if held := self._members.get(node):
-            self._check_successor(certificate, held, envelope)
-        self._members[node] = certificate
-        return certificate
-
-    def revoke(self, node: NodeId) -> None:
-        """Shut a node out for good, also one that is not enrolled."""
-        self._revoked.add(node)
-
-    def member(self, node: NodeId) -> Certificate | None:
-        """The certificate of an enrolled node, revoked or not."""
+    def get(self, node: NodeId) -> Member | None:
+        """The member as it was last enrolled, revoked or not."""
         return self._members.get(node)
 
     def is_revoked(self, node: NodeId) -> bool:
-        """Whether the node was revoked."""
+        """Whether the node is revoked now."""
         return node in self._revoked
 
     @property
-    def active(self) -> tuple[NodeId, ...]:
-        """Enrolled nodes that are not revoked, in order."""
-        return tuple(sorted(self._members.keys() - self._revoked))
+    def revoked(self) -> tuple[NodeId, ...]:
+        """The nodes that are revoked now, in order."""
+        return tuple(sorted(self._revoked))
 
-    def _check_successor(self, new: Certificate, held: Certificate, envelope: Envelope) -> None:
-        if (new.scope, new.role) != (held.scope, held.role):
+    @property
+    def revocations(self) -> Mapping[NodeId, int]:
+        """How often each node was revoked: it may have been let in again since."""
+        return self._revocations
+
+    # -- what may be done
+
+    def check(self, member: Member, previous_key_signed: bool = False) -> None:
+        """Check that a certificate may be signed and recorded: a new member, a renewal, a pardon.
+
+        Args:
+            previous_key_signed: whether the member's key of now signed the certificate of its new
+                key.
+
+        Raises ``Refused``: ``duplicate-node``, ``duplicate-key``, ``wrong-key-epoch``,
+        ``bad-signature``, ``duplicate-transport-key``, ``scope-taken``, ``duplicate-name``.
+        """
+        self._check_path(member)
+        known = self._members.get(member.node)
+        if known and (known.scope, known.role) != (member.scope, member.role):
             raise Refused(
                 Code.DUPLICATE_NODE,
-                f"{new.name} is a {held.role} of {held.scope} already; one identity has one place.",
+                f"{member.name} is enrolled as the {known.role} of {known.scope}, not the "
+                f"{member.role} of {member.scope}: one identity has one place. Make a new request.",
             )
-        same_key = new.public_key == held.public_key
-        if new.key_epoch != held.key_epoch + (0 if same_key else 1):
+        for key in _keys_of(member):
+            self._check_keeper(member, key, Code.DUPLICATE_KEY, "signing key")
+        self._check_epoch(member, known, previous_key_signed)
+        self._check_keeper(
+            member, _transport_of(member), Code.DUPLICATE_TRANSPORT_KEY, "transport key"
+        )
+        self._check_unused(member)
+
+    def check_revocation(self, node: NodeId) -> None:
+        """Check that a node is an active member. Raises ``Refused`` ``not-a-member``."""
+        member = self._members.get(node)
+        if member is None:
+            raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… was never enrolled here.")
+        if node in self._revoked:
+            raise Refused(
+                Code.NOT_A_MEMBER, f"{member.name} is no member any more; it was revoked before."
+            )
+
+    # -- what was done
+
+    def enrol(self, member: Member) -> None:
+        """Take a member in, renew it, or let it in again."""
+        node = member.node
+        self._leave(node)
+        self._members[node] = member
+        self._revoked.discard(node)
+        for holding in (*_keys_of(member), _transport_of(member)):
+            self._keepers.setdefault(holding, node)
+        for holding in _used_by(member):
+            self._users[holding] = self._users.get(holding, frozenset()) | {node}
+        active = list(self.active)
+        insort(active, node)
+        self.active = tuple(active)
+
+    def revoke(self, node: NodeId) -> None:
+        """Shut a node out."""
+        self._leave(node)
+        self._revoked.add(node)
+        self._revocations[node] = self._revocations.get(node, 0) + 1
+
+    def _leave(self, node: NodeId) -> None:
+        """Take an active member's name, scope and place among the active ones."""
+        if node not in self._members or node in self._revoked:
+            return
+        for holding in _used_by(self._members[node]):
+            self._users[holding] -= {node}
+        self.active = tuple(other for other in self.active if other != node)
+
+    # -- the rules
+
+    def _check_path(self, member: Member) -> None:
+        for above in self.path:
+            where = "this parent itself" if above is self.path[-1] else f"{above.name}, above it"
+            key = PublicKey.from_raw(above.public_key).keyid
+            if member.node == above.node:
+                raise Refused(
+                    Code.DUPLICATE_NODE,
+                    f"{member.name} has the id of {where}: a node is no child of its own. "
+                    "Make a new request in a folder of its own.",
+                )
+            if {KeyId(member.node), member.key} & {KeyId(above.node), key}:
+                raise Refused(
+                    Code.DUPLICATE_KEY,
+                    f"{member.name} has the signing key of {where}. "
+                    "Make a new request in a folder of its own.",
+                )
+        if self.path and member.transport == transport_digest(self.path[-1].transport_key):
+            raise Refused(
+                Code.DUPLICATE_TRANSPORT_KEY,
+                f"{member.name} has the transport key of this parent itself. "
+                "Make a new request in a folder of its own.",
+            )
+
+    def _check_keeper(self, member: Member, holding: Holding, code: Code, what: str) -> None:
+        keeper = self._keepers.get(holding, member.node)
+        if keeper != member.node:
+            raise Refused(
+                code,
+                f"{member.name} has the {what} of {self._members[keeper].name}, "
+                f"node {keeper[:12]}…. Make a new request in a folder of its own.",
+            )
+
+    def _check_epoch(self, new: Member, known: Member | None, previous_key_signed: bool) -> None:
+        if known is None:
+            if new.epoch != 1:
+                raise Refused(
+                    Code.WRONG_KEY_EPOCH,
+                    f"{new.name} was never enrolled here, and starts at key epoch 1; "
+                    f"the certificate says {new.epoch}.",
+                )
+            return
+        same_key = new.key == known.key
+        if not same_key and ("key", new.key) in self._keepers:
             raise Refused(
                 Code.WRONG_KEY_EPOCH,
-                f"{new.name} is at key epoch {held.key_epoch}; the certificate says "
-                f"{new.key_epoch} for {'the same' if same_key else 'a new'} key.",
+                f"{new.name} has replaced key {new.key[:12]}…; a key does not come back.",
             )
-        if not same_key:
-            envelope.verify(PublicKey.from_raw(held.public_key))
+        if new.epoch != known.epoch + (not same_key):
+            raise Refused(
+                Code.WRONG_KEY_EPOCH,
+                f"{new.name} is at key epoch {known.epoch}; the certificate says "
+                f"{new.epoch} for {'the same' if same_key else 'a new'} key.",
+            )
+        if not same_key and not previous_key_signed:
+            raise Refused(
+                Code.BAD_SIGNATURE,
+                f"The new key of {new.name} is not signed by its key of now, {known.key[:12]}….",
+            )
+
+    def _check_unused(self, member: Member) -> None:
+        for kind, value in _used_by(member):
+            others = self._users.get((kind, value), frozenset()) - {member.node}
+            for other in sorted(others):
+                name = self._members[other].name
+                if kind == "scope":
+                    raise Refused(
+                        Code.SCOPE_TAKEN,
+                        f"{value} has a node already, {name}. Revoke that one first, or enrol "
+                        f"{member.name} for another scope.",
+                    )
+                raise Refused(
+                    Code.DUPLICATE_NAME,
+                    f"There is a member called {name} already, node {other[:12]}…. "
+                    "Choose another name.",
+                )
 
 
-def _same_identity(one: Certificate, other: Certificate) -> bool:
-    return one.node == other.node or one.public_key == other.public_key
+def _keys_of(member: Member) -> Iterator[Holding]:
+    """A node's id is the digest of its first key, which stays its own."""
+    yield "key", member.node
+    yield "key", member.key
+
+
+def _transport_of(member: Member) -> Holding:
+    # Where the key is not known, no other node can have it.
+    return "transport", member.transport or member.node
+
+
+def _used_by(member: Member) -> Iterator[Holding]:
+    """What an active member has to itself: an interior node its scope, everybody a name."""
+    if member.role is not Role.DEVICE:
+        yield "scope", str(member.scope)
+    yield "name", member.name

@@ -39,7 +39,7 @@ def write_tensors(tensors: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def header_of(expected: Expected) -> bytes:
-    """What stands before the values in a file with these tensors."""
+    """Write the header of a file with these tensors: its length, then JSON."""
     entries: dict[str, object] = {}
     at = 0
     for name in _order(expected):
@@ -111,7 +111,7 @@ def _read_entry(name: str, entry: Any, wanted: tuple[str, tuple[int, ...]]) -> t
     """Where a tensor's values begin and end, counted from the end of the header."""
     dtype, shape = wanted
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        _refuse(f"the header says something else of {name} than dtype, shape and data_offsets")
+        _refuse(f"the header gives {name} other fields than dtype, shape and data_offsets")
     if entry["dtype"] != dtype:
         raise Refused(
             Code.WRONG_DTYPE,
@@ -132,10 +132,10 @@ def _read_entry(name: str, entry: Any, wanted: tuple[str, tuple[int, ...]]) -> t
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("it names something twice")
-    return found
+    return unique
 
 
 def _no_such_number(text: str) -> NoReturn:

@@ -97,7 +97,7 @@ class GatheredOffers:
             delta = node.vector(copy) - node.vector(state.offers.baseline)
             contributors = state.offers.contributors()
             waited_ms = node.clock.now_ms() - state.offers.baseline_ms
-        f = self._config.rounds.policy().tolerates(len(node.active_members()))
+        f = self._config.rounds.policy().tolerates(len(node.state.membership.active))
         size, whole = np.linalg.norm(delta), np.linalg.norm(node.effective())
         ripe = contributors >= max(1, 2 * f + 1) and size >= promotion.least_change * whole
         overdue = waited_ms >= promotion.after_s * 1000 and size > 0

@@ -22,10 +22,10 @@ import structlog
 from nodes.errors import NodeError
 from nodes.releases.chain import Chain, Link
 from nodes.releases.publish import Made, release
-from nodes.state.events import ChainInstalled, LedgerEvent, Undone
+from nodes.state.events import ChainInstalled, LedgerEvent
 from nodes.state.node import Node
 from nodes.state.node_state import NodeState
-from nodes.state.records import ZERO, Counted, HeldRelease, Install
+from nodes.state.records import ZERO, Counted, HeldRelease, Install, Undone
 from nodes.state.vectors import Vector
 from protocol import Digest, ReleaseKind, Span
 

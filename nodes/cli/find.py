@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,9 +58,14 @@ def member(folder: Path, who: str) -> str:
         raise NodeError(
             "not-a-member" if not found else "many-nodes",
             f"{len(found)} children of {folder} are called {who}; "
-            f"there are {', '.join(sorted(members.values())) or 'none'}.",
+            f"there are {_listed(members) or 'none'}.",
         )
     return found[0]
+
+
+def _listed(members: Mapping[str, str]) -> str:
+    """Names with the starts of their ids: a revoked child may share its name with another."""
+    return ", ".join(sorted(f"{name} ({child[:12]})" for child, name in members.items()))
 
 
 class opened:  # noqa: N801  reads as the statement it is

@@ -36,7 +36,7 @@ def init(
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
     from nodes.model.coordinates import coordinates_of
-    from nodes.trust.enrolment import init_network
+    from nodes.trust.network import init_network
 
     with one_sentence():
         coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)

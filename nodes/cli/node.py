@@ -74,7 +74,7 @@ def enrol(
     from nodes.state.home import open_home
     from nodes.state.node import Node
     from nodes.trust.enrolment import enrol as sign
-    from nodes.trust.enrolment import join, make_request
+    from nodes.trust.enrolment import enrol_folder
     from protocol import Role, Scope
 
     with one_sentence():
@@ -86,8 +86,7 @@ def enrol(
         try:
             if new is not None and request_file is None:
                 role = Role.DEVICE if device else Role.INTERIOR
-                asked = make_request(new, name or new.name, Scope.parse(scope), role)
-                child, _ = join(new, sign(node, asked, at), clock)
+                child = enrol_folder(node, new, name or new.name, Scope.parse(scope), role, at)
                 written = write_config(child, base=config.model.base, uplink=at)
                 console.print(f"Enrolled {child.certificate.name} at {home.scope}: {written}")
             elif request_file is not None and out is not None and new is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nodes.state.events import ChainInstalled, GateJudged, Released, RoundClosed, read
+from nodes.state.event_codec import read
+from nodes.state.events import ChainInstalled, GateJudged, Released, RoundClosed
 from nodes.state.ledger import LedgerEntry
 from protocol import NodeId, ReleaseKind, VerdictKind
 

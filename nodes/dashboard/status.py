@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.errors import NodeError
+from nodes.state.event_codec import read
 from nodes.state.events import (
     DoorRefused,
     GateJudged,
@@ -26,7 +27,6 @@ from nodes.state.events import (
     Trained,
     UpdateAccepted,
     UpdateRefused,
-    read,
 )
 from nodes.state.ledger import Ledger
 from protocol import ReleaseKind, VerdictKind

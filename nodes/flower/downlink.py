@@ -79,7 +79,7 @@ class Downlink:
     def admit_child(self, transport_public_pem: bytes) -> int:
         """Let the holder of this key in; returns its Flower node id, derived from the key.
 
-        Raises ``NodeError`` ``bad-transport-key``.
+        Raises ``Refused`` ``bad-transport-key``.
         """
         pem = canonical_pem(transport_public_pem)
         node = self._guard.admit(pem)

@@ -35,8 +35,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from nodes.flower.errors import Refusal
 from nodes.flower.traffic import Meter, head_bytes
-from nodes.trust.transport_keys import canonical_pem, flower_node_id, load_transport_public
-from protocol import LIMITS
+from nodes.trust.transport_keys import canonical_pem, flower_node_id
+from protocol import LIMITS, load_transport_key
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -142,7 +142,7 @@ class Guard:
         with self._lock:
             if pem not in self._members:
                 timestamps = Timestamps(self._limits.remembered)
-                self._members[pem] = Member(node, load_transport_public(pem), timestamps)
+                self._members[pem] = Member(node, load_transport_key(pem), timestamps)
         return node
 
     def remove(self, node: int) -> None:

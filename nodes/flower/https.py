@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nodes.errors import NodeError
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.flower.traffic import Meter, head_bytes
-from nodes.trust.transport_keys import load_transport_key, transport_public_pem
+from nodes.trust.transport_keys import load_transport_private, transport_public_pem
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB, one response each."""
@@ -58,7 +58,7 @@ class Signer:
     """Signs each request with the transport key, and counts its bytes and its response's."""
 
     def __init__(self, private_pem: bytes, meter: Meter) -> None:
-        self._key = load_transport_key(private_pem)
+        self._key = load_transport_private(private_pem)
         self._public = b64encode(transport_public_pem(private_pem)).decode("ascii")
         self._meter = meter
         self._lock = threading.Lock()

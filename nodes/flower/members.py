@@ -17,7 +17,7 @@ import structlog
 
 from nodes.state.events import DoorRefused
 from nodes.state.node import Node
-from protocol import NodeId
+from protocol import Digest, NodeId
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ class MemberLinks:
         self._node = node
         self._door: Door | None = None
         self._ids: dict[NodeId, int] = {}
+        self._keys: dict[NodeId, Digest] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         self._flushed = 0.0
@@ -54,13 +55,16 @@ class MemberLinks:
         """The Flower node id of every active member, after bringing the door up to date."""
         if self._door is None:
             return {}
-        members = set(self._node.active_members())
-        for child in self._ids.keys() - members:
+        membership = self._node.state.membership
+        members = {c: m.transport for c in membership.active if (m := membership.get(c))}
+        for child in [c for c, key in self._keys.items() if members.get(c) != key]:
             self._door.remove_child(self._ids.pop(child))
+            del self._keys[child]
             log.info("member-shut-out", child=child[:12])
-        for child in members - self._ids.keys():
-            if certificate := self._node.member(child):
+        for child in members.keys() - self._ids.keys():
+            if certificate := self._node.certificate_of(child):
                 self._ids[child] = self._door.admit_child(certificate.transport_key)
+                self._keys[child] = members[child]
         if time.monotonic() - self._flushed > FLUSH_EVERY_S:
             self.flush()
         return self._ids

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aggregation.replay import Portion, Shift
-from nodes.state.events import ShiftMeasured, TrainingMeasured
+from nodes.state.records import ShiftMeasured, TrainingMeasured
 from nodes.text.watched_folder import Scan
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from nodes.config.sections import Training
 from nodes.errors import NodeError
 from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.trials import Judged, Probes
-from nodes.state.events import Trained, write
+from nodes.state.event_codec import write
+from nodes.state.events import Trained
 from nodes.state.node import Node
 from nodes.state.vectors import Vector, sum_of
 from protocol import Task

@@ -152,7 +152,7 @@ def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
     The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
     once again. Nobody stands in for a child that is quarantined or no member any more.
     """
-    rounds, members = node.state.rounds, set(node.active_members())
+    rounds, members = node.state.rounds, set(node.state.membership.active)
     stood = {
         child: standing.stood
         for child, standing in rounds.stand_ins.items()

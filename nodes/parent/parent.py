@@ -34,13 +34,8 @@ from nodes.parent.round_events import (
 from nodes.parent.round_machine import RoundMachine
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request, TaskDesk
-from nodes.state.events import (
-    Abstained,
-    RoundOpened,
-    UpdateAccepted,
-    UpdateRefused,
-    write,
-)
+from nodes.state.event_codec import write
+from nodes.state.events import Abstained, RoundOpened, UpdateAccepted, UpdateRefused
 from nodes.state.ledger import Claim
 from nodes.state.node import Node
 from nodes.state.records import ZERO, Seated
@@ -83,8 +78,7 @@ class Parent:
             parent=node.home.node,
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
-            members=node.member,
-            revoked=node.is_revoked,
+            members=node,
             tasks=self._desk,
             claims=self,
             limits=LIMITS,
@@ -95,11 +89,11 @@ class Parent:
         """The decoded payloads of seated updates, until their round is settled."""
         self._refusals: list[Verdict] = []
         state = node.state
-        self._revocations = dict(state.revocations)
+        self._revocations = dict(state.membership.revocations)
         """As far as the machine has heard of them."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
-            members=node.active_members(),
+            members=state.membership.active,
             next_round=state.rounds.next,
             counted=dict(state.rounds.counted),
         )
@@ -170,8 +164,8 @@ class Parent:
         node.catch_up()
         if node.state.own.latest is None:
             return []
-        members, known = node.active_members(), self._revocations
-        self._revocations = dict(node.state.revocations)
+        members, known = node.state.membership.active, self._revocations
+        self._revocations = dict(node.state.membership.revocations)
         left = {c for c, times in self._revocations.items() if times > known.get(c, 0)}
         requests: list[Request] = []
         for heard in (tuple(c for c in members if c not in left), members):

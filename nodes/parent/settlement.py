@@ -18,7 +18,8 @@ from nodes.learning.interfaces import Corpus, Engine
 from nodes.parent.combine import Collected, Combiner, RobustCombiner, Seats, Values, stand_ins
 from nodes.parent.gate import Gate, ProbeGate
 from nodes.releases.publish import Made, publish
-from nodes.state.events import RoundClosed, write
+from nodes.state.event_codec import write
+from nodes.state.events import RoundClosed
 from nodes.state.node import Node
 from nodes.state.records import Seated
 from nodes.state.vectors import Vector

@@ -84,7 +84,7 @@ class TaskDesk:
         """Sign a task and enclose what the child is not known to hold."""
         node, network, child = self._node, self._node.home.network, ask.child
         signed = node.snapshot()
-        member = node.member(child)
+        member = node.certificate_of(child)
         if signed is None or member is None:
             raise NodeError("not-ready", "A round was opened before there was a release.")
         snapshot, envelope = signed

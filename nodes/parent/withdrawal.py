@@ -18,7 +18,8 @@ import numpy as np
 from nodes.errors import NodeError
 from nodes.parent.combine import combine
 from nodes.releases.publish import WITHDRAWN, Made, release
-from nodes.state.events import Aggregated, LedgerEvent, Released, Withdrawn, events_of
+from nodes.state.event_codec import events_of
+from nodes.state.events import Aggregated, LedgerEvent, Released, Withdrawn
 from nodes.state.node import Node
 from nodes.state.node_state import NodeState
 from nodes.state.records import Seated
@@ -52,7 +53,7 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
         NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
             that stands came from it, ``no-artefact`` when an update of the round is gone.
     """
-    if child not in node.state.members:
+    if node.state.membership.get(child) is None:
         raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
 
     forgotten = forget(node.home.folder, child) if versions is None else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nodes.errors import NodeError
 from nodes.releases.publish import Made, release
-from nodes.state.events import LedgerEvent, OfferCounted, UpdateSent, events_of
+from nodes.state.event_codec import events_of
+from nodes.state.events import LedgerEvent, OfferCounted, UpdateSent
 from nodes.state.node import Node
 from protocol import Digest, ReleaseKind
 

@@ -6,8 +6,8 @@ the ledger's events and nothing else; an artefact is read back only if it matche
 Knows nothing of what is signed, trained or sent.
 
 Others use ``node`` (``Node``), ``home`` (``Home``, ``open_home``, ``write_home``), ``events`` (what
-a ledger can say), ``ledger`` (``Ledger``, ``LedgerEntry``, ``Claim``), ``node_state``
-(``NodeState``) and its part ``offers`` (``ANSWERED_ROUNDS``), ``records``, ``vectors``
-(``Vector``, ``sum_of``), ``artefacts`` (``ArtefactStore``), ``database`` (``Database``),
-``interfaces`` (``Storage``).
+a ledger can say) and ``event_codec`` (``read``, ``write``, ``events_of``), ``ledger`` (``Ledger``,
+``LedgerEntry``, ``Claim``), ``node_state`` (``NodeState``) and its part ``offers``
+(``ANSWERED_ROUNDS``), ``records``, ``vectors`` (``Vector``, ``sum_of``), ``artefacts``
+(``ArtefactStore``), ``database`` (``Database``), ``interfaces`` (``Storage``).
 """

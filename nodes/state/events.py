@@ -1,30 +1,30 @@
 """The vocabulary of the ledger: one frozen dataclass for each kind of event.
 
-The ledger is the state, so these classes are what a node can remember. ``write`` turns an event
-into what the ledger stores, ``read`` turns a stored entry into an event. An entry whose kind or
-shape is not one of these ends in an error that names its number: nothing is passed over.
-
-A class has a ``VERSION``. An entry of version 1 carries none; a later one is stored with its
-version under ``"v"``. Whoever adds a field raises the version and gives the field a default that
-says what older entries mean.
+The ledger is the state, so these classes are what a node can remember; ``event_codec`` writes and
+reads them. A class has a ``VERSION``. Whoever adds a field raises it, and gives the field a default
+that says what older entries mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import ClassVar
 
 from aggregation.gate import Budget, Reason, SourceFigures
 from aggregation.gate import Verdict as GateVerdict
-from nodes.errors import NodeError
-from nodes.state.interfaces import Events
-from nodes.state.ledger import LedgerEntry, canonical
-from nodes.state.records import HeldRelease, Seated
-from protocol import Digest, NodeId, ProbeLoss, ReleaseKind, Role, Verdict
+from nodes.state.records import ZERO, HeldRelease, Seated, TrainingMeasured, Undone
+from protocol import (
+    Digest,
+    KeyId,
+    Member,
+    NodeId,
+    ProbeLoss,
+    ReleaseKind,
+    Role,
+    Scope,
+    Verdict,
+)
 
 Versions = tuple[int, int]
 """Versions of one scope, (after, until]."""
@@ -54,15 +54,49 @@ class NodeCreated(LedgerEvent):
 class MemberEnrolled(LedgerEvent):
     """The node signed a child's certificate, again if the child was a member before.
 
-    ``certificate`` is the digest of its envelope.
+    ``certificate`` is the digest of its envelope. Version 1 named neither key: the signing key was
+    the node's first, which its id is the digest of; the transport key is in the certificate. No key
+    had been replaced yet.
     """
 
     KIND = "member-enrolled"
+    VERSION = 2
     child: NodeId
     certificate: Digest
     name: str
     role: Role
     scope: str
+    key: KeyId | None = None
+    transport: Digest | None = None
+    epoch: int | None = None
+
+    @classmethod
+    def of(cls, member: Member) -> MemberEnrolled:
+        """The event for a new member."""
+        return cls(
+            child=member.node,
+            certificate=member.certificate,
+            name=member.name,
+            role=member.role,
+            scope=str(member.scope),
+            key=member.key,
+            transport=member.transport,
+            epoch=member.epoch,
+        )
+
+    @property
+    def member(self) -> Member:
+        """What the rules of membership need of the certificate."""
+        return Member(
+            node=self.child,
+            key=self.key or KeyId(self.child),
+            transport=self.transport or ZERO,
+            epoch=self.epoch or 1,
+            scope=Scope.parse(self.scope),
+            role=self.role,
+            name=self.name,
+            certificate=self.certificate,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +108,6 @@ class MemberRevoked(LedgerEvent):
 
 
 # The chain above ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Undone:
-    """What of the node's past a new chain takes back: positions in its installs and its counted
-    offers."""
-
-    installs: tuple[int, ...]
-    offers: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,42 +181,6 @@ class Withdrawn(LedgerEvent):
 
 
 # What the node offers its parent ------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShiftMeasured:
-    """How fresh text relates to old text: see ``aggregation.replay.shift``."""
-
-    kind: str
-    statistic: float | None
-    p: float | None
-    nearest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingMeasured:
-    """What one training run was made of and how it went: counts and measures, no text.
-
-    Attributes:
-        first_loss, last_loss: nats per token.
-        replayed, old: documents of each earlier source that the run read, and that there were.
-        fresh: documents that were new. ``share``, ``length``: how much of the run was old text.
-        arrived: what came in by the watched folder.
-        step: how much of what was learned a personal device keeps.
-    """
-
-    first_loss: float
-    last_loss: float
-    tokens: int
-    seconds: float
-    replayed: Mapping[str, int]
-    fresh: int
-    old: Mapping[str, int]
-    share: float
-    length: float
-    shift: ShiftMeasured | None = None
-    arrived: Mapping[str, int] | None = None
-    step: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,59 +395,3 @@ class TrafficCounted(LedgerEvent):
 
 KINDS: Mapping[str, type[LedgerEvent]] = {cls.KIND: cls for cls in LedgerEvent.__subclasses__()}
 """Every kind of event by its name in the ledger."""
-
-
-def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
-    """The kind and the body under which the ledger stores an event. What is None is left out."""
-    body: dict[str, Any] = _adapter(event.KIND).dump_python(
-        event, mode="json", exclude_defaults=True
-    )
-    if event.VERSION > 1:
-        body["v"] = event.VERSION
-    return event.KIND, body
-
-
-def read(entry: LedgerEntry) -> LedgerEvent:
-    """The event of a stored entry.
-
-    Raises ``NodeError``, each naming the entry's number: ``unknown-event`` for a kind that there
-    is not, ``newer-event`` for a version that a newer Banyan wrote, ``bad-event`` for another
-    shape.
-    """
-    cls = KINDS.get(entry.kind)
-    if cls is None:
-        raise NodeError(
-            "unknown-event",
-            f"Event {entry.seq} of the ledger is of kind {entry.kind!r}, which this version of "
-            "Banyan does not know. Run the version that wrote it, or a newer one.",
-        )
-    body = entry.body
-    version = body.get("v", 1) if isinstance(body, Mapping) else 1
-    if version > cls.VERSION:
-        raise NodeError(
-            "newer-event",
-            f"Event {entry.seq} of the ledger ({entry.kind}) has version {version}, this Banyan "
-            f"reads up to {cls.VERSION}. Run a newer one.",
-        )
-    text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
-    try:
-        # Strict, and from JSON: there a list is a tuple, and no text is a number.
-        return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise NodeError(
-            "bad-event",
-            f"Event {entry.seq} of the ledger ({entry.kind}) has another shape than expected: "
-            f"{place or 'the whole'}: {first['msg']}.",
-        ) from None
-
-
-def events_of(ledger: Events, *classes: type[LedgerEvent], after: int = 0) -> Iterator[LedgerEvent]:
-    """The events of some classes above number ``after``, in order. Raises what ``read`` raises."""
-    return map(read, ledger.events([cls.KIND for cls in classes], after))
-
-
-@cache
-def _adapter(kind: str) -> TypeAdapter[LedgerEvent]:
-    return TypeAdapter(KINDS[kind])

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import structlog
 
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Chance, SystemChance
-from nodes.state.events import LedgerEvent, NodeCreated, read, write
+from nodes.state.event_codec import read, write
+from nodes.state.events import LedgerEvent, MemberEnrolled, NodeCreated
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage, on_disk
 from nodes.state.ledger import Claim, LedgerError
@@ -29,6 +31,7 @@ from protocol import (
     ChainEntry,
     Digest,
     Envelope,
+    Membership,
     NodeId,
     Scope,
     Snapshot,
@@ -36,6 +39,7 @@ from protocol import (
     encode_adapter,
     open_envelope,
     seal,
+    transport_digest,
 )
 from protocol.ids import is_digest
 
@@ -56,7 +60,7 @@ class Node:
         self.lock = threading.RLock()
         storage = storage or on_disk(home, clock)
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
-        self.state = NodeState()
+        self.state = NodeState(membership=Membership(home.path))
         self._read_upto = 0
         self._certificates: dict[Digest, Certificate] = {}
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
@@ -108,8 +112,15 @@ class Node:
         """Apply what the ledger holds beyond what is in memory (another process may enrol)."""
         with self.lock:
             for entry in self.ledger.events(after=self._read_upto):
-                self.state.apply(read(entry), entry.at_ms)
+                self.state.apply(self._completed(read(entry)), entry.at_ms)
                 self._read_upto = entry.seq
+
+    def _completed(self, event: LedgerEvent) -> LedgerEvent:
+        """Say of a member that an older Banyan enrolled which transport key it has."""
+        if not isinstance(event, MemberEnrolled) or event.transport is not None:
+            return event
+        certificate = self._certificate(event.certificate)
+        return replace(event, transport=transport_digest(certificate.transport_key))
 
     # -- vectors
 
@@ -159,26 +170,22 @@ class Node:
         with self.lock:
             return sum_of([self.ancestors_total(), self.vector(self.state.own.adapter)])
 
-    def member(self, child: NodeId) -> Certificate | None:
-        """The certificate of an enrolled child."""
+    def certificate_of(self, node: NodeId) -> Certificate | None:
+        """The certificate of an enrolled child, revoked or not; None of any other node."""
         with self.lock:
-            digest = self.state.members.get(child)
-        if digest is None:
-            return None
+            member = self.state.membership.get(node)
+            return self._certificate(member.certificate) if member else None
+
+    def is_revoked(self, node: NodeId) -> bool:
+        """Whether this child is revoked: with ``certificate_of`` what admission asks."""
+        return self.state.membership.is_revoked(node)
+
+    def _certificate(self, digest: Digest) -> Certificate:
+        """A certificate that this node signed, verified once."""
         if digest not in self._certificates:
             sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
-            opened = open_envelope(sealed, Certificate, self.home.key.public)
-            self._certificates[digest] = opened
+            self._certificates[digest] = open_envelope(sealed, Certificate, self.home.key.public)
         return self._certificates[digest]
-
-    def is_revoked(self, child: NodeId) -> bool:
-        """Whether a person has taken this child's membership back."""
-        return child in self.state.revoked
-
-    def active_members(self) -> tuple[NodeId, ...]:
-        """Enrolled children that are not revoked."""
-        with self.lock:
-            return tuple(sorted(set(self.state.members) - self.state.revoked))
 
     # -- down: snapshots
 
@@ -203,7 +210,7 @@ class Node:
                 chain=tuple(
                     self._entry(h) for h in (*self.state.above.links, self.state.own.latest)
                 ),
-                revoked=tuple(sorted(self.state.revoked)),
+                revoked=self.state.membership.revoked,
                 issued_ms=now,
                 expires_ms=now + life,
             )

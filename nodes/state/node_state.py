@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aggregation.gate import Budget
 from nodes.state.chain_above import ChainAbove
+from nodes.state.event_codec import read
 from nodes.state.events import (
     Abstained,
     Aggregated,
@@ -36,7 +37,6 @@ from nodes.state.events import (
     UpdateRefused,
     UpdateSent,
     Withdrawn,
-    read,
 )
 from nodes.state.gate_history import GateHistory
 from nodes.state.interfaces import Events
@@ -44,7 +44,7 @@ from nodes.state.offers import Offers
 from nodes.state.own_releases import OwnReleases
 from nodes.state.records import ZERO
 from nodes.state.rounds import Rounds
-from protocol import Digest, NodeId, ReleaseKind
+from protocol import Digest, Membership, NodeId, ReleaseKind
 
 
 @dataclass
@@ -58,8 +58,7 @@ class NodeState:
         sequence: of the node's snapshots: it counts releases and revocations.
         moves: changes of the effective model other than by rounds.
         moment: orders changes of what the node holds.
-        members: the certificate of every child that was ever enrolled.
-        revocations: how often each child was revoked: it may have been let in again since.
+        membership: who belongs, and who was revoked.
     """
 
     own: OwnReleases = field(default_factory=OwnReleases)
@@ -70,9 +69,7 @@ class NodeState:
     sequence: int = 0
     moves: int = 0
     moment: int = 0
-    members: dict[NodeId, Digest] = field(default_factory=dict)
-    revoked: set[NodeId] = field(default_factory=set)
-    revocations: dict[NodeId, int] = field(default_factory=dict)
+    membership: Membership = field(default_factory=Membership)
 
     @classmethod
     def told_by(cls, ledger: Events) -> NodeState:
@@ -123,7 +120,7 @@ class NodeState:
             case RoundOpened():
                 self.rounds.start(event)
             case UpdateAccepted():
-                if event.child not in self.revoked:  # while its update was admitted
+                if not self.membership.is_revoked(event.child):  # while its update was admitted
                     self.rounds.seat(event)
             case UpdateRefused():
                 self.rounds.refuse(event)
@@ -144,13 +141,11 @@ class NodeState:
     # -- membership
 
     def _enrol(self, event: MemberEnrolled) -> None:
-        self.members[event.child] = event.certificate
-        self.revoked.discard(event.child)
+        self.membership.enrol(event.member)
         self.rounds.pardon(event.child)
 
     def _revoke(self, child: NodeId) -> None:
-        self.revoked.add(child)
-        self.revocations[child] = self.revocations.get(child, 0) + 1
+        self.membership.revoke(child)
         self.rounds.shut_out(child)
         self.sequence += 1
 

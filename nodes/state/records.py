@@ -97,3 +97,48 @@ class DurableRound:
     round: int
     deadline_ms: int
     seated: dict[NodeId, Seated] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What of the node's past a new chain takes back: positions in its installs and its counted
+    offers."""
+
+    installs: tuple[int, ...]
+    offers: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftMeasured:
+    """How fresh text relates to old text: see ``aggregation.replay.shift``."""
+
+    kind: str
+    statistic: float | None
+    p: float | None
+    nearest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingMeasured:
+    """What one training run was made of and how it went: counts and measures, no text.
+
+    Attributes:
+        first_loss, last_loss: nats per token.
+        replayed, old: documents of each earlier source that the run read, and that there were.
+        fresh: documents that were new. ``share``, ``length``: how much of the run was old text.
+        arrived: what came in by the watched folder.
+        step: how much of what was learned a personal device keeps.
+    """
+
+    first_loss: float
+    last_loss: float
+    tokens: int
+    seconds: float
+    replayed: Mapping[str, int]
+    fresh: int
+    old: Mapping[str, int]
+    share: float
+    length: float
+    shift: ShiftMeasured | None = None
+    arrived: Mapping[str, int] | None = None
+    step: float | None = None

@@ -1,11 +1,12 @@
 """Who belongs, and by whose signature: networks, certificates, requests, bundles, keys for links.
 
 Guarantees: no private key leaves its folder; a certificate is signed only for a request that
-proves its key and breaks no rule of ``protocol.Membership``; a bundle is verified before it is
-written.
+proves its key, with every field parsed, and that breaks no rule of ``protocol.Membership``; when
+one is refused, nothing is stored; a bundle is verified before it is written.
 
 Knows nothing of rounds, models or how a bundle travels.
 
-Others use ``enrolment`` (``init_network``, ``make_request``, ``enrol``, ``certify``, ``join``,
-``revoke``), ``transport_keys`` and ``tls`` (``TlsFiles``).
+Others use ``network`` (``init_network``, ``found_network``), ``enrolment`` (``make_request``,
+``enrol``, ``certify``, ``join``, ``enrol_folder``, ``revoke``), ``transport_keys`` and ``tls``
+(``TlsFiles``).
 """

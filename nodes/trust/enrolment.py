@@ -1,4 +1,4 @@
-"""Making networks and members: who may say what is decided here, by a person, once.
+"""Making members: a person decides once who may say what, and ``protocol.Membership`` checks it.
 
 Three steps, so that no private key ever travels:
 
@@ -7,106 +7,75 @@ Three steps, so that no private key ever travels:
    certificates from the root, the coordinates, and how to reach the parent;
 3. the new node verifies the bundle and **joins**.
 
-On one machine ``banyan node enrol`` does all three.
+On one machine ``enrol_folder`` does all three.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
 from nodes.machine.files import write_file
-from nodes.model.coordinates import Coordinates
 from nodes.state.events import LedgerEvent, MemberEnrolled, MemberRevoked
 from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Node
+from nodes.trust.bundle import Bundle
+from nodes.trust.network import first_certificate, make_keys
 from nodes.trust.tls import make_tls
-from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
+from nodes.trust.transport_keys import canonical_pem
 from protocol import (
-    Certificate,
-    Network,
+    Member,
     NodeId,
+    ProtocolError,
     PublicKey,
     Role,
     Scope,
     SigningKey,
+    check_certificate,
+    check_label,
     digest_of,
     seal,
     verify_path,
 )
 
-YEAR_MS = 365 * 24 * 3600 * 1000
 MAX_REQUEST_BYTES = 16 * 1024
-MAX_BUNDLE_BYTES = 256 * 1024 * 1024
-_BUNDLE_PARTS = re.compile(
-    r"network\.env|path/\d\d\.env|layout\.json|basis\.safetensors|link\.json"
-)
 
 
-def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock) -> Home:
-    """Make a network and its root node in ``folder``.
+@dataclass(frozen=True)
+class MembershipRequest:
+    """What a new node asks for; its signature was verified.
 
-    Raises ``NodeError`` ``exists`` when there is a node in the folder already.
+    Attributes:
+        transport: its public transport key, in the one PEM form of that key.
     """
-    key, transport = _make_keys(folder)
-    now = clock.now_ms()
-    network, certificate = found(name, coordinates, key, transport, now)
-    write_home(
-        folder,
-        network_envelope=seal(network, key).encode(),
-        path_envelopes=[seal(certificate, key).encode()],
-        layout=coordinates.layout,
-        basis=coordinates.basis,
-        parent_ca=None,
-    )
-    make_tls(folder / "tls")
-    return open_home(folder, now)
 
-
-def found(
-    name: str, coordinates: Coordinates, key: SigningKey, transport: bytes, now_ms: int
-) -> tuple[Network, Certificate]:
-    """What a new network's root states of the network and of itself; neither is signed yet."""
-    node = NodeId(key.public.keyid)
-    network = Network(
-        name=name,
-        network=digest_of(key.public.raw + coordinates.basis),
-        base=coordinates.base,
-        tokenizer=coordinates.tokenizer,
-        basis=digest_of(coordinates.basis),
-        layout=coordinates.layout_digest,
-        rank=coordinates.rank,
-        targets=coordinates.targets,
-        root=node,
-        root_key=key.public.raw,
-        created_ms=now_ms,
-    )
-    root = _certificate(
-        network, Role.ROOT, node, key.public, Scope(), node, Scope(), transport, name, now_ms
-    )
-    return network, root
+    key: PublicKey
+    transport: bytes
+    name: str
+    scope: Scope
+    role: Role
 
 
 def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     """Make a new node's keys in ``folder`` and what it asks its parent's operator to sign.
 
-    The request is signed with the new key, which shows that whoever asks holds it.
+    The request is signed with the new key, which shows that whoever asks holds it. Raises
+    ``NodeError`` ``exists``, ``Refused`` ``malformed`` for a name that no certificate may hold.
     """
-    key, transport = _make_keys(folder)
-    asked = {
+    check_label(name)
+    key, transport = make_keys(folder)
+    fields = {
         "name": name,
         "scope": str(scope),
         "role": role.value,
         "public_key": key.public.raw.hex(),
         "transport_key": transport.decode(),
     }
-    text = json.dumps(asked, sort_keys=True).encode()
+    text = json.dumps(fields, sort_keys=True).encode()
     request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
     write_file(folder / "request.json", request)
     return request
@@ -115,31 +84,26 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
 def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None) -> bytes:
     """Sign a certificate for a request and record the new member; returns the bundle.
 
-    Raises ``NodeError`` ``bad-request`` when the request does not hold together, ``wrong-place``
-    when this node is not the parent of the scope asked for.
+    Raises ``NodeError`` ``bad-request`` for what is no request, ``Refused`` for a request with a
+    field that does not hold (``malformed``, ``weak-key``, ``bad-signature``,
+    ``bad-transport-key``), and what ``certify`` raises; then nothing was recorded.
     """
-    asked = _read_request(request)
+    asked = read_request(request)
     home = parent.home
+    layout = (home.folder / "layout.json").read_text("utf-8")
+    basis = home.basis_file.read_bytes()
+    authority = (home.folder / "tls" / "ca.pem").read_bytes()
     sealed = certify(
         parent,
-        PublicKey.from_raw(bytes.fromhex(asked["public_key"])),
-        name=asked["name"],
-        scope=Scope.parse(asked["scope"]),
-        role=Role(asked["role"]),
-        transport=asked["transport_key"].encode(),
+        asked.key,
+        name=asked.name,
+        scope=asked.scope,
+        role=asked.role,
+        transport=asked.transport,
         rank=rank,
     )
-    parts = {
-        "network.env": home.network_envelope,
-        "layout.json": (home.folder / "layout.json").read_bytes(),
-        "basis.safetensors": home.basis_file.read_bytes(),
-        "link.json": json.dumps(
-            {"address": address, "ca": (home.folder / "tls" / "ca.pem").read_text("ascii")}
-        ).encode(),
-    }
-    for i, envelope in enumerate((*home.path_envelopes, sealed)):
-        parts[f"path/{i:02}.env"] = envelope
-    return _zip(parts)
+    path = (*home.path_envelopes, sealed)
+    return Bundle(home.network_envelope, path, layout, basis, address, authority).encode()
 
 
 def certify(
@@ -152,41 +116,47 @@ def certify(
     transport: bytes,
     rank: int | None = None,
 ) -> bytes:
-    """Sign a certificate and record the new member; returns the certificate's envelope.
+    """Sign a certificate and record the member; returns the certificate's envelope.
 
-    Raises ``NodeError`` ``wrong-place`` when this node is not the parent of the scope asked for.
+    A node that is a member already is renewed; one that was revoked or quarantined is pardoned.
+
+    Args:
+        transport: the node's public transport key, PEM.
+
+    Raises ``NodeError`` ``wrong-place`` when this node is not the parent of the scope asked for,
+    ``Refused`` ``bad-transport-key`` and what ``check_certificate`` and ``Membership.check``
+    refuse. Then nothing was stored or recorded.
     """
     home = parent.home
-    at = scope if role is Role.DEVICE else scope.parent
-    if home.is_device or at != home.scope:
+    place = scope if role is Role.DEVICE else scope.parent
+    if home.is_device or place != home.scope:
         raise NodeError(
             "wrong-place",
-            f"A {role} for {scope} enrols at the node of {at}, not at {home.scope} "
+            f"A {role} for {scope} enrols at the node of {place}, not at {home.scope} "
             f"({home.certificate.role}).",
         )
-    certificate = _certificate(
+    certificate = first_certificate(
         home.network,
-        role,
-        NodeId(key.keyid),
         key,
-        scope,
-        home.node,
-        home.scope,
-        transport,
-        name,
-        parent.clock.now_ms(),
+        name=name,
+        scope=scope,
+        role=role,
+        parent=home.node,
+        parent_scope=home.scope,
+        transport=canonical_pem(transport),
+        now_ms=parent.clock.now_ms(),
         rank=rank,
     )
+    check_certificate(certificate, home.network, home.certificate)
     sealed = seal(certificate, home.key).encode()
-    parent.record(
-        MemberEnrolled(
-            child=certificate.node,
-            certificate=parent.artefacts.put(sealed),
-            name=certificate.name,
-            role=role,
-            scope=str(scope),
-        )
-    )
+    member = Member.of(certificate, digest_of(sealed))
+
+    def build() -> list[LedgerEvent]:
+        parent.state.membership.check(member)
+        parent.artefacts.put(sealed)
+        return [MemberEnrolled.of(member)]
+
+    parent.transact(build)
     return sealed
 
 
@@ -194,14 +164,11 @@ def revoke(parent: Node, child: NodeId) -> None:
     """Take a child's membership back: it is heard no more, and its waiting update is dropped.
 
     What it added to releases stays there (``withdraw`` takes that out). To enrol it once more
-    pardons it. Raises ``NodeError`` ``not-a-member`` when it is none or none any more.
+    pardons it. Raises ``Refused`` ``not-a-member`` when it is none or none any more.
     """
 
     def build() -> list[LedgerEvent]:
-        if child not in parent.active_members():
-            raise NodeError(
-                "not-a-member", f"{child[:12]}… is no member of {parent.home.scope} any more."
-            )
+        parent.state.membership.check_revocation(child)
         return [MemberRevoked(child=child)]
 
     parent.transact(build)
@@ -212,112 +179,70 @@ def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:
 
     Raises ``NodeError`` ``bad-bundle`` and whatever the certificates are ``Refused`` for.
     """
-    parts = _unzip(bundle)
-    try:
-        link = json.loads(parts["link.json"])
-        address, authority = str(link["address"]), str(link["ca"]).encode("ascii")
-        path = [parts[name] for name in sorted(parts) if name.startswith("path/")]
-        network, certificates = verify_path(parts["network.env"], path, now_ms=clock.now_ms())
-        layout, basis = parts["layout.json"].decode("utf-8"), parts["basis.safetensors"]
-    except (KeyError, ValueError) as error:
-        raise NodeError("bad-bundle", f"The bundle is damaged: {error}.") from None
+    parts = Bundle.decode(bundle)
+    network, certificates = verify_path(parts.network, parts.path, now_ms=clock.now_ms())
     key = SigningKey.load(folder / "identity.pem")
     if certificates[-1].public_key != key.public.raw:
         raise NodeError("bad-bundle", "The bundle was made for another node's request.")
-    if digest_of(basis) != network.basis:
+    if digest_of(parts.basis) != network.basis:
         raise NodeError("bad-bundle", "The basis in the bundle is not the network's.")
     write_home(
         folder,
-        network_envelope=parts["network.env"],
-        path_envelopes=path,
-        layout=layout,
-        basis=basis,
-        parent_ca=authority,
+        network_envelope=parts.network,
+        path_envelopes=parts.path,
+        layout=parts.layout,
+        basis=parts.basis,
+        parent_ca=parts.authority,
     )
     if certificates[-1].role is not Role.DEVICE:
         make_tls(folder / "tls")
-    return open_home(folder, clock.now_ms()), address
+    return open_home(folder, clock.now_ms()), parts.address
 
 
-def _make_keys(folder: Path) -> tuple[SigningKey, bytes]:
-    """New keys; returns the identity and the public transport key, PEM."""
-    if (folder / "identity.pem").exists():
-        raise NodeError("exists", f"There is a node in {folder} already; choose another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    transport = generate_transport_key()
-    write_file(folder / "transport.pem", transport, 0o600)
-    key = SigningKey.generate()
-    key.save(folder / "identity.pem")
-    return key, transport_public_pem(transport)
+def enrol_folder(
+    parent: Node, folder: Path, name: str, scope: Scope, role: Role, address: str
+) -> Home:
+    """Make a member in ``folder`` on the parent's own machine: request, enrol and join.
+
+    Raises what those raise. If the parent refuses, the keys made here are removed again.
+    """
+    request = make_request(folder, name, scope, role)
+    try:
+        bundle = enrol(parent, request, address)
+    except (NodeError, ProtocolError):
+        for file in ("identity.pem", "transport.pem", "request.json"):
+            (folder / file).unlink()
+        with suppress(OSError):  # it was there before and holds something else
+            folder.rmdir()
+        raise
+    return join(folder, bundle, parent.clock)[0]
 
 
-def _certificate(
-    network: Network,
-    role: Role,
-    node: NodeId,
-    key: PublicKey,
-    scope: Scope,
-    parent: NodeId,
-    parent_scope: Scope,
-    transport: bytes,
-    name: str,
-    now: int,
-    *,
-    rank: int | None = None,
-) -> Certificate:
-    return Certificate(
-        network=network.network,
-        node=node,
-        public_key=key.raw,
-        key_epoch=1,
-        scope=scope,
-        role=role,
-        parent=parent,
-        parent_scope=parent_scope,
-        mask_rank=network.rank if rank is None else rank,
-        quota=1.0,
-        transport_key=transport,
-        valid_from_ms=now,
-        valid_until_ms=now + YEAR_MS,
-        name=name,
-    )
+def read_request(request: bytes) -> MembershipRequest:
+    """Parse a request and verify that whoever asks holds its key.
 
-
-def _read_request(request: bytes) -> dict[str, Any]:
+    Raises ``NodeError`` ``bad-request`` for what is no request, ``Refused`` ``malformed``,
+    ``weak-key``, ``bad-signature`` or ``bad-transport-key`` for a field that does not hold.
+    """
     if len(request) > MAX_REQUEST_BYTES:
         raise NodeError("bad-request", f"A request has at most {MAX_REQUEST_BYTES} bytes.")
     try:
         outer = json.loads(request)
-        text = outer["request"].encode()
-        asked: dict[str, Any] = json.loads(text)
+        text, signature = outer["request"].encode(), bytes.fromhex(outer["signature"])
+        fields = json.loads(text)
         wanted = ("name", "scope", "role", "public_key", "transport_key")
-        if not all(isinstance(asked[field], str) for field in wanted):
+        if not all(isinstance(fields[field], str) for field in wanted):
             raise TypeError("every field must be text")
-        key = PublicKey.from_raw(bytes.fromhex(asked["public_key"]))
-        key.verify(bytes.fromhex(outer["signature"]), text)
-        Role(asked["role"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raw, transport = bytes.fromhex(fields["public_key"]), fields["transport_key"].encode()
+        role = Role(fields["role"])
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NodeError("bad-request", f"This is not a node's request: {error}.") from None
-    return asked
-
-
-def _zip(parts: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in parts.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def _unzip(bundle: bytes) -> dict[str, bytes]:
-    """The parts of a bundle: only names that a bundle has, stored, and of bounded size."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-            entries = archive.infolist()
-            if any(not _BUNDLE_PARTS.fullmatch(entry.filename) for entry in entries):
-                raise NodeError("bad-bundle", "The bundle holds files that do not belong there.")
-            if sum(entry.file_size for entry in entries) > MAX_BUNDLE_BYTES:
-                raise NodeError("bad-bundle", f"The bundle has over {MAX_BUNDLE_BYTES} bytes.")
-            return {entry.filename: archive.read(entry) for entry in entries}
-    except zipfile.BadZipFile as error:
-        raise NodeError("bad-bundle", f"This is not a bundle: {error}.") from None
+    key = PublicKey.from_raw(raw)
+    key.verify(signature, text)
+    return MembershipRequest(
+        key=key,
+        transport=canonical_pem(transport),
+        name=check_label(fields["name"]),
+        scope=Scope.parse(fields["scope"]),
+        role=role,
+    )

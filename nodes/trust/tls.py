@@ -1,8 +1,8 @@
 """TLS files of a parent: an authority of its own and a server certificate under it.
 
 Each parent is its own authority, and its children get that authority's certificate when they are
-enrolled; no public one is involved. The authority's private key is thrown away: it signed the one
-certificate that it was made for, so nothing can be signed in its name later.
+enrolled; no public authority is involved. The authority's private key signs one certificate and is
+thrown away, so nothing can be signed in its name later.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The statements that peers sign: frozen values whose every field has been checked."""
 
 from protocol.statements.base import Statement
+from protocol.statements.kinds import check_label
 from protocol.statements.network import Certificate, Network, Role
 from protocol.statements.releases import (
     ChainEntry,
@@ -33,4 +34,5 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "chain_digest",
+    "check_label",
 ]

@@ -1,9 +1,9 @@
-"""How a statement becomes bytes and bytes become a statement.
+"""Statements: write them as bytes, and read bytes as statements.
 
 A statement that exists is valid: every field has been checked against its kind, whoever made it.
 Bytes that do not describe a valid statement are refused with ``malformed`` and a sentence that
-names the field. Unknown protobuf fields are refused too: what a signer signed is read in full or
-not at all.
+names the field. Unknown protobuf fields are refused too: a signed statement is read in full or not
+at all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a field of a statement may hold, and how it travels.
+"""Kinds: what a field of a statement may hold, and how it is written on the wire.
 
 A kind checks a value (``check`` raises ``ValueError`` with a clause that follows the field's name)
 and carries it to and from the wire. Digests and ids are 64 hexadecimal digits here and 32 raw
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol
 
 from protocol import banyan_pb2
-from protocol.errors import Refused
+from protocol.errors import Code, Refused
 from protocol.ids import Digest, NodeId, Scope, is_digest
 from protocol.limits import LIMITS
 
@@ -217,7 +217,8 @@ NodeField = Annotated[NodeId, Hex()]
 ScopeField = Annotated[Scope, Path()]
 PublicKeyField = Annotated[bytes, Raw(32, 32)]
 NonceField = Annotated[bytes, Raw(32, 32)]
-Label = Annotated[str, Text(r".{1,128}")]
+_LABEL = Text(r".{1,128}")
+Label = Annotated[str, _LABEL]
 """What a person calls something."""
 TaskName = Annotated[str, Text(r"[a-z0-9][a-z0-9._-]{0,127}")]
 Reason = Annotated[str, Text(r"[a-z0-9][a-z0-9-]{0,63}")]
@@ -232,3 +233,12 @@ Loss = Annotated[float, Real(-1e9, 1e9)]
 Flagged = Annotated[bool, Flag()]
 Milliseconds = Annotated[int, Whole()]
 """A time, in milliseconds since 1970 UTC."""
+
+
+def check_label(text: str) -> str:
+    """The same text, as what a person may call something. Raises ``Refused`` ``malformed``."""
+    try:
+        _LABEL.check(text)
+    except ValueError as problem:
+        raise Refused(Code.MALFORMED, f"The name {problem}.") from None
+    return text

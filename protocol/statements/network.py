@@ -36,9 +36,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network(Statement):
-    """What all nodes share, signed by the root.
+    """The model and the coordinates that all nodes share, signed by the root.
 
-    ``network`` is a random id; ``base``, ``tokenizer``, ``basis`` and ``layout`` are the digests of
+    ``network`` is its id; ``base``, ``tokenizer``, ``basis`` and ``layout`` are the digests of
     what fixes the coordinates, ``rank`` is R, ``targets`` the names of the adapted layers.
     """
 

@@ -1,4 +1,4 @@
-"""What a parent publishes: releases of its adapter, and snapshots of the chain down to it."""
+"""The statements a parent publishes: releases of its adapter, snapshots of the chain down to it."""
 
 from __future__ import annotations
 

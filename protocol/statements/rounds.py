@@ -1,4 +1,4 @@
-"""What a parent and a child say during a round: task, update, abstention."""
+"""The statements of a round: a parent's task, a child's update or abstention."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Update(Statement):
 
     ``version`` is the parent's version that the delta started from. ``payload`` and ``length`` are
     the digest and the size in bytes of the encoded delta, which travels beside the envelope.
-    ``samples`` and ``contributors`` are what the child says; nothing is weighted by them.
+    ``samples`` and ``contributors`` are the child's own claims; nothing is weighted by them.
     ``cumulative`` says that the delta is all the child has gathered since its baseline, and so
     must be counted once; otherwise it was learned from the parent's version alone.
     """

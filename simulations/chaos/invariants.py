@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from nodes.state.events import read
+from nodes.state.event_codec import read
 from nodes.state.ledger import START, LedgerEntry
 from nodes.state.node_state import NodeState
 from protocol import Digest, NodeId, banyan_pb2

@@ -21,7 +21,7 @@ from nodes.state.node import Node
 from nodes.trust.enrolment import certify, revoke
 from protocol import NodeId, encode_adapter
 from simulations.chaos.storage import Crash, Disk, Fuse
-from simulations.world.members import TRANSPORT, Member
+from simulations.world.members import Member
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Person:
 
     def _shuts_out(self, at: Member, node: Node) -> str:
         child = self._child(at)
-        if node.is_revoked(child.node.home.node):
+        if node.state.membership.is_revoked(child.node.home.node):
             return "already"
         revoke(node, child.node.home.node)
         return child.place.name
@@ -135,7 +135,9 @@ class Person:
         """The children of a node that are shut out or quarantined."""
 
         def is_out(child: NodeId) -> bool:
-            return node.is_revoked(child) or node.state.rounds.is_quarantined(child)
+            return node.state.membership.is_revoked(child) or node.state.rounds.is_quarantined(
+                child
+            )
 
         return [c for c in self._children(at) if is_out(c.node.home.node)]
 
@@ -143,7 +145,7 @@ class Person:
         """The children of a node whose certificates begin in the future."""
 
         def begins_ms(child: NodeId) -> int:
-            certificate = node.member(child)
+            certificate = node.certificate_of(child)
             return certificate.valid_from_ms if certificate else 0
 
         now = node.clock.now_ms()
@@ -157,7 +159,7 @@ class Person:
             name=place.name,
             scope=place.scope,
             role=place.role,
-            transport=TRANSPORT,
+            transport=home.certificate.transport_key,
             rank=place.machine.rank,
         )
 

@@ -15,7 +15,8 @@ from nodes.model.coordinates import coordinates_of
 from nodes.state.home import Home
 from nodes.state.node import Node
 from nodes.text.files import write_texts
-from nodes.trust.enrolment import enrol, init_network, join, make_request
+from nodes.trust.enrolment import enrol, join, make_request
+from nodes.trust.network import init_network
 from protocol import Role, Scope
 from simulations.demo.plan import NodePlan, Settings, sections
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from nodes.child.child import Child
 from nodes.config.sections import Model, NodeConfig
@@ -26,7 +28,9 @@ from nodes.releases.publish import start_root
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
-from nodes.trust.enrolment import certify, found
+from nodes.trust.enrolment import certify
+from nodes.trust.network import found_network
+from nodes.trust.transport_keys import transport_public_pem
 from protocol import NodeId, Refused, Role, SigningKey, open_envelope, seal
 from protocol.envelope import Envelope
 from protocol.statements import Certificate
@@ -35,8 +39,6 @@ from simulations.world.problems import Measured, Problem, seed_of
 
 TOLD = frozenset({"round-opened", "update-accepted", "update-refused", "released", "round-closed"})
 START_MS = 1_700_000_000_000
-TRANSPORT = b"simulated"
-"""In place of a transport key: mail goes by the simulation."""
 
 
 class VirtualClock:
@@ -151,10 +153,14 @@ class Maker:
 
     def _home(self, place: Place, key: SigningKey, above: Member | None) -> Home:
         layout, now = self.problem.layout, self.start_ms
+        private = _transport_key(self.seed, place)
+        transport = transport_public_pem(private)
         path: tuple[Certificate, ...]
         envelopes: tuple[bytes, ...]
         if above is None:
-            network, root = found("simulated", self.problem.coordinates, key, TRANSPORT, now)
+            network, root = found_network(
+                "simulated", self.problem.coordinates, key, transport, now
+            )
             sealed, envelope = seal(root, key).encode(), seal(network, key).encode()
             path, envelopes = (root,), (sealed,)
         else:
@@ -165,14 +171,14 @@ class Maker:
                 name=place.name,
                 scope=place.scope,
                 role=place.role,
-                transport=TRANSPORT,
+                transport=transport,
                 rank=place.machine.rank,
             )
             own = open_envelope(Envelope.decode(sealed), Certificate, parent.key.public)
             network, envelope = parent.network, parent.network_envelope
             path, envelopes = (*parent.path, own), (*parent.path_envelopes, sealed)
         folder = self.folder / str(place.id)
-        return Home(folder, key, TRANSPORT, network, envelope, path, envelopes, layout)
+        return Home(folder, key, private, network, envelope, path, envelopes, layout)
 
     def open(self, place: Place, home: Home, chance: Chance) -> Member:
         """A member on what its storage holds: also after a crash."""
@@ -309,3 +315,11 @@ class Member:
 def settings(config: Mapping[str, Any]) -> NodeConfig:
     """A node's configuration from sections as ``node.toml`` has them, without files."""
     return NodeConfig(model=Model(base=Path("simulated")), **config)
+
+
+def _transport_key(seed: int, place: Place) -> bytes:
+    """A node's transport key, PEM: no connection is opened, but no two members share one."""
+    number = int.from_bytes(SeededChance(seed_of(seed, "transport", place.id)).token(31))
+    return ec.derive_private_key(number + 1, ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )

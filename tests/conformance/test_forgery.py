@@ -87,7 +87,7 @@ def test_a_relabelled_abstention_does_not_pass_for_an_update() -> None:
 
 def test_a_revoked_member_is_refused() -> None:
     world = World()
-    world.members.revoke(ALICE.node)
+    world.membership.revoke(ALICE.node)
     with refused(Code.REVOKED):
         world.admit()
 
@@ -95,7 +95,7 @@ def test_a_revoked_member_is_refused() -> None:
 def test_a_replaced_key_signs_no_more() -> None:
     world, new = World(), SigningKey.generate()
     successor = replace(ALICE, public_key=new.public.raw, key_epoch=2)
-    world.members.add(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY), NOW)
+    world.enrol(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY))
     with refused(Code.WRONG_KEY_EPOCH):
         world.admit()
 
@@ -103,7 +103,7 @@ def test_a_replaced_key_signs_no_more() -> None:
 def test_a_new_key_does_not_speak_for_an_old_epoch() -> None:
     world, new = World(), SigningKey.generate()
     successor = replace(ALICE, public_key=new.public.raw, key_epoch=2)
-    world.members.add(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY), NOW)
+    world.enrol(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY))
     with refused(Code.WRONG_KEY_EPOCH):
         world.admit(key=new)
 
@@ -111,7 +111,7 @@ def test_a_new_key_does_not_speak_for_an_old_epoch() -> None:
 def test_a_new_key_speaks_for_its_node() -> None:
     world, new = World(), SigningKey.generate()
     successor = replace(ALICE, public_key=new.public.raw, key_epoch=2)
-    world.members.add(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY), NOW)
+    world.enrol(seal(successor, PARENT_KEY).signed_also_by(ALICE_KEY))
     assert world.admit(replace(UPDATE, key_epoch=2), key=new).update.node == ALICE.node
 
 

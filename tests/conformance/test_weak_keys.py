@@ -9,14 +9,13 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from protocol import Code, Membership, PublicKey, SigningKey, seal, verify_path
+from protocol import Code, PublicKey, SigningKey, check_certificate, seal, verify_path
 from protocol.identity import SMALL_ORDER_Y
 from tests.protocol.world import (
     ALICE,
     NETWORK,
     NOW,
     PARENT,
-    PARENT_KEY,
     ROOT,
     ROOT_KEY,
     refused,
@@ -119,7 +118,7 @@ def test_honest_keys_are_never_refused() -> None:
 def test_a_node_with_a_weak_key_is_not_enrolled(raw: bytes) -> None:
     weak = replace(ALICE, public_key=raw, key_epoch=2)
     with refused(Code.WEAK_KEY):
-        Membership(NETWORK, PARENT).add(seal(weak, PARENT_KEY), NOW)
+        check_certificate(weak, NETWORK, PARENT)
 
 
 def test_a_path_through_a_weak_key_is_refused() -> None:

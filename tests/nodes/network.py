@@ -16,12 +16,12 @@ from nodes.machine.clock import SystemClock
 from nodes.model.coordinates import coordinates_of
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
-from nodes.state.events import MemberEnrolled, events_of
 from nodes.state.home import Home, open_home
 from nodes.state.node import Node
 from nodes.text.files import write_texts
-from nodes.trust.enrolment import enrol, init_network, join, make_request
-from protocol import NodeId, Role, Scope
+from nodes.trust.enrolment import certify, enrol, join, make_request
+from nodes.trust.network import init_network
+from protocol import NodeId, PublicKey, Role, Scope
 from tests.nodes.conftest import PROBES, TEXTS
 
 ROUNDS: dict[str, Any] = {"deadline_s": 60, "pause_s": 0, "poll_s": 0.05, "retry_s": 0, "grace": 0}
@@ -120,6 +120,21 @@ def add_child(
     return folder
 
 
+def enrol_again(parent: Node, child: NodeId) -> None:
+    """Renew a member at its place, with its keys and its name: that pardons it."""
+    known = parent.certificate_of(child)
+    assert known is not None
+    certify(
+        parent,
+        PublicKey.from_raw(known.public_key),
+        name=known.name,
+        scope=known.scope,
+        role=known.role,
+        transport=known.transport_key,
+        rank=known.mask_rank,
+    )
+
+
 def by_child(requests: list[Request]) -> dict[NodeId, Request]:
     return {request.child: request for request in requests}
 
@@ -128,13 +143,3 @@ def answer(parent: Parent, child: Peer, request: Request) -> list[Request]:
     """Let a child answer a task, without a network between."""
     kind, blobs = child.child().answer(request.blobs)
     return parent.receive(child.id, request.task, kind, blobs)
-
-
-def let_in_again(node: Node, child: NodeId) -> None:
-    """Enrol a child once more, as it was enrolled before."""
-    enrolments = [
-        event
-        for event in events_of(node.ledger, MemberEnrolled)
-        if isinstance(event, MemberEnrolled) and event.child == child
-    ]
-    node.record(enrolments[-1])

@@ -66,7 +66,7 @@ def test_a_device_of_lower_rank_sends_its_part_of_the_coordinates() -> None:
     small = certificate(
         STRANGER_KEY, Role.DEVICE, SCOPE, PARENT_KEY, SCOPE, mask_rank=low, quota=0.25
     )
-    world.members.add(seal(small, PARENT_KEY), NOW)
+    world.enrol(seal(small, PARENT_KEY))
     world.tasks[TASK.task] = replace(TASK, child=small.node, mask_rank=low)
     payload = encode_delta(DELTA[: size_at(low)], PayloadFormat.INT8)
     update = carrying(payload, node=small.node, mask_rank=low)

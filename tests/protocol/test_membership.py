@@ -1,293 +1,356 @@
-"""Membership: a path holds from the pinned network down, and a parent knows its members."""
+"""Membership: one set of rules for who may join a parent, be renewed, be shut out and return."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections import Counter
 from dataclasses import replace
 from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol import (
     Certificate,
     Code,
-    Envelope,
+    KeyId,
+    Member,
     Membership,
+    NodeId,
+    Refused,
     Role,
     Scope,
-    SigningKey,
-    seal,
-    verify_network,
-    verify_path,
+    transport_digest,
 )
+from protocol.ids import Digest
 from tests.protocol.world import (
     ALICE,
-    ALICE_KEY,
     BOB,
-    BOB_KEY,
-    HOUR,
-    NETWORK,
-    NOW,
     PARENT,
     PARENT_KEY,
     ROOT,
     ROOT_KEY,
     SCOPE,
-    STRANGER_KEY,
     certificate,
     named,
-    node_of,
     refused,
 )
 
-SEALED = seal(NETWORK, ROOT_KEY)
-HONEST = ((ROOT, ROOT_KEY), (PARENT, ROOT_KEY), (ALICE, PARENT_KEY))
+PATH = (ROOT, PARENT)
 
 
-def path_of(
-    signed: Sequence[tuple[Certificate, SigningKey]], now_ms: int = NOW
-) -> tuple[Certificate, ...]:
-    envelopes = [seal(certificate, key).encode() for certificate, key in signed]
-    return verify_path(SEALED.encode(), envelopes, now_ms=now_ms)[1]
+def member(certificate: Certificate, **changes: Any) -> Member:
+    return replace(Member.of(certificate, named(repr(certificate))), **changes)
 
 
-def test_a_path_from_the_root_to_a_device_holds() -> None:
-    assert path_of(HONEST) == (ROOT, PARENT, ALICE)
+ONE, OTHER = member(ALICE), member(BOB)
+NEW_KEY = KeyId(named("a new key"))
+DOMAIN = Scope("/en/healthcare")
 
 
-def test_the_path_of_a_root_is_its_own_certificate() -> None:
-    assert path_of(HONEST[:1]) == (ROOT,)
+def interior(name: str, scope: Scope = DOMAIN) -> Member:
+    """An interior node with an identity of its own."""
+    node = named(f"node {name}")
+    return replace(
+        ONE,
+        node=NodeId(node),
+        key=KeyId(node),
+        transport=named(f"transport {name}"),
+        scope=scope,
+        role=Role.INTERIOR,
+        name=name,
+    )
 
 
-def test_the_pinned_network_is_the_one_that_was_pinned() -> None:
-    assert verify_network(SEALED.encode(), pinned=SEALED.digest) == NETWORK
+def known(*members: Member) -> Membership:
+    """A parent with these members, each enrolled by the rules."""
+    membership = Membership(PATH)
+    for one in members:
+        enrol(membership, one)
+    return membership
 
 
-def test_another_network_than_the_pinned_one_is_refused() -> None:
-    with refused(Code.WRONG_NETWORK):
-        verify_network(SEALED.encode(), pinned=named("another"))
+def enrol(membership: Membership, member: Member, previous_key_signed: bool = False) -> None:
+    membership.check(member, previous_key_signed)
+    membership.enrol(member)
 
 
-def test_a_network_that_its_root_did_not_sign_is_refused() -> None:
-    with refused(Code.BAD_SIGNATURE):
-        verify_network(seal(NETWORK, STRANGER_KEY).encode())
+def revoke(membership: Membership, node: NodeId) -> None:
+    membership.check_revocation(node)
+    membership.revoke(node)
 
 
-def test_a_network_whose_root_has_another_id_is_refused() -> None:
-    with refused(Code.WRONG_NODE):
-        verify_network(seal(replace(NETWORK, root=node_of(STRANGER_KEY)), ROOT_KEY).encode())
+def test_an_enrolled_node_is_an_active_member() -> None:
+    membership = known(ONE)
+    assert membership.get(ONE.node) == ONE
+    assert membership.active == (ONE.node,)
+    assert membership.get(OTHER.node) is None
 
 
-def test_an_empty_path_is_refused() -> None:
-    with refused(Code.MALFORMED):
-        path_of([])
+def test_a_member_is_what_its_certificate_says() -> None:
+    assert (ONE.node, NodeId(ONE.key), ONE.epoch) == (ALICE.node, ALICE.node, ALICE.key_epoch)
+    assert (ONE.scope, ONE.role, ONE.name) == (ALICE.scope, ALICE.role, ALICE.name)
 
 
-def test_a_path_that_skips_the_parent_is_refused() -> None:
-    with refused(Code.BAD_SIGNATURE):
-        path_of([HONEST[0], HONEST[2]])
+def test_the_transport_keys_of_one_key_have_one_name_however_they_are_written() -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert transport_digest(pem) == transport_digest(b"\n" + pem.replace(b"\n", b"\r\n"))
 
 
-def test_a_certificate_signed_by_a_stranger_is_refused() -> None:
-    with refused(Code.BAD_SIGNATURE):
-        path_of([*HONEST[:2], (ALICE, STRANGER_KEY)])
+def test_a_check_changes_nothing() -> None:
+    membership = known(ONE)
+    membership.check(OTHER)
+    with refused(Code.DUPLICATE_NAME):
+        membership.check(replace(OTHER, name=ONE.name))
+    membership.check_revocation(ONE.node)
+    assert membership == known(ONE)
 
 
-def test_a_certificate_signed_by_its_own_key_is_refused() -> None:
-    with refused(Code.BAD_SIGNATURE):
-        path_of([*HONEST[:2], (ALICE, ALICE_KEY)])
-
-
-def test_a_certificate_of_another_network_is_refused() -> None:
-    with refused(Code.WRONG_NETWORK):
-        path_of([*HONEST[:2], (replace(ALICE, network=named("other")), PARENT_KEY)])
-
-
-def test_a_certificate_that_names_another_parent_is_refused() -> None:
-    with refused(Code.WRONG_PARENT):
-        path_of([*HONEST[:2], (replace(ALICE, parent=ROOT.node), PARENT_KEY)])
-
-
-def test_an_interior_node_cannot_certify_outside_its_scope() -> None:
-    abroad = replace(ALICE, scope=Scope("/es/healthcare"), role=Role.INTERIOR)
-    with refused(Code.WRONG_SCOPE):
-        path_of([*HONEST[:2], (abroad, PARENT_KEY)])
-
-
-def test_an_interior_node_cannot_certify_two_tiers_below() -> None:
-    below = replace(ALICE, scope=Scope("/en/a/b"), role=Role.INTERIOR)
-    with refused(Code.WRONG_SCOPE):
-        path_of([*HONEST[:2], (below, PARENT_KEY)])
-
-
-def test_a_device_hangs_below_its_parent_s_own_scope() -> None:
-    with refused(Code.WRONG_SCOPE):
-        path_of([*HONEST[:2], (replace(ALICE, scope=Scope("/en/healthcare")), PARENT_KEY)])
-
-
-def test_a_certificate_that_names_another_scope_of_its_parent_is_refused() -> None:
-    with refused(Code.WRONG_SCOPE):
-        path_of([*HONEST[:2], (replace(ALICE, parent_scope=Scope("/")), PARENT_KEY)])
-
-
-def test_a_device_has_no_children() -> None:
-    below = certificate(BOB_KEY, Role.DEVICE, SCOPE, ALICE_KEY, SCOPE)
-    with refused(Code.WRONG_ROLE):
-        path_of([*HONEST, (below, ALICE_KEY)])
-
-
-def test_there_is_no_second_root() -> None:
-    with refused(Code.WRONG_ROLE):
-        path_of([*HONEST[:2], (replace(ALICE, role=Role.ROOT), PARENT_KEY)])
-
-
-def test_the_first_of_a_path_is_the_root() -> None:
-    with refused(Code.WRONG_ROLE):
-        path_of([(replace(ROOT, role=Role.INTERIOR), ROOT_KEY)])
-
-
-def test_the_root_s_certificate_is_that_of_the_network_s_root() -> None:
-    other = replace(ROOT, node=ALICE.node, public_key=ALICE.public_key, parent=ALICE.node)
-    with refused(Code.WRONG_NODE):
-        path_of([(other, ROOT_KEY)])
-
-
-def test_a_node_s_id_is_that_of_its_first_key() -> None:
-    with refused(Code.WRONG_NODE):
-        path_of([*HONEST[:2], (replace(ALICE, node=BOB.node), PARENT_KEY)])
-
-
-def test_one_key_does_not_stand_twice_in_a_path() -> None:
-    own = certificate(PARENT_KEY, Role.DEVICE, SCOPE, PARENT_KEY, SCOPE)
-    with refused(Code.DUPLICATE_NODE):
-        path_of([*HONEST[:2], (own, PARENT_KEY)])
-
-
-def test_a_rank_above_the_network_s_is_refused() -> None:
-    with refused(Code.WRONG_MASK):
-        path_of([*HONEST[:2], (replace(ALICE, mask_rank=NETWORK.rank + 1), PARENT_KEY)])
-
-
-def test_an_expired_certificate_above_breaks_the_path() -> None:
-    expired = replace(PARENT, valid_until_ms=NOW - HOUR // 2)
-    with refused(Code.CERTIFICATE_EXPIRED):
-        path_of([HONEST[0], (expired, ROOT_KEY), HONEST[2]])
-
-
-def test_a_certificate_of_tomorrow_is_refused_today() -> None:
-    with refused(Code.NOT_YET_VALID):
-        path_of(HONEST, now_ms=ALICE.valid_from_ms - HOUR)
-
-
-def test_clocks_may_differ_by_the_skew() -> None:
-    path_of(HONEST, now_ms=ALICE.valid_from_ms - 119_000)
-    path_of(HONEST, now_ms=ALICE.valid_until_ms + 119_000)
-
-
-def test_a_certificate_for_ever_is_refused() -> None:
-    forever = replace(ALICE, valid_until_ms=NOW + 3 * 366 * 24 * HOUR)
-    with refused(Code.LIFETIME_TOO_LONG):
-        path_of([*HONEST[:2], (forever, PARENT_KEY)])
-
-
-# The members of one parent
-
-
-def members() -> Membership:
-    return Membership(NETWORK, PARENT)
-
-
-def rotated(key: SigningKey, **changes: Any) -> Certificate:
-    values: dict[str, Any] = {"public_key": key.public.raw, "key_epoch": 2}
-    return replace(ALICE, **values | changes)
-
-
-def by_parent(certificate: Certificate, *also: SigningKey) -> Envelope:
-    envelope = seal(certificate, PARENT_KEY)
-    for key in also:
-        envelope = envelope.signed_also_by(key)
-    return envelope
-
-
-def test_an_enrolled_node_is_a_member() -> None:
-    known = members()
-    known.add(by_parent(ALICE), NOW)
-    assert known.member(ALICE.node) == ALICE
-    assert known.active == (ALICE.node,)
-    assert known.member(BOB.node) is None
-
-
-def test_a_revoked_member_is_not_active_and_stays_out() -> None:
-    known = members()
-    known.add(by_parent(ALICE), NOW)
-    known.revoke(ALICE.node)
-    assert known.is_revoked(ALICE.node)
-    assert known.active == ()
-    with refused(Code.REVOKED):
-        known.add(by_parent(ALICE), NOW)
-
-
-def test_a_renewed_certificate_replaces_the_old_one() -> None:
-    known = members()
-    known.add(by_parent(ALICE), NOW)
-    renewed = replace(ALICE, valid_until_ms=ALICE.valid_until_ms + HOUR)
-    known.add(by_parent(renewed), NOW)
-    assert known.member(ALICE.node) == renewed
-
-
-def test_a_new_key_signed_by_the_old_one_and_the_parent_replaces_it() -> None:
-    known, new = members(), SigningKey.generate()
-    known.add(by_parent(ALICE), NOW)
-    known.add(by_parent(rotated(new), ALICE_KEY), NOW)
-    held = known.member(ALICE.node)
-    assert held is not None
-    assert held.public_key == new.public.raw
-
-
-def test_a_new_key_that_the_old_one_did_not_sign_is_refused() -> None:
-    known, new = members(), SigningKey.generate()
-    known.add(by_parent(ALICE), NOW)
-    with refused(Code.BAD_SIGNATURE):
-        known.add(by_parent(rotated(new), new), NOW)
-
-
-def test_a_key_epoch_is_not_skipped() -> None:
-    known, new = members(), SigningKey.generate()
-    known.add(by_parent(ALICE), NOW)
-    with refused(Code.WRONG_KEY_EPOCH):
-        known.add(by_parent(rotated(new, key_epoch=3), ALICE_KEY), NOW)
-
-
-def test_a_key_epoch_does_not_go_back() -> None:
-    known, new = members(), SigningKey.generate()
-    known.add(by_parent(ALICE), NOW)
-    known.add(by_parent(rotated(new), ALICE_KEY), NOW)
-    with refused(Code.WRONG_KEY_EPOCH):
-        known.add(by_parent(ALICE, new), NOW)
-
-
-def test_one_identity_has_one_place() -> None:
-    known = members()
-    known.add(by_parent(ALICE), NOW)
-    elsewhere = replace(ALICE, role=Role.INTERIOR, scope=Scope("/en/healthcare"))
-    with refused(Code.DUPLICATE_NODE):
-        known.add(by_parent(elsewhere), NOW)
-
-
-def test_two_members_do_not_share_a_key() -> None:
-    known = members()
-    known.add(by_parent(ALICE), NOW)
-    double = replace(ALICE, node=BOB.node, key_epoch=2)
-    with refused(Code.DUPLICATE_NODE):
-        known.add(by_parent(double), NOW)
+# Duplicates
 
 
 def test_a_parent_is_not_its_own_child() -> None:
     own = certificate(PARENT_KEY, Role.DEVICE, SCOPE, PARENT_KEY, SCOPE)
     with refused(Code.DUPLICATE_NODE):
-        members().add(by_parent(own), NOW)
+        known().check(member(own))
 
 
-def test_a_certificate_that_a_sibling_signed_is_refused() -> None:
+def test_a_node_above_the_parent_is_not_its_child() -> None:
+    own = certificate(ROOT_KEY, Role.DEVICE, SCOPE, PARENT_KEY, SCOPE)
+    with refused(Code.DUPLICATE_NODE):
+        known().check(member(own))
+
+
+@pytest.mark.parametrize("above", PATH, ids=["of the root", "of the parent"])
+def test_a_key_on_the_path_is_no_key_of_a_child(above: Certificate) -> None:
+    membership = known(ONE)
+    with refused(Code.DUPLICATE_KEY):
+        membership.check(replace(ONE, key=member(above).key, epoch=2), True)
+
+
+def test_one_identity_has_one_place() -> None:
+    for elsewhere in ({"scope": DOMAIN}, {"role": Role.INTERIOR, "scope": DOMAIN}):
+        with refused(Code.DUPLICATE_NODE):
+            known(ONE).check(replace(ONE, **elsewhere))
+
+
+def test_who_was_revoked_does_not_return_at_another_place() -> None:
+    membership = known(ONE)
+    revoke(membership, ONE.node)
+    with refused(Code.DUPLICATE_NODE):
+        membership.check(replace(ONE, scope=DOMAIN, role=Role.INTERIOR))
+
+
+def test_two_members_do_not_share_a_signing_key() -> None:
+    with refused(Code.DUPLICATE_KEY):
+        known(ONE, OTHER).check(replace(OTHER, key=ONE.key, epoch=2), True)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_signing_key_that_was_replaced_stays_its_node_s(revoked: bool) -> None:
+    membership = known(ONE)
+    enrol(membership, replace(ONE, key=NEW_KEY, epoch=2), True)
+    enrol(membership, replace(ONE, key=KeyId(named("a third key")), epoch=3), True)
+    if revoked:
+        revoke(membership, ONE.node)
+    with refused(Code.DUPLICATE_KEY):
+        membership.check(replace(OTHER, node=NodeId(NEW_KEY), key=NEW_KEY))
+
+
+def test_two_members_do_not_share_a_transport_key() -> None:
+    with refused(Code.DUPLICATE_TRANSPORT_KEY):
+        known(ONE).check(replace(OTHER, transport=ONE.transport))
+
+
+def test_a_revoked_member_s_transport_key_stays_its_own() -> None:
+    membership = known(ONE)
+    revoke(membership, ONE.node)
+    with refused(Code.DUPLICATE_TRANSPORT_KEY):
+        membership.check(replace(OTHER, transport=ONE.transport))
+
+
+def test_the_parent_s_transport_key_is_no_key_of_a_child() -> None:
+    with refused(Code.DUPLICATE_TRANSPORT_KEY):
+        known().check(replace(ONE, transport=member(PARENT).transport))
+
+
+def test_a_scope_has_one_interior_node() -> None:
+    with refused(Code.SCOPE_TAKEN):
+        known(interior("first")).check(interior("second"))
+
+
+def test_a_scope_has_a_successor_once_its_node_was_revoked() -> None:
+    membership = known(interior("first"))
+    revoke(membership, interior("first").node)
+    enrol(membership, interior("second"))
+    assert membership.active == (interior("second").node,)
+    with refused(Code.SCOPE_TAKEN):
+        membership.check(interior("first"))
+
+
+def test_a_scope_has_many_devices() -> None:
+    assert len(known(ONE, OTHER).active) == 2
+
+
+def test_two_active_members_do_not_share_a_name() -> None:
+    with refused(Code.DUPLICATE_NAME):
+        known(ONE).check(replace(OTHER, name=ONE.name))
+
+
+def test_the_name_of_who_was_revoked_is_free_and_then_taken() -> None:
+    membership, namesake = known(ONE), replace(OTHER, name=ONE.name)
+    revoke(membership, ONE.node)
+    enrol(membership, namesake)
+    with refused(Code.DUPLICATE_NAME):
+        membership.check(ONE)
+    enrol(membership, replace(ONE, name="another name"))
+    assert set(membership.active) == {ONE.node, OTHER.node}
+
+
+def test_a_name_that_its_member_gave_up_is_free() -> None:
+    membership = known(ONE)
+    enrol(membership, replace(ONE, name="another name"))
+    enrol(membership, replace(OTHER, name=ONE.name))
+
+
+# Renewals and epochs
+
+
+def test_a_renewed_certificate_replaces_the_old_one() -> None:
+    membership, renewed = known(ONE), replace(ONE, certificate=named("renewed"))
+    enrol(membership, renewed)
+    assert membership.get(ONE.node) == renewed
+    assert membership.active == (ONE.node,)
+
+
+def test_a_new_key_signed_by_the_old_one_replaces_it() -> None:
+    membership, rotated = known(ONE), replace(ONE, key=NEW_KEY, epoch=2)
+    enrol(membership, rotated, previous_key_signed=True)
+    assert membership.get(ONE.node) == rotated
+
+
+def test_a_new_key_that_the_old_one_did_not_sign_is_refused() -> None:
     with refused(Code.BAD_SIGNATURE):
-        members().add(seal(BOB, ALICE_KEY), NOW)
+        known(ONE).check(replace(ONE, key=NEW_KEY, epoch=2))
 
 
-def test_ids_are_those_of_the_keys() -> None:
-    assert (ALICE.node, BOB.node) == (node_of(ALICE_KEY), node_of(BOB_KEY))
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_new_key_has_the_next_epoch(epoch: int) -> None:
+    with refused(Code.WRONG_KEY_EPOCH):
+        known(ONE).check(replace(ONE, key=NEW_KEY, epoch=epoch), True)
+
+
+def test_the_same_key_keeps_its_epoch() -> None:
+    with refused(Code.WRONG_KEY_EPOCH):
+        known(ONE).check(replace(ONE, epoch=2), True)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_key_that_was_replaced_does_not_come_back(epoch: int) -> None:
+    membership = known(ONE)
+    enrol(membership, replace(ONE, key=NEW_KEY, epoch=2), True)
+    with refused(Code.WRONG_KEY_EPOCH):
+        membership.check(replace(ONE, epoch=epoch), True)
+
+
+def test_who_was_never_enrolled_starts_at_epoch_1() -> None:
+    with refused(Code.WRONG_KEY_EPOCH):
+        known().check(replace(ONE, epoch=2), True)
+
+
+# Revoked and pardoned
+
+
+def test_a_revoked_member_is_not_active() -> None:
+    membership = known(ONE, OTHER)
+    revoke(membership, ONE.node)
+    assert membership.active == (OTHER.node,)
+    assert (membership.is_revoked(ONE.node), membership.is_revoked(OTHER.node)) == (True, False)
+    assert membership.revoked == (ONE.node,)
+    assert membership.get(ONE.node) == ONE
+
+
+def test_who_is_enrolled_again_is_pardoned_and_its_revocations_stay_counted() -> None:
+    membership = known(ONE)
+    for _ in range(2):
+        revoke(membership, ONE.node)
+        enrol(membership, ONE)
+    assert membership.active == (ONE.node,)
+    assert membership.revoked == ()
+    assert membership.revocations == {ONE.node: 2}
+
+
+def test_only_an_active_member_can_be_revoked() -> None:
+    membership = known(ONE)
+    with refused(Code.NOT_A_MEMBER):
+        membership.check_revocation(OTHER.node)
+    revoke(membership, ONE.node)
+    with refused(Code.NOT_A_MEMBER):
+        membership.check_revocation(ONE.node)
+
+
+def test_a_ledger_that_breaks_a_rule_is_still_read() -> None:
+    membership = known(interior("first"))
+    copied = replace(interior("second"), transport=interior("first").transport)
+    membership.enrol(copied)
+    membership.enrol(replace(OTHER, name="first", transport=Digest("")))
+    assert len(membership.active) == 3
+    with refused(Code.DUPLICATE_TRANSPORT_KEY):
+        membership.check(copied)
+    with refused(Code.SCOPE_TAKEN):
+        membership.check(interior("first"))
+    revoke(membership, copied.node)
+    with refused(Code.DUPLICATE_NAME):
+        membership.check(interior("first"))
+    revoke(membership, OTHER.node)
+    membership.check(interior("first"))
+
+
+# Any order of steps
+
+KEYS = [KeyId(named(f"key {number}")) for number in range(4)]
+CERTIFICATES = st.builds(
+    Member,
+    node=st.sampled_from(KEYS).map(NodeId),
+    key=st.sampled_from(KEYS),
+    transport=st.sampled_from([named(f"transport {number}") for number in range(3)]),
+    epoch=st.integers(1, 3),
+    scope=st.sampled_from([SCOPE, DOMAIN]),
+    role=st.sampled_from([Role.DEVICE, Role.INTERIOR]),
+    name=st.sampled_from(["a", "b", "c"]),
+    certificate=st.just(named("certificate")),
+).map(lambda one: replace(one, key=KeyId(one.node)) if one.epoch == 1 else one)
+STEPS = st.lists(st.one_of(CERTIFICATES, st.sampled_from(KEYS).map(NodeId)), max_size=24)
+
+
+@given(STEPS)
+def test_no_two_active_members_share_anything_after_any_allowed_steps(
+    steps: list[Member | NodeId],
+) -> None:
+    membership, again = Membership(PATH), Membership(PATH)
+    for step in steps:
+        try:
+            if isinstance(step, Member):
+                membership.check(step, previous_key_signed=True)
+                for folded in (membership, again):
+                    folded.enrol(step)
+                assert step.node in membership.active
+            else:
+                membership.check_revocation(step)
+                for folded in (membership, again):
+                    folded.revoke(step)
+                assert step not in membership.active
+        except Refused:
+            assert membership == again  # what was refused changed nothing
+        active = [one for node in membership.active if (one := membership.get(node))]
+        assert [one.node for one in active] == sorted(set(membership.active))
+        for shared in (
+            [one.key for one in active],
+            [one.transport for one in active],
+            [one.name for one in active],
+            [one.scope for one in active if one.role is Role.INTERIOR],
+        ):
+            assert max(Counter(shared).values(), default=0) <= 1

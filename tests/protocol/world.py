@@ -20,6 +20,8 @@ from protocol import (
     Certificate,
     Code,
     Digest,
+    Envelope,
+    Member,
     Membership,
     Network,
     NodeId,
@@ -95,7 +97,7 @@ def certificate(
         "parent_scope": above,
         "mask_rank": RANK,
         "quota": 1.0,
-        "transport_key": b"-----BEGIN PUBLIC KEY-----",
+        "transport_key": b"transport key of " + key.public.keyid[:12].encode(),
         "valid_from_ms": NOW - HOUR,
         "valid_until_ms": NOW + HOUR,
         "name": "someone",
@@ -178,13 +180,31 @@ ABSTENTION = Abstention(
 class World:
     """The interior node's side: its members, its open tasks and the claims it has recorded."""
 
-    members: Membership = field(default_factory=lambda: Membership(NETWORK, PARENT))
+    membership: Membership = field(default_factory=lambda: Membership((ROOT, PARENT)))
+    certificates: dict[Digest, Certificate] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=lambda: {TASK.task: TASK})
     claims: set[tuple[NodeId, int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for member in (ALICE, BOB):
-            self.members.add(seal(member, PARENT_KEY), NOW)
+            self.enrol(seal(member, PARENT_KEY))
+
+    def enrol(self, envelope: Envelope) -> None:
+        """Enrol by the rules what the parent signed, and the member's key of now if it must."""
+        certificate = Certificate.from_bytes(envelope.payload)
+        member = Member.of(certificate, envelope.digest)
+        known = self.membership.get(member.node)
+        signers = {signature.keyid for signature in envelope.signatures}
+        self.membership.check(member, known is not None and known.key in signers)
+        self.membership.enrol(member)
+        self.certificates[envelope.digest] = certificate
+
+    def certificate_of(self, node: NodeId) -> Certificate | None:
+        member = self.membership.get(node)
+        return self.certificates[member.certificate] if member else None
+
+    def is_revoked(self, node: NodeId) -> bool:
+        return self.membership.is_revoked(node)
 
     def issued(self, task: str) -> Task | None:
         return self.tasks.get(task)
@@ -199,8 +219,7 @@ class World:
             parent=PARENT.node,
             scope=SCOPE,
             layout_size=size_at,
-            members=self.members.member,
-            revoked=self.members.is_revoked,
+            members=self,
             tasks=self,
             claims=self,
         )

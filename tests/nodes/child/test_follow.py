@@ -13,7 +13,8 @@ from nodes.child.follow import MOST_TRIALS
 from nodes.child.rebase import Change
 from nodes.learning.trials import Judged
 from nodes.releases.publish import Made, publish
-from nodes.state.events import ChainInstalled, events_of
+from nodes.state.event_codec import events_of
+from nodes.state.events import ChainInstalled
 from protocol import ReleaseKind, Role
 from tests.nodes.toy import Member, Tree, Vector, tree
 

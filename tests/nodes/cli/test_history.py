@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from nodes.cli.app import app
 from nodes.cli.output import one_sentence
 from nodes.errors import NodeError
-from protocol import Role
-from tests.nodes.network import let_in_again
+from nodes.trust.enrolment import certify
+from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
+from protocol import Role, Scope, SigningKey
+from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, tree
 
 
@@ -50,7 +52,7 @@ def test_history_tells_every_release_and_why(network: tuple[Tree, Member, Member
     assert code == 0
     assert [entry["what"] for entry in entries] == ["initial", "round", "rebase"]
     assert entries[1]["tries"][0]["accepted"]
-    assert entries[1]["accepted"] == [next(iter(middle.node.state.members))]
+    assert entries[1]["accepted"] == [middle.node.state.membership.active[0]]
     code, output = run(made, "history", str(middle.node.home.folder))
     assert code == 0
     assert "passed" in output
@@ -82,19 +84,40 @@ def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
     network: tuple[Tree, Member, Member],
 ) -> None:
     made, _, middle = network
-    (gone,) = middle.node.active_members()
+    (gone,) = middle.node.state.membership.active
     code, output = run(made, "revoke", "clinic", "--at", "/en", "--json")
     assert code == 0, output
     assert json.loads(output) == {"scope": "/en", "revoked": gone}
     middle.node.catch_up()
-    assert middle.node.is_revoked(gone)
+    assert middle.node.state.membership.is_revoked(gone)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "clinic (revoked)" in status.output
     assert "not-a-member" in run(made, "revoke", "clinic", "--at", "/en")[1]
-    let_in_again(middle.node, gone)
-    assert middle.node.active_members() == (gone,)
+    enrol_again(middle.node, gone)
+    assert middle.node.state.membership.active == (gone,)
     status = CliRunner().invoke(app, ["node", "status", str(middle.node.home.folder)])
     assert "revoked" not in status.output
+
+
+def test_two_children_of_one_name_are_told_apart_by_their_ids(
+    network: tuple[Tree, Member, Member],
+) -> None:
+    made, _, middle = network
+    (gone,) = middle.node.state.membership.active
+    run(made, "revoke", "clinic", "--at", "/en")
+    heir = SigningKey.generate().public
+    certify(
+        middle.node,
+        heir,
+        name="clinic",
+        scope=Scope("/en"),
+        role=Role.DEVICE,
+        transport=transport_public_pem(generate_transport_key()),
+    )
+    code, output = run(made, "revoke", "clinic", "--at", "/en")
+    assert (code, "many-nodes" in output) == (2, True)
+    assert all(f"clinic ({child[:12]})" in " ".join(output.split()) for child in (gone, heir.keyid))
+    assert run(made, "revoke", heir.keyid[:12], "--at", "/en")[0] == 0
 
 
 def test_a_sentence_keeps_the_sections_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from nodes.model.coordinates import coordinates_of
 from nodes.releases.publish import publish_by_hand
 from nodes.releases.rollback import roll_back
 from nodes.state.node import Node
-from nodes.trust.enrolment import init_network
+from nodes.trust.network import init_network
 from protocol import encode_adapter
 from tests.nodes.toy import Member, Tree, Vector, tree
 

@@ -31,7 +31,7 @@ from tests.nodes.network import (
     add_child,
     answer,
     by_child,
-    let_in_again,
+    enrol_again,
     make_root,
     peer,
 )
@@ -279,7 +279,7 @@ def test_a_child_that_signs_unusable_updates_twice_gets_no_weight_until_it_is_pa
     release = root.kinds("released")[-1]
     assert release["accepted"] == [two.id]
     assert {v["node"]: v["code"] for v in release["verdicts"]}[one.id] == "quarantined"
-    let_in_again(root.node, one.id)
+    enrol_again(root.node, one.id)
     assert not root.node.state.rounds.is_quarantined(one.id)
 
 

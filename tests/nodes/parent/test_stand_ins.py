@@ -15,7 +15,7 @@ from nodes.state.records import ZERO
 from nodes.state.rounds import OFFENCES
 from nodes.trust.enrolment import revoke
 from protocol import VerdictKind
-from tests.nodes.network import let_in_again
+from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, Vector, tree
 
 
@@ -98,7 +98,7 @@ def test_nobody_stands_in_for_who_lost_the_seat(
         revoke(node, gone)
     elif reason == "let in again":
         revoke(node, gone)
-        let_in_again(node, gone)
+        enrol_again(node, gone)
     elif reason == "withdrawn":
         withdraw(node, gone)
     else:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from nodes.errors import NodeError
-from nodes.state.events import KINDS, LedgerEvent, RoundOpened, read, write
+from nodes.state.event_codec import read, write
+from nodes.state.events import KINDS, LedgerEvent, RoundOpened
 from nodes.state.ledger import Ledger, LedgerEntry, canonical
 from nodes.state.node_state import NodeState
 from protocol import Digest

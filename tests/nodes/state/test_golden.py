@@ -62,7 +62,7 @@ def facts(node: Node) -> dict[str, Any]:
         "next_round": rounds.next,
         "open_round": rounds.open.round if rounds.open else None,
         "counted": rounds.counted,
-        "active": list(node.active_members()),
+        "active": list(state.membership.active),
         "offences": rounds.offences,
         "stand_ins": sorted(rounds.stand_ins),
         "tests": state.gate.tests,

@@ -19,9 +19,10 @@ from nodes.trust.transport_keys import (
     canonical_pem,
     flower_node_id,
     generate_transport_key,
-    load_transport_key,
+    load_transport_private,
     transport_public_pem,
 )
+from protocol import Refused
 
 PEM, SPKI = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
 
@@ -45,15 +46,15 @@ def _other_kind() -> bytes:
     return ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(PEM, SPKI)
 
 
-@pytest.mark.parametrize("pem", [b"", b"no key", _other_kind(), _weak()])
+@pytest.mark.parametrize("pem", [b"", b"no key", _other_kind(), _weak(), generate_transport_key()])
 def test_what_is_no_strong_ec_key_is_not_admitted(pem: bytes) -> None:
-    with pytest.raises(NodeError, match="bad-transport-key"):
+    with pytest.raises(Refused, match="bad-transport-key"):
         canonical_pem(pem)
 
 
 def test_a_damaged_private_key_is_named_as_such() -> None:
     with pytest.raises(NodeError, match="bad-transport-key"):
-        load_transport_key(generate_transport_key()[:100])
+        load_transport_private(generate_transport_key()[:100])
 
 
 def test_the_private_key_is_for_its_owner_only_and_the_authoritys_is_gone(tmp_path: Path) -> None:

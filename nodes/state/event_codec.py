@@ -1,0 +1,76 @@
+"""How the ledger's events are written and read.
+
+``write`` turns an event into what the ledger stores, ``read`` turns a stored entry into an event.
+An entry whose kind or shape is not one of ``nodes.state.events`` ends in an error that names its
+number: nothing is passed over. An entry of version 1 carries no version; a later one has it under
+``"v"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from nodes.errors import NodeError
+from nodes.state.events import KINDS, LedgerEvent
+from nodes.state.interfaces import Events
+from nodes.state.ledger import LedgerEntry, canonical
+
+
+def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
+    """The kind and the body under which the ledger stores an event. What is None is left out."""
+    body: dict[str, Any] = _adapter(event.KIND).dump_python(
+        event, mode="json", exclude_defaults=True
+    )
+    if event.VERSION > 1:
+        body["v"] = event.VERSION
+    return event.KIND, body
+
+
+def read(entry: LedgerEntry) -> LedgerEvent:
+    """The event of a stored entry.
+
+    Raises ``NodeError``, each naming the entry's number: ``unknown-event`` for a kind that there
+    is not, ``newer-event`` for a version that a newer Banyan wrote, ``bad-event`` for another
+    shape.
+    """
+    cls = KINDS.get(entry.kind)
+    if cls is None:
+        raise NodeError(
+            "unknown-event",
+            f"Event {entry.seq} of the ledger is of kind {entry.kind!r}, which this version of "
+            "Banyan does not know. Run the version that wrote it, or a newer one.",
+        )
+    body = entry.body
+    version = body.get("v", 1) if isinstance(body, Mapping) else 1
+    if version > cls.VERSION:
+        raise NodeError(
+            "newer-event",
+            f"Event {entry.seq} of the ledger ({entry.kind}) has version {version}, this Banyan "
+            f"reads up to {cls.VERSION}. Run a newer one.",
+        )
+    text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
+    try:
+        # Strict, and from JSON: there a list is a tuple, and no text is a number.
+        return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise NodeError(
+            "bad-event",
+            f"Event {entry.seq} of the ledger ({entry.kind}) has another shape than expected: "
+            f"{place or 'the whole'}: {first['msg']}.",
+        ) from None
+
+
+def events_of(ledger: Events, *classes: type[LedgerEvent], after: int = 0) -> Iterator[LedgerEvent]:
+    """The events of some classes above number ``after``, in order. Raises what ``read`` raises."""
+    return map(read, ledger.events([cls.KIND for cls in classes], after))
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[LedgerEvent]:
+    return TypeAdapter(KINDS[kind])

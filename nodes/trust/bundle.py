@@ -1,0 +1,92 @@
+"""Bundles: what a parent's operator hands to a new member, as one zip file of bounded size.
+
+Nothing in a bundle is verified here but its form; ``enrolment.join`` verifies what it says.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+
+from nodes.errors import NodeError
+
+MAX_BUNDLE_BYTES = 256 * 1024 * 1024
+_PARTS = re.compile(r"network\.env|path/\d\d\.env|layout\.json|basis\.safetensors|link\.json")
+_FLAGS = 0x61  # encrypted, a patch of another file, strongly encrypted
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The parts of a bundle.
+
+    Attributes:
+        network: the envelope of the network's statement.
+        path: the envelopes of the certificates from the root to the new member.
+        layout: which layers an adapter covers, JSON.
+        basis: the fixed matrices A, safetensors.
+        address: where the parent listens, ``host:port``.
+        authority: what the parent's TLS certificate must chain to, PEM.
+    """
+
+    network: bytes
+    path: tuple[bytes, ...]
+    layout: str
+    basis: bytes
+    address: str
+    authority: bytes
+
+    def encode(self) -> bytes:
+        """Write the zip file."""
+        link = {"address": self.address, "ca": self.authority.decode("ascii")}
+        parts = {
+            "network.env": self.network,
+            "layout.json": self.layout.encode(),
+            "basis.safetensors": self.basis,
+            "link.json": json.dumps(link).encode(),
+        }
+        parts |= {f"path/{i:02}.env": envelope for i, envelope in enumerate(self.path)}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in parts.items():
+                archive.writestr(name, data)
+        return buffer.getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Bundle:
+        """Read a zip file. Raises ``NodeError`` ``bad-bundle``."""
+        parts = _unzip(data)
+        try:
+            link = json.loads(parts["link.json"])
+            address, authority = link["address"], link["ca"]
+            if not (isinstance(address, str) and isinstance(authority, str)):
+                raise TypeError("the link is not text")
+            return cls(
+                network=parts["network.env"],
+                path=tuple(parts[name] for name in sorted(parts) if name.startswith("path/")),
+                layout=parts["layout.json"].decode("utf-8"),
+                basis=parts["basis.safetensors"],
+                address=address,
+                authority=authority.encode("ascii"),
+            )
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise NodeError("bad-bundle", f"The bundle is damaged: {error}.") from None
+
+
+def _unzip(data: bytes) -> dict[str, bytes]:
+    """Read the parts: each once, stored, and together of bounded size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            if not all(map(_PARTS.fullmatch, names)) or len(set(names)) != len(names):
+                raise NodeError("bad-bundle", "The bundle holds files that do not belong there.")
+            if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & _FLAGS for e in entries):
+                raise NodeError("bad-bundle", "The bundle holds files that are not plainly stored.")
+            if sum(entry.file_size for entry in entries) > MAX_BUNDLE_BYTES:
+                raise NodeError("bad-bundle", f"The bundle has over {MAX_BUNDLE_BYTES} bytes.")
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        raise NodeError("bad-bundle", f"This is not a bundle: {error}.") from None

@@ -1,0 +1,52 @@
+"""Claims about bundles: what is written is read again, and anything else is refused by its form."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from nodes.errors import NodeError
+from nodes.trust.bundle import Bundle
+
+BUNDLE = Bundle(b"network", (b"root", b"child"), '{"layout": 1}', b"basis", "host:1", b"pem")
+
+
+def zipped(*parts: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in parts:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_a_bundle_is_read_as_it_was_written() -> None:
+    assert Bundle.decode(BUNDLE.encode()) == BUNDLE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no zip",
+        BUNDLE.encode()[:-30],
+        zipped(),
+        zipped(("../evil", b"")),
+        zipped(("path/00.env", b"one"), ("path/01.env", b"two")).replace(b"path/01", b"path/00"),
+        zipped(("network.env", bytes(10**6)), compression=zipfile.ZIP_DEFLATED),
+        zipped(("link.json", b"[" * 5000)),
+        zipped(("link.json", b"[]")),
+        zipped(("link.json", b'{"address": 1, "ca": ""}')),
+    ],
+)
+def test_what_is_no_bundle_is_refused(data: bytes) -> None:
+    with pytest.raises(NodeError, match=r"^bad-bundle: "):
+        Bundle.decode(data)
+
+
+def test_an_encrypted_part_is_refused() -> None:
+    data = bytearray(BUNDLE.encode())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # the flags of the first file
+    with pytest.raises(NodeError, match="not plainly stored"):
+        Bundle.decode(bytes(data))
