@@ -11,18 +11,17 @@ from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 from nodes.machine.logs import configure
 from simulations.chaos.cli import chaos
-from simulations.experiment import cli as experiment
+from simulations.runner import cli as runner
 
 bench = typer.Typer(help="Measure, beside peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-experiment.app.command("chaos")(chaos)
-app.add_typer(experiment.app, name="sim")
+runner.app.command("chaos")(chaos)
+app.add_typer(runner.app, name="sim")
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")
 ]
 CACHE = Path("runs/base")
-COORDINATES = Path("runs/coordinates.jsonl")
 
 
 @app.command("demo")
@@ -53,63 +52,6 @@ def demo(
             raise typer.Exit(130) from None
         if json:
             print_json(report)
-
-
-@bench.command("training")
-def training(
-    base: BaseOption = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of one repetition.")] = 6,
-    batch_size: Annotated[int, typer.Option(min=1, help="Documents in a batch.")] = 8,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each contestant.")] = 2,
-    budget: Annotated[float, typer.Option(help="Seconds for one repetition of one.")] = 120,
-    json: AsJson = False,
-) -> None:
-    """Compare the learner with transformers.Trainer + PEFT LoRA, tokens/s without padding.
-
-    Example: banyan bench training --repeats 5
-    """
-    from simulations.bench import training as race
-    from simulations.datasets.smollm2 import smollm2_base
-
-    with one_sentence():
-        result = race.run(
-            base or smollm2_base(CACHE),
-            steps=steps,
-            batch_size=batch_size,
-            repeats=repeats,
-            threads=threads,
-            budget_s=budget,
-        )
-        print_json(result) if json else race.print_table(result)
-
-
-@bench.command("coordinates")
-def coordinates(
-    base: BaseOption = None,
-    out: Annotated[
-        Path, typer.Option(help="Results, one a line; goes on where it stopped.")
-    ] = Path("runs/coordinates.jsonl"),
-    json: AsJson = False,
-) -> None:
-    """Compare ways to parametrise an adapter, alone and averaged over children. Takes an hour.
-
-    Example: banyan bench coordinates --out runs/coordinates.jsonl
-    """
-    from simulations.bench import coordinates as comparison
-    from simulations.datasets.hpo import definitions
-    from simulations.datasets.icd10 import names
-    from simulations.datasets.smollm2 import smollm2_base
-
-    with one_sentence():
-        sources = {
-            "nervous": definitions("nervous"),
-            "cardiovascular": definitions("cardiovascular"),
-            "Spanish circulatory": names("es", "circulatory"),
-        }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result = comparison.run(base or smollm2_base(CACHE), sources, out)
-        print_json(result) if json else comparison.print_table(result)
 
 
 @bench.command("aggregation")

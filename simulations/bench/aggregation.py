@@ -9,7 +9,6 @@ process of its own, as what it takes beyond what it had before the updates were 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import resource
 import statistics
 import time
@@ -27,6 +26,7 @@ from aggregation import Pipeline, Updates
 from aggregation.blocks import compiled_loops
 from simulations.bench import peers
 from simulations.bench.peers import Matrix, Run
+from simulations.processes import results
 
 PIPELINES = (
     "mean",
@@ -98,7 +98,8 @@ def run(
                 on_timing(timing)
     for n, f in sizes:
         for pipeline in pipelines:
-            ratio = _memory_ratio(n, f, size, pipeline)
+            # A fresh process each, with as many threads as one has by default.
+            (ratio,) = results(_memory_ratio, [(n, f, size, pipeline)], 1, environment={})
             memory.append({"updates": n, "f": f, "pipeline": pipeline, "ratio": ratio})
     return {
         "size": size,
@@ -172,21 +173,9 @@ def _too_much(contestant: str, pipeline: str, n: int, f: int, d: int) -> str:
     return ""
 
 
-def _memory_ratio(n: int, f: int, size: int, pipeline: str) -> float:
+def _memory_ratio(job: tuple[int, int, int, str]) -> float:
     """Peak memory of making n updates and aggregating them, over the memory of the updates."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_peak, args=(theirs, n, f, size, pipeline))
-    process.start()
-    theirs.close()
-    try:
-        ratio: float = ours.recv()
-    finally:
-        process.join()
-    return ratio
-
-
-def _peak(pipe: Any, n: int, f: int, size: int, pipeline: str) -> None:
+    n, f, size, pipeline = job
     small = np.ones((n, 256), np.float32)
     small[0, 0] = 2
     Pipeline.parse(pipeline.split())(Updates(small), f)  # what is loaded on first use
@@ -194,7 +183,7 @@ def _peak(pipe: Any, n: int, f: int, size: int, pipeline: str) -> None:
     before = _peak_bytes()
     updates = np.random.default_rng(0).standard_normal((n, size), dtype=np.float32)
     Pipeline.parse(pipeline.split())(Updates(updates), f)
-    pipe.send((_peak_bytes() - before) / updates.nbytes)
+    return (_peak_bytes() - before) / updates.nbytes
 
 
 def _peak_bytes() -> int:

@@ -10,12 +10,9 @@ library. Every pipeline meets the same data: generated clusters, and real adapte
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -30,6 +27,7 @@ from simulations.attacks import ATTACKS, Knowledge, direction_search
 from simulations.bench import peers
 from simulations.bench.peers import Matrix
 from simulations.datasets.deltas import real_deltas
+from simulations.processes import results
 
 COUNT, BAD, CLUSTERS, SIZE = 20, 4, 4, 5_000
 RULES = (
@@ -103,20 +101,11 @@ def run(
         for data in DATA
         for by, name in contestants(only)
     ]
-    results = []
-    threads, processes = os.environ.get("OMP_NUM_THREADS"), cores()
-    os.environ["OMP_NUM_THREADS"] = "1"  # the processes inherit it
-    try:
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            for result in pool.map(attack_all, *zip(*jobs, strict=True)):
-                results.append(result)
-                on_result(result)
-    finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
-    return {"updates": COUNT, "f": BAD, "results": [asdict(r) for r in results]}
+    found = []
+    for result in results(attack_all, jobs, cores()):
+        found.append(asdict(result))
+        on_result(result)
+    return {"updates": COUNT, "f": BAD, "results": found}
 
 
 def contestants(only: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -156,8 +145,13 @@ def sampled_deltas(seed: int) -> tuple[Matrix, list[NDArray[np.float64]]]:
     return deltas[chosen], _cluster_directions(deltas[chosen], systems[chosen])
 
 
-def attack_all(data: str, by: str, pipeline: str, seeds: int) -> Resilience:
-    """Try every attack on every draw of the data and keep the worst."""
+def attack_all(job: tuple[str, str, str, int]) -> Resilience:
+    """Try every attack on every draw of the data and keep the worst.
+
+    Args:
+        job: the name of the data, whose pipeline, its name, draws of the data.
+    """
+    data, by, pipeline, seeds = job
     watch = _Watch(_aggregate(by, pipeline))
     found, attack, worst = [], "none", 0.0
     slowest = 0.0

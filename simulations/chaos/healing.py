@@ -17,15 +17,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from nodes.releases.chain import sum_of
 from protocol import Role
 from simulations.chaos.invariants import Invariant, require
 from simulations.chaos.post import CALM
-
-if TYPE_CHECKING:
-    from simulations.chaos.run import World
+from simulations.chaos.world import World
 
 MOST, MORE = 2_000, 500
 """Things that may happen until a world must be healed, and until scopes above should be."""

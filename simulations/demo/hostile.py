@@ -45,4 +45,4 @@ class SignFlipper(Child):
 
 def run_hostile(config: Path) -> None:
     """Run the malicious device of a ``node.toml``."""
-    run(config, make_child=SignFlipper, with_parent=True)
+    run(config, make_child=SignFlipper)

@@ -72,7 +72,7 @@ def simulate(grid: Grid, context: Context) -> None:
     """One cell of an experiment under stock ``flwr run``; see ``simulations/flower_app``."""
     from simulations.experiment import load_experiment
     from simulations.experiment.folder import opened
-    from simulations.world.cell import live_in, topology
+    from simulations.world.life import live_in, topology
 
     asked = context.run_config
     experiment = load_experiment(str(asked["experiment"]), quick=bool(asked["quick"]))

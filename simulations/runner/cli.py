@@ -66,8 +66,9 @@ def run(
       banyan sim run byzantine --set attack.fraction=0.1 --only flower:Krum --out runs/sim/tenth
       banyan sim run mine.toml --set 'rounds.pipeline=["median"]' --seeds 5 --workers 2
     """
-    from simulations.experiment import load_experiment, run_experiment
-    from simulations.terminable import terminable
+    from simulations.experiment import load_experiment
+    from simulations.processes import terminable
+    from simulations.runner import run_experiment
 
     with one_sentence():
         overrides = dict(_assignment(text) for text in set_ or ())
