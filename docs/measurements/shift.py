@@ -1,6 +1,6 @@
 """Does the measurement of a shift tell more of the same from something new? On real text.
 
-``python docs/measurements/shift.py`` compares words, as nodes do; its numbers are in ``docs/replay.md``.
+Compares words, as nodes do: ``python docs/measurements/shift.py``; results in ``docs/replay.md``.
 The thresholds of ``aggregation.replay`` were chosen on organ systems and circulatory names; the
 texts of ``UNSEEN`` played no part in that.
 """

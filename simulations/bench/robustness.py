@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from aggregation import AggregationError, Pipeline, Updates
@@ -28,6 +27,7 @@ from simulations.bench import peers
 from simulations.bench.peers import Matrix
 from simulations.datasets.deltas import real_deltas
 from simulations.processes import results
+from simulations.tables import formatted
 
 COUNT, BAD, CLUSTERS, SIZE = 20, 4, 4, 5_000
 RULES = (
@@ -250,30 +250,16 @@ class _Watch:
         return min(times)
 
 
-def print_table(result: Mapping[str, Any]) -> None:
-    """Show the pipelines of each data set, the most resilient first."""
-    console = Console()
+def tables(result: Mapping[str, Any]) -> Iterator[Table]:
+    """The pipelines of each data set, the most resilient first."""
+    columns = {"pipeline": "{pipeline}", "by": "{by}", "draws": "{draws}"}
+    columns |= {"κ, worst": "{worst:.3f}", "κ, median draw": "{kappa:.3f}"}
+    columns |= {"finite": "{finite}", "worst attack": "{attack}", "slowed by": "{slowest:.1f}×"}
     for data in DATA:
         rows = sorted((r for r in result["results"] if r["data"] == data), key=lambda r: r["worst"])
-        table = Table(
-            title=f"{data}: {result['f']} attackers of {result['updates']}, "
-            "squared error over honest variance"
-        )
-        for column in ("pipeline", "by", "draws", "κ, worst", "κ, median draw"):
-            table.add_column(column, justify="left" if column in ("pipeline", "by") else "right")
-        for column in ("worst attack", "slowed by"):
-            table.add_column(column)
-        for row in rows:
-            table.add_row(
-                row["pipeline"],
-                row["by"],
-                str(row["draws"]),
-                f"{row['worst']:.3f}" if row["finite"] else "not finite",
-                f"{row['kappa']:.3f}",
-                row["attack"],
-                f"{row['slowest']:.1f}×",
-            )
-        console.print(table)
+        title = f"{data}: {result['f']} attackers of {result['updates']}"
+        title += ", squared error over honest variance"
+        yield formatted(title, columns, rows, left=("by", "worst attack"))
 
 
 def one_line(result: Resilience) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,20 +15,49 @@ from nodes.machine.clock import Clock
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
 from protocol import Role
-from simulations.chaos.byzantine import Enemy, Mood, Turncoat
+from simulations.chaos.byzantine import Defector, Enemy, Mood
 from simulations.chaos.invariants import Broken, Invariant
 from simulations.chaos.nature import nature
 from simulations.chaos.person import Person
 from simulations.chaos.post import Happening, Links
 from simulations.chaos.storage import Crash, Disk, Fuse
-from simulations.chaos.trace import Trace
 from simulations.chaos.watch import Watches
 from simulations.experiment.settings import Attack
-from simulations.world.attackers import cabals
+from simulations.world.attackers import colluders_below
 from simulations.world.build import quiet
 from simulations.world.members import START_MS, Maker, Turn
 from simulations.world.places import Place
-from simulations.world.storage import Spool
+from simulations.world.storage import AppendFile
+
+SHOWN = 20
+"""Lines that a failure prints."""
+
+
+class Trace:
+    """What happened, a line a step: the last lines, and the digest of all."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._start_ms = start_ms
+        self._hash = hashlib.sha256()
+        self._last: deque[str] = deque(maxlen=SHOWN)
+        self.steps = 0
+
+    def tell(self, now_ms: int, what: str) -> None:
+        """One more step."""
+        self.steps += 1
+        line = f"{self.steps:5} {(now_ms - self._start_ms) / 1000:+12.3f}s {what}"
+        self._hash.update(line.encode() + b"\n")
+        self._last.append(line)
+
+    @property
+    def last(self) -> tuple[str, ...]:
+        """The last lines."""
+        return tuple(self._last)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all lines, hexadecimal: the same for the same world."""
+        return self._hash.hexdigest()
 
 
 @dataclass
@@ -48,13 +78,14 @@ class World:
         quiet()
         self.rng = random.Random(f"chaos {self.seed}")  # noqa: S311  what a simulation needs
         self.nature = nature(self.seed, self.kinds)
-        self.spool = Spool()
+        self.file = AppendFile()
         self.disks: dict[int, Disk] = {}
         self.fuses: dict[int, Fuse] = {}
         self.mood, self.trace = Mood(), Trace(START_MS)
         places, config = self.nature.places, self.nature.config
         attack = Attack(name=self.nature.attack)
-        self._cabals = cabals(attack, places, self.nature.problem, self.seed, config.rounds)
+        problem = self.nature.problem
+        self._colluders = colluders_below(attack, places, problem, self.seed, config.rounds)
         maker = Maker(
             places=places,
             problem=self.nature.problem,
@@ -75,7 +106,7 @@ class World:
 
     def close(self) -> None:
         """Let go of what was stored."""
-        self.spool.close()
+        self.file.close()
 
     # -- what the maker asks
 
@@ -85,7 +116,7 @@ class World:
         return config.model_copy(update={"training": training})
 
     def _storage_of(self, place: Place, clock: Clock) -> Storage:
-        disk = self.disks[place.id] = Disk.new(self.spool, clock.now_ms)
+        disk = self.disks[place.id] = Disk.new(self.file, clock.now_ms)
         fuse = self.fuses[place.id] = Fuse()
         return disk.opened(fuse)
 
@@ -95,9 +126,9 @@ class World:
         if not place.attacker or place.parent is None:
             return None
         corpus = self.nature.problem.corpus(place, node.home, config)
-        turncoat = Turncoat(place, self._cabals[place.parent], node, config, engine, corpus)
-        turncoat.mood = self.mood
-        return turncoat
+        defector = Defector(place, self._colluders[place.parent], node, config, engine, corpus)
+        defector.mood = self.mood
+        return defector
 
     # -- what happens
 

@@ -29,11 +29,11 @@ from simulations.world.places import Place, Places
 from simulations.world.problems import Problem, Vector, seed_of
 
 _KEPT = 64
-"""Rounds of one cabal whose rows are remembered: for who is asked again."""
+"""Rounds whose rows are remembered, for who is asked again."""
 
 
 @dataclass
-class Cabal:
+class Colluders:
     """The attackers below one parent."""
 
     attack: Attack
@@ -92,24 +92,24 @@ class Cabal:
 
 
 class Attacker(Child):
-    """A device that sends what its cabal agreed on."""
+    """A device that sends what it and its siblings agreed on."""
 
     def __init__(
         self,
         place: Place,
-        cabal: Cabal,
+        colluders: Colluders,
         node: Node,
         config: NodeConfig,
         engine: Engine,
         corpus: Corpus,
     ) -> None:
         super().__init__(node, config, engine, corpus)
-        self._place, self._cabal = place, cabal
+        self._place, self._colluders = place, colluders
 
     def _train(self, task: Task) -> Offer:
         theta = self._node.ancestors_total()
         offer = Offer(theta, task.version, 1, 1)
-        row = self._cabal.row(self._place, theta, self._config, task.round)
+        row = self._colluders.row(self._place, theta, self._config, task.round)
         return replace(offer, delta=row)
 
     def _payload(self, task: Task, delta: Vector) -> bytes:
@@ -124,11 +124,12 @@ class Attacker(Child):
         return write_tensors({"q": np.ones(held.size, np.int8), "scale": scale})
 
 
-def cabals(
+def colluders_below(
     attack: Attack, places: Places, problem: Problem, seed: int, rounds: Rounds
-) -> dict[int, Cabal]:
-    """A cabal for every parent with attackers, by the parent's number."""
+) -> dict[int, Colluders]:
+    """Of every parent with attackers, by its number, those below it."""
     parents = {p.parent for p in places if p.attacker and p.parent is not None}
     return {
-        number: Cabal(attack, places, problem, number, seed, rounds) for number in sorted(parents)
+        parent: Colluders(attack, places, problem, parent, seed, rounds)
+        for parent in sorted(parents)
     }

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_cell(
-    given: Settings,
-    seed: int,
-    record: Callable[[Record], None],
-    tick: Callable[[float], None],
+    given: Settings, seed: int, record: Callable[[Record], None], tick: Callable[[float], None]
 ) -> None:
     """Run one cell to its end.
 

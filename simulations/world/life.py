@@ -14,7 +14,7 @@ from simulations.experiment.folder import Record
 from simulations.world.hosts import Hosts, LocalHost
 from simulations.world.members import Maker, Told, Turn
 from simulations.world.places import Place
-from simulations.world.post import Event, Post, Weather
+from simulations.world.post import Event, Post
 from simulations.world.problems import Measured
 from simulations.world.schedule import Calendar, calendar, matching
 from simulations.world.texts import Texts
@@ -52,7 +52,7 @@ class _Life:
         self._record, self._tick = record, tick
         places, start = maker.places, maker.start_ms
         self._calendar: Calendar = calendar(given.schedule, places, start)
-        self._post = Post(places, host, start, maker.seed, Weather(self._calendar.lost))
+        self._post = Post(places, host, start, maker.seed, self._calendar.lost)
         self._lowest = {place.id: 0 for place in places.lowest()}
         self._below = {
             number: sum(not places[c].attacker for c in children if places[c].role is Role.DEVICE)
