@@ -81,10 +81,10 @@ def aggregation(
     from simulations.bench import aggregation as timing
 
     with one_sentence():
-        found = timing.run(
+        result = timing.run(
             size, repeats, only or (), on_timing=lambda t: errors.print(timing.one_line(t))
         )
-        _show(found, timing.tables, json)
+        _show(result, timing.tables, json)
 
 
 @bench.command("robustness")
@@ -102,10 +102,10 @@ def robustness(
     from simulations.bench import robustness as attacked
 
     with one_sentence():
-        found = attacked.run(
+        result = attacked.run(
             seeds, only or (), on_result=lambda r: errors.print(attacked.one_line(r))
         )
-        _show(found, attacked.tables, json)
+        _show(result, attacked.tables, json)
 
 
 @bench.command("capture")
@@ -129,8 +129,8 @@ def capture(
     with one_sentence():
         rows = captured.run(quick=quick, size=size, seeds=seeds)
         alarms = [] if quick else honest.measure()
-        found = {"rows": [asdict(r) for r in rows], "honest": [asdict(a) for a in alarms]}
-        _show(found, lambda _: [*captured.tables(rows), *honest.tables(alarms)], json)
+        result = {"rows": [asdict(r) for r in rows], "honest": [asdict(a) for a in alarms]}
+        _show(result, lambda _: [*captured.tables(rows), *honest.tables(alarms)], json)
 
 
 @bench.command("refusal")
@@ -165,8 +165,8 @@ def refusal(
     with one_sentence():
         settings = replace(Settings(), seed=seed, **({"steps": steps} if steps else {}))
         scale, base = measured.Scale(learns=learns), base or smollm2_base(CACHE)
-        found = measured.run(base, out, settings, scale, attacks=attacks, say=errors.print)
-        _show(found, measured.tables, json)
+        result = measured.run(base, out, settings, scale, attacks=attacks, say=errors.print)
+        _show(result, measured.tables, json)
 
 
 @bench.command("forgetting")
@@ -201,8 +201,8 @@ def forgetting(
         base = base or (tiny_base(CACHE) if quick else smollm2_base(CACHE))
         out = out / "quick" if quick else out
         scale = measured.QUICK if quick else measured.Scale()
-        found = measured.run(base, out, scale, errors.print, only or ())
-        _show(found, measured.tables, json)
+        result = measured.run(base, out, scale, errors.print, only or ())
+        _show(result, measured.tables, json)
 
 
 @bench.command("gate")

@@ -101,11 +101,11 @@ def run(
         for data in DATA
         for by, name in contestants(only)
     ]
-    found = []
+    rows = []
     for result in results(attack_all, jobs, cores()):
-        found.append(asdict(result))
+        rows.append(asdict(result))
         on_result(result)
-    return {"updates": COUNT, "f": BAD, "results": found}
+    return {"updates": COUNT, "f": BAD, "results": rows}
 
 
 def contestants(only: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -153,7 +153,7 @@ def attack_all(job: tuple[str, str, str, int]) -> Resilience:
     """
     data, by, pipeline, seeds = job
     watch = _Watch(_aggregate(by, pipeline))
-    found, attack, worst = [], "none", 0.0
+    of_draws, attack, worst = [], "none", 0.0
     slowest = 0.0
     for seed in range(seeds):
         honest, clusters = DATA[data](seed)
@@ -168,8 +168,8 @@ def attack_all(job: tuple[str, str, str, int]) -> Resilience:
             slowest = max(slowest, watch.seconds(rows) / usual)
             if kappas[-1] > worst:
                 worst, attack = kappas[-1], name
-        found.append(max(kappas))
-    median = statistics.median(found)
+        of_draws.append(max(kappas))
+    median = statistics.median(of_draws)
     return Resilience(data, pipeline, by, seeds, median, worst, attack, slowest, watch.finite)
 
 

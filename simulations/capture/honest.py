@@ -89,7 +89,7 @@ class Alarms:
 
 def measure(*, size: int = 5_000, seeds: int = 10) -> list[Alarms]:
     """Audit honest trees of every kind; odd seeds have three rounds with rehearsal in between."""
-    found = []
+    alarms = []
     for fan in (10, 5):
         for kind, change in KINDS.items():
             codes, left_out = Counter[str](), 0
@@ -108,8 +108,8 @@ def measure(*, size: int = 5_000, seeds: int = 10) -> list[Alarms]:
                 assert made.audit is not None  # noqa: S101  the defence is an audit
                 codes.update(v.code for v in made.audit.verdicts)
                 left_out += fan - made.counted
-            found.append(Alarms(f"{fan}×{fan}", kind, dict(codes), fan * seeds, left_out))
-    return found
+            alarms.append(Alarms(f"{fan}×{fan}", kind, dict(codes), fan * seeds, left_out))
+    return alarms
 
 
 def tables(alarms: Sequence[Alarms]) -> Iterator[Table]:
