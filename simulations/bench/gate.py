@@ -30,24 +30,10 @@ USUAL = 5
 """In a usual history every fifth test promoted."""
 
 
-def _normal(rng: Rng, shape: tuple[int, int]) -> Array:
-    return rng.standard_normal(shape)
-
-
-def _heavy(rng: Rng, shape: tuple[int, int]) -> Array:
-    """Student's t with 3 degrees of freedom."""
-    return rng.standard_t(3, shape) / math.sqrt(3)
-
-
 def _losers(rng: Rng, shape: tuple[int, int]) -> Array:
     """Log-normal: most probes gain a little, few lose much."""
     draws = rng.lognormal(0, 1, shape)
     return -(draws - math.exp(0.5)) / math.sqrt((math.e - 1) * math.e)
-
-
-def _winners(rng: Rng, shape: tuple[int, int]) -> Array:
-    """Most probes lose a little, few gain much."""
-    return -_losers(rng, shape)
 
 
 def _damage(rng: Rng, shape: tuple[int, int]) -> Array:
@@ -68,10 +54,10 @@ def _disaster(rng: Rng, shape: tuple[int, int]) -> Array:
 
 
 SHAPES: Mapping[str, Callable[[Rng, tuple[int, int]], Array]] = {
-    "normal": _normal,
-    "heavy tails": _heavy,
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "heavy tails": lambda rng, shape: rng.standard_t(3, shape) / math.sqrt(3),  # Student's t
     "rare losses": _losers,
-    "rare gains": _winners,
+    "rare gains": lambda rng, shape: -_losers(rng, shape),
     "damage": _damage,
     "documents": _documents,
     "disaster": _disaster,

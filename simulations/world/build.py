@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import structlog
@@ -28,6 +28,7 @@ from simulations.attacks import ATTACKS, placement
 from simulations.datasets import hpo, icd10
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
+from simulations.experiment.settings import Settings
 from simulations.world.attackers import Attacker, colluders_below
 from simulations.world.members import Maker, settings
 from simulations.world.places import Machine, Place, Places, grow, scopes_of
@@ -35,9 +36,6 @@ from simulations.world.problems import Points, PointSettings, Problem, seed_of
 from simulations.world.storage import AppendFile, FileArtefacts, file_storage
 from simulations.world.strategies import WAITING, Ungated
 from simulations.world.texts import Texts
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
 
 StorageOf = Callable[[Place, Clock], Storage]
 BASES = Path("runs/base")

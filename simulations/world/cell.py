@@ -10,17 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from protocol import Role
 from simulations.experiment.folder import Record
+from simulations.experiment.settings import Settings
 from simulations.world.build import build
 from simulations.world.hosts import Hosts, LocalHost, ProcessHost
 from simulations.world.life import live_in, topology
 from simulations.world.members import Maker
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
 
 
 def run_cell(

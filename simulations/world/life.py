@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from protocol import Role
 from simulations.experiment.folder import Record
+from simulations.experiment.settings import Settings
 from simulations.world.hosts import Hosts, LocalHost
 from simulations.world.members import Maker, Told, Turn
 from simulations.world.places import Place
@@ -18,9 +19,6 @@ from simulations.world.post import Event, Post
 from simulations.world.problems import Measured
 from simulations.world.schedule import Calendar, calendar, matching
 from simulations.world.texts import Texts
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
 
 MOST_DRAWN = 400
 """Nodes of a tree that a report draws one by one."""

@@ -28,14 +28,13 @@ from nodes.trust.enrolment import Coordinates
 from protocol import Role, digest_of
 from simulations.attacks import backdoor, label_flip, safety_removal
 from simulations.datasets.split import split
-from simulations.experiment.settings import TEXT_ATTACKS
+from simulations.experiment.settings import TEXT_ATTACKS, Settings
 from simulations.world.places import Place, Places
 from simulations.world.problems import BareCorpus, Measured, Problem, Vector
 
 if TYPE_CHECKING:
     from nodes.model.effective import EffectiveModel
     from nodes.model.learner import Learned
-    from simulations.experiment.settings import Settings
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
 POISONED = 0.5
