@@ -41,7 +41,7 @@ class Worker(NamedTuple):
     pipe: Connection
 
 
-class Crew:
+class Supervisor:
     """Child processes that end with the ``with`` block they are started in.
 
     Args:
@@ -117,7 +117,7 @@ class Step(NamedTuple):
 
 
 def steps(
-    crew: Crew, do: Callable[[Any, Say], object], jobs: Iterable[object], count: int
+    supervisor: Supervisor, do: Callable[[Any, Say], object], jobs: Iterable[object], count: int
 ) -> Iterator[Step]:
     """Call ``do`` on every job, on ``count`` children at once; each does one job after another.
 
@@ -127,7 +127,7 @@ def steps(
     busy: dict[Connection, tuple[Worker, object]] = {}
     while waiting or busy:
         while waiting and len(busy) < count:
-            worker, job = idle.pop() if idle else crew.connect(_serve, do), waiting.popleft()
+            worker, job = idle.pop() if idle else supervisor.connect(_serve, do), waiting.popleft()
             busy[worker.pipe] = worker, job
             with suppress(OSError):  # it died meanwhile: so says the next look at its pipe
                 worker.pipe.send(job)
@@ -158,8 +158,8 @@ def results(
 
     Raises ``NodeError``: ``job-failed``, ``process-died``.
     """
-    with Crew(environment) as crew:
-        for step in steps(crew, partial(_silently, do), jobs, count):
+    with Supervisor(environment) as supervisor:
+        for step in steps(supervisor, partial(_silently, do), jobs, count):
             if step.kind == "died":
                 raise NodeError("process-died", f"A process ended with status {step.value}.")
             if step.kind == "done":

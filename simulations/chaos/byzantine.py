@@ -28,8 +28,8 @@ _KEPT = 256
 
 
 @dataclass
-class Mood:
-    """Whether the malicious still are."""
+class Conduct:
+    """Whether the malicious device has become honest."""
 
     honest: bool = False
 
@@ -37,10 +37,10 @@ class Mood:
 class Defector(Attacker):
     """Sends what its attack makes, until it becomes honest."""
 
-    mood: Mood
+    conduct: Conduct
 
     def _train(self, task: Task) -> Offer:
-        return Child._train(self, task) if self.mood.honest else super()._train(task)
+        return Child._train(self, task) if self.conduct.honest else super()._train(task)
 
 
 @dataclass

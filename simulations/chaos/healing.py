@@ -43,7 +43,7 @@ def heal(world: World) -> None:
     Raises ``Broken`` if it does not become so.
     """
     world.links.weather, world.links.apart = CALM, frozenset()
-    world.mood.honest = True
+    world.conduct.honest = True
     for member in world.members:
         member.clock.skew_ms = 0
         world.fuses[member.place.id].left = None

@@ -15,7 +15,7 @@ from nodes.machine.clock import Clock
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
 from protocol import Role
-from simulations.chaos.byzantine import Defector, Enemy, Mood
+from simulations.chaos.byzantine import Conduct, Defector, Enemy
 from simulations.chaos.invariants import Broken, Invariant
 from simulations.chaos.nature import nature
 from simulations.chaos.person import Person
@@ -81,7 +81,7 @@ class World:
         self.file = AppendFile()
         self.disks: dict[int, Disk] = {}
         self.fuses: dict[int, Fuse] = {}
-        self.mood, self.trace = Mood(), Trace(START_MS)
+        self.conduct, self.trace = Conduct(), Trace(START_MS)
         places, config = self.nature.places, self.nature.config
         attack = Attack(name=self.nature.attack)
         problem = self.nature.problem
@@ -127,7 +127,7 @@ class World:
             return None
         corpus = self.nature.problem.corpus(place, node.home, config)
         defector = Defector(place, self._colluders[place.parent], node, config, engine, corpus)
-        defector.mood = self.mood
+        defector.conduct = self.conduct
         return defector
 
     # -- what happens

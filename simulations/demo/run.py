@@ -23,7 +23,7 @@ from simulations.demo.live import Progress
 from simulations.demo.network import Placed, build_network
 from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
 from simulations.demo.report import compose, measure, print_report, write_report
-from simulations.processes import ONE_THREAD, Crew, terminable
+from simulations.processes import ONE_THREAD, Supervisor, terminable
 
 WATCH_S = 1.0
 ENVIRONMENT = ONE_THREAD | {"MALLOC_ARENA_MAX": "2", "TOKENIZERS_PARALLELISM": "false"}
@@ -43,11 +43,11 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
     plans = plan_nodes(corpus, settings, attack=attack)
     placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
     prepared = time.monotonic()
-    with terminable(), Crew(ENVIRONMENT, "simulations.demo.preload") as crew:
-        sampler = MemorySampler(lambda: crew.pids, every_s=5)
+    with terminable(), Supervisor(ENVIRONMENT, "simulations.demo.preload") as supervisor:
+        sampler = MemorySampler(lambda: supervisor.pids, every_s=5)
         with sampler:
-            _start(crew, placed, folder, attack=attack)
-            _watch(crew, placed, settings, console)
+            _start(supervisor, placed, folder, attack=attack)
+            _watch(supervisor, placed, settings, console)
     finished = time.monotonic()
     console.print("Measuring on held-out text …")
     losses = measure(base, placed, corpus, settings.held)
@@ -80,11 +80,11 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _start(crew: Crew, placed: list[Placed], folder: Path, *, attack: bool) -> None:
+def _start(supervisor: Supervisor, placed: list[Placed], folder: Path, *, attack: bool) -> None:
     for place in placed:
         target = run_hostile if place.plan.malicious else run
         log = place.folder / "logs" / "console.log"
-        crew.start(target, place.folder / "node.toml", log=log).name = place.plan.name
+        supervisor.start(target, place.folder / "node.toml", log=log).name = place.plan.name
     if attack:
         bad = next(p for p in placed if p.plan.malicious)
         parent = next(
@@ -92,10 +92,12 @@ def _start(crew: Crew, placed: list[Placed], folder: Path, *, attack: bool) -> N
         )
         out = folder / "intruder"
         haul, log = out / "haul.json", out / "console.log"
-        crew.start(intrude, parent.address, bad.folder, haul, log=log).name = "intruder"
+        supervisor.start(intrude, parent.address, bad.folder, haul, log=log).name = "intruder"
 
 
-def _watch(crew: Crew, placed: list[Placed], settings: Settings, console: Console) -> None:
+def _watch(
+    supervisor: Supervisor, placed: list[Placed], settings: Settings, console: Console
+) -> None:
     """Until every sub-domain has its releases and every tier above at least one."""
     readers = {
         p.plan.scope: StatusReader(p.folder) for p in placed if p.plan.role is not Role.DEVICE
@@ -104,7 +106,7 @@ def _watch(crew: Crew, placed: list[Placed], settings: Settings, console: Consol
     deadline = time.monotonic() + settings.limit_s
     with Progress(console, goal) as progress:
         while True:
-            for process in crew.processes:
+            for process in supervisor.processes:
                 if process.exitcode:
                     what = f"{process.name} ended with status {process.exitcode}; see its log."
                     raise NodeError("node-died", what)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from simulations.experiment.folder import Failure, Found, Recorder, RunFolder, opened
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment
-from simulations.processes import ONE_THREAD, Crew, Say, environment, steps
+from simulations.processes import ONE_THREAD, Say, Supervisor, environment, steps
 from simulations.runner.progress import Display
 
 Tick = Callable[[float], None]
@@ -112,9 +112,9 @@ def _here(
 def _in_processes(
     folder: RunFolder, cells: Sequence[Cell], count: int, run_cell: RunCell | None, display: Display
 ) -> Iterator[Failure]:
-    with Crew() as crew:
+    with Supervisor() as supervisor:
         compute = partial(_compute_there, folder, run_cell)
-        for cell, kind, value in steps(crew, compute, cells, count):
+        for cell, kind, value in steps(supervisor, compute, cells, count):
             if kind == "began":
                 display.start(cell)
             elif kind == "said":

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol, Self
 
 from nodes.errors import NodeError
-from simulations.processes import Crew
+from simulations.processes import Supervisor
 from simulations.world.members import Maker, Member, Turn
 from simulations.world.post import Event, Host
 
@@ -85,10 +85,10 @@ class ProcessHost:
     def __init__(
         self, make: MakeMaker, arguments: Sequence[Any], shard_of: Sequence[int], workers: int
     ) -> None:
-        self._shard_of, self._crew = shard_of, Crew()
+        self._shard_of, self._supervisor = shard_of, Supervisor()
         try:
             self._pipes = [
-                self._crew.connect(_serve, make, arguments, shard_of, number).pipe
+                self._supervisor.connect(_serve, make, arguments, shard_of, number).pipe
                 for number in range(workers)
             ]
             for pipe in self._pipes:
@@ -123,7 +123,7 @@ class ProcessHost:
 
     def close(self) -> None:
         """End the processes."""
-        self._crew.stop()
+        self._supervisor.stop()
 
     def _answer(self, pipe: Connection) -> Any:
         try:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from nodes.errors import NodeError
-from simulations.processes import ONE_THREAD, Crew, Say, environment, results, steps
+from simulations.processes import ONE_THREAD, Say, Supervisor, environment, results, steps
 from tests.processes import started
 
 PATIENCE_S = 60.0
@@ -75,20 +75,20 @@ def test_a_bench_that_is_killed_leaves_no_process() -> None:
 
 
 def test_steps_tell_what_became_of_every_job() -> None:
-    with Crew() as crew:
-        told = [tuple(step) for step in steps(crew, halves, [0, 1, 2], 1)]
-        assert len(crew.processes) == 2
+    with Supervisor() as supervisor:
+        told = [tuple(step) for step in steps(supervisor, halves, [0, 1, 2], 1)]
+        assert len(supervisor.processes) == 2
     assert told == [
         (0, "began", None), (0, "said", "looking"), (0, "done", 0),
         (1, "began", None), (1, "said", "looking"), (1, "died", -signal.SIGKILL),
         (2, "began", None), (2, "said", "looking"), (2, "done", 1),
     ]  # fmt: skip
-    assert not crew.pids
+    assert not supervisor.pids
 
 
 def test_an_error_in_a_job_reaches_the_owner_with_its_trace() -> None:
-    with Crew() as crew, pytest.raises(NodeError, match="three is odd") as error:
-        list(steps(crew, halves, [3], 1))
+    with Supervisor() as supervisor, pytest.raises(NodeError, match="three is odd") as error:
+        list(steps(supervisor, halves, [3], 1))
     assert error.value.code == "job-failed"
 
 
