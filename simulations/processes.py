@@ -206,7 +206,10 @@ def _child(log: Path | None, target: Callable[..., None], arguments: tuple[objec
         with log.open("ab") as output:
             for stream in (sys.stdout, sys.stderr):
                 os.dup2(output.fileno(), stream.fileno())
-    target(*arguments)
+    try:
+        target(*arguments)
+    finally:  # it is ending already: nothing is left to unwind
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end_with_owner() -> None:
