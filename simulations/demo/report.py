@@ -162,8 +162,8 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
         reasons = node["refused"] | {f"{code} (door)": n for code, n in node["at_the_door"].items()}
         rows.append([node[key] for key in ("scope", "accepted", "late", "outvoted")])
         rows[-1].append(_counts(reasons) or "–")
-    columns = ("scope", "accepted", "late", "outvoted", "refused")
-    console.print(table("\nUpdates", columns, rows, left=("refused",), plain=True))
+    of_scopes = ("scope", "accepted", "late", "outvoted", "refused")
+    console.print(table("\nUpdates", of_scopes, rows, left=("refused",), plain=True))
     hostile, seconds = report["hostile"], report["seconds"]
     if report["options"]["attack"]:
         reasons = hostile["refused"] | hostile["at_the_door"] | {"outvoted": hostile["outvoted"]}

@@ -133,10 +133,9 @@ def _in_processes(
 def _compute(folder: RunFolder, run_cell: RunCell | None, cell: Cell, tick: Tick) -> Failure | None:
     """Run one cell and write its records; gives why it failed, which is written too."""
     try:
-        if run_cell is None:  # loads model libraries: only where cells run
-            from simulations.world import run_cell
+        run = run_cell or _the_simulation()
         with folder.writing(cell) as record, threadpool_limits(1):
-            run_cell(cell.settings, cell.seed, record, tick)
+            run(cell.settings, cell.seed, record, tick)
     except Exception as error:  # one cell that fails ends no other
         code, sentence = getattr(error, "code", None), getattr(error, "sentence", None)
         if not isinstance(code, str) or not isinstance(sentence, str):
@@ -146,6 +145,13 @@ def _compute(folder: RunFolder, run_cell: RunCell | None, cell: Cell, tick: Tick
         folder.fail(failure)
         return failure
     return None
+
+
+def _the_simulation() -> RunCell:
+    """It loads model libraries: only where cells run."""
+    from simulations.world import run_cell
+
+    return run_cell
 
 
 def _compute_there(

@@ -21,7 +21,7 @@ from simulations.world.members import Maker
 
 
 def run_cell(
-    given: Settings, seed: int, record: Callable[[Record], None], tick: Callable[[float], None]
+    settings: Settings, seed: int, record: Callable[[Record], None], tick: Callable[[float], None]
 ) -> None:
     """Run one cell to its end.
 
@@ -32,10 +32,12 @@ def run_cell(
     Raises ``NodeError`` for settings that no world can be built from.
     """
     started = time.perf_counter()
-    maker = build(given, seed)
+    maker = build(settings, seed)
     record(topology(maker))
 
-    _with_host(given, seed, maker, lambda host: live_in(given, maker, host, record, tick, started))
+    _with_host(
+        settings, seed, maker, lambda host: live_in(settings, maker, host, record, tick, started)
+    )
 
 
 def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], None]) -> None:

@@ -34,8 +34,8 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
-            names |= {a.value for a in node.args if isinstance(a, ast.Constant)}
-    return {name for name in names if isinstance(name, str) and NAME.fullmatch(name)}
+            names |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
+    return {name for name in names if NAME.fullmatch(name)}
 
 
 def packages() -> dict[str, set[str]]:
