@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,18 +13,28 @@ from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 from nodes.machine.logs import configure
 from simulations.chaos.cli import chaos
-from simulations.experiment import cli as experiment
+from simulations.runner import cli as runner
 
 bench = typer.Typer(help="Measure, beside peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-experiment.app.command("chaos")(chaos)
-app.add_typer(experiment.app, name="sim")
+runner.app.command("chaos")(chaos)
+app.add_typer(runner.app, name="sim")
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")
 ]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option(help="A pipeline, as in the table; may be repeated.")
+]
 CACHE = Path("runs/base")
-COORDINATES = Path("runs/coordinates.jsonl")
+
+
+def _show(result: Any, tables: Callable[[Any], Iterable[Any]], json: bool) -> None:
+    if json:
+        print_json(result)
+        return
+    for part in tables(result):
+        console.print(part)
 
 
 @app.command("demo")
@@ -55,91 +67,30 @@ def demo(
             print_json(report)
 
 
-@bench.command("training")
-def training(
-    base: BaseOption = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of one repetition.")] = 6,
-    batch_size: Annotated[int, typer.Option(min=1, help="Documents in a batch.")] = 8,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each contestant.")] = 2,
-    budget: Annotated[float, typer.Option(help="Seconds for one repetition of one.")] = 120,
-    json: AsJson = False,
-) -> None:
-    """Compare the learner with transformers.Trainer + PEFT LoRA, tokens/s without padding.
-
-    Example: banyan bench training --repeats 5
-    """
-    from simulations.bench import training as race
-    from simulations.datasets.smollm2 import smollm2_base
-
-    with one_sentence():
-        result = race.run(
-            base or smollm2_base(CACHE),
-            steps=steps,
-            batch_size=batch_size,
-            repeats=repeats,
-            threads=threads,
-            budget_s=budget,
-        )
-        print_json(result) if json else race.print_table(result)
-
-
-@bench.command("coordinates")
-def coordinates(
-    base: BaseOption = None,
-    out: Annotated[
-        Path, typer.Option(help="Results, one a line; goes on where it stopped.")
-    ] = Path("runs/coordinates.jsonl"),
-    json: AsJson = False,
-) -> None:
-    """Compare ways to parametrise an adapter, alone and averaged over children. Takes an hour.
-
-    Example: banyan bench coordinates --out runs/coordinates.jsonl
-    """
-    from simulations.bench import coordinates as comparison
-    from simulations.datasets.hpo import definitions
-    from simulations.datasets.icd10 import names
-    from simulations.datasets.smollm2 import smollm2_base
-
-    with one_sentence():
-        sources = {
-            "nervous": definitions("nervous"),
-            "cardiovascular": definitions("cardiovascular"),
-            "Spanish circulatory": names("es", "circulatory"),
-        }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result = comparison.run(base or smollm2_base(CACHE), sources, out)
-        print_json(result) if json else comparison.print_table(result)
-
-
 @bench.command("aggregation")
 def aggregation(
     size: Annotated[int, typer.Option(min=1, help="Values of one update.")] = 1_000_000,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are shown.")] = 5,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A pipeline, as in the table; may be repeated.")
-    ] = None,
+    only: OnlyOption = None,
     json: AsJson = False,
 ) -> None:
     """Time every robust rule beside Flower's strategies and ByzFL. Takes about ten minutes.
 
     Example: banyan bench aggregation --size 200000 --repeats 3 --only trimmed_mean --only krum
     """
-    from simulations.bench import aggregation as race
+    from simulations.bench import aggregation as timing
 
     with one_sentence():
-        result = race.run(
-            size, repeats, only or (), on_timing=lambda t: errors.print(race.one_line(t))
+        result = timing.run(
+            size, repeats, only or (), on_timing=lambda t: errors.print(timing.one_line(t))
         )
-        print_json(result) if json else race.print_table(result)
+        _show(result, timing.tables, json)
 
 
 @bench.command("robustness")
 def robustness(
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the data.")] = 10,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A pipeline, as in the table; may be repeated.")
-    ] = None,
+    only: OnlyOption = None,
     json: AsJson = False,
 ) -> None:
     """Let attackers that know everything pull at every pipeline, ours, ByzFL's and Flower's.
@@ -148,11 +99,13 @@ def robustness(
 
     Example: banyan bench robustness --seeds 2 --only "arc centred_clipping" --only trimmed_mean
     """
-    from simulations.bench import robustness as siege
+    from simulations.bench import robustness as attacked
 
     with one_sentence():
-        result = siege.run(seeds, only or (), on_result=lambda r: errors.print(siege.one_line(r)))
-        print_json(result) if json else siege.print_table(result)
+        result = attacked.run(
+            seeds, only or (), on_result=lambda r: errors.print(attacked.one_line(r))
+        )
+        _show(result, attacked.tables, json)
 
 
 @bench.command("capture")
@@ -170,19 +123,14 @@ def capture(
 
     Example: banyan bench capture --quick
     """
-    from dataclasses import asdict
-
-    from simulations.capture import honest, run
-    from simulations.capture.table import print_table
+    from simulations import capture as captured
+    from simulations.capture import honest
 
     with one_sentence():
-        rows = run(quick=quick, size=size, seeds=seeds)
+        rows = captured.run(quick=quick, size=size, seeds=seeds)
         alarms = [] if quick else honest.measure()
-        if json:
-            print_json({"rows": [asdict(r) for r in rows], "honest": [asdict(a) for a in alarms]})
-        else:
-            print_table(rows)
-            honest.print_table(alarms)
+        result = {"rows": [asdict(r) for r in rows], "honest": [asdict(a) for a in alarms]}
+        _show(result, lambda _: [*captured.tables(rows), *honest.tables(alarms)], json)
 
 
 @bench.command("refusal")
@@ -210,30 +158,22 @@ def refusal(
       banyan bench refusal --no-attacks
       banyan bench refusal --learns eye
     """
-    from dataclasses import replace
-
-    from simulations.bench import refusal as bench_refusal
+    from simulations.bench import refusal as measured
     from simulations.datasets.smollm2 import smollm2_base
     from simulations.refusal import Settings
 
     with one_sentence():
         settings = replace(Settings(), seed=seed, **({"steps": steps} if steps else {}))
-        result = bench_refusal.run(
-            base or smollm2_base(CACHE),
-            out,
-            settings,
-            bench_refusal.Scale(learns=learns),
-            attacks=attacks,
-            say=errors.print,
-        )
-        print_json(result) if json else bench_refusal.print_table(result)
+        scale, base = measured.Scale(learns=learns), base or smollm2_base(CACHE)
+        result = measured.run(base, out, settings, scale, attacks=attacks, say=errors.print)
+        _show(result, measured.tables, json)
 
 
 @bench.command("forgetting")
 def forgetting(
     base: BaseOption = None,
     out: Annotated[
-        Path, typer.Option(help="Report and picture; what is already computed is used again.")
+        Path, typer.Option(help="Report; what is already computed is used again.")
     ] = Path("runs/forgetting"),
     quick: Annotated[
         bool, typer.Option(help="A tiny base, three systems: the same in half a minute.")
@@ -253,16 +193,16 @@ def forgetting(
       banyan bench forgetting --quick
       banyan bench forgetting --only full --only FedAvg
     """
-    from simulations.bench import forgetting as bench_forgetting
+    from simulations.bench import forgetting as measured
     from simulations.datasets.smollm2 import smollm2_base
     from simulations.datasets.tiny import tiny_base
 
     with one_sentence():
         base = base or (tiny_base(CACHE) if quick else smollm2_base(CACHE))
         out = out / "quick" if quick else out
-        scale = bench_forgetting.QUICK if quick else bench_forgetting.Scale()
-        result = bench_forgetting.run(base, out, scale, errors.print, only or ())
-        print_json(result) if json else bench_forgetting.print_table(result)
+        scale = measured.QUICK if quick else measured.Scale()
+        result = measured.run(base, out, scale, errors.print, only or ())
+        _show(result, measured.tables, json)
 
 
 @bench.command("gate")
@@ -282,8 +222,7 @@ def gate(
     from simulations.bench import gate as trial
 
     with one_sentence():
-        result = trial.run(histories, seed)
-        print_json(result) if json else trial.print_table(result)
+        _show(trial.run(histories, seed), trial.tables, json)
 
 
 def main() -> None:

@@ -9,24 +9,25 @@ process of its own, as what it takes beyond what it had before the updates were 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from aggregation import Pipeline, Updates
 from aggregation.blocks import compiled_loops
 from simulations.bench import peers
 from simulations.bench.peers import Matrix, Run
+from simulations.processes import results
+from simulations.tables import table
 
 PIPELINES = (
     "mean",
@@ -43,6 +44,7 @@ PIPELINES = (
     "nnm trimmed_mean",
     "arc nnm trimmed_mean",
 )
+PEERS = ("Flower", "ByzFL, torch", "ByzFL, numpy")
 SIZES = ((20, 3), (100, 15))
 _SLOW_S = 8.0
 """A contestant that takes longer is timed once."""
@@ -92,13 +94,13 @@ def run(
     for n, f in sizes:
         updates = np.random.default_rng(0).standard_normal((n, size), dtype=np.float32)
         for pipeline in pipelines:
-            found = _race(updates, f, pipeline, repeats)
-            timings += found
-            for timing in found:
+            for timing in _race(updates, f, pipeline, repeats):
+                timings.append(timing)
                 on_timing(timing)
     for n, f in sizes:
         for pipeline in pipelines:
-            ratio = _memory_ratio(n, f, size, pipeline)
+            # A fresh process each, with as many threads as one has by default.
+            (ratio,) = results(_memory_ratio, [(n, f, size, pipeline)], 1, environment={})
             memory.append({"updates": n, "f": f, "pipeline": pipeline, "ratio": ratio})
     return {
         "size": size,
@@ -112,13 +114,10 @@ def run(
 def _race(updates: Matrix, f: int, pipeline: str, repeats: int) -> list[Timing]:
     n, d = updates.shape
     contestants = {"one pass": _one_pass, "ours": _ours(pipeline)}
-    for name, of in (
-        ("Flower", peers.flower()),
-        ("ByzFL, torch", peers.byzfl()),
-        ("ByzFL, numpy", peers.byzfl(tensors=False)),
-    ):
-        if pipeline in of:
-            contestants[name] = of[pipeline]
+    theirs = (peers.flower(), peers.byzfl(), peers.byzfl(tensors=False))
+    for name, rules in zip(PEERS, theirs, strict=True):
+        if pipeline in rules:
+            contestants[name] = rules[pipeline]
     refused = {name: _too_much(name, pipeline, n, f, d) for name in contestants}
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
@@ -172,21 +171,9 @@ def _too_much(contestant: str, pipeline: str, n: int, f: int, d: int) -> str:
     return ""
 
 
-def _memory_ratio(n: int, f: int, size: int, pipeline: str) -> float:
+def _memory_ratio(job: tuple[int, int, int, str]) -> float:
     """Peak memory of making n updates and aggregating them, over the memory of the updates."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_peak, args=(theirs, n, f, size, pipeline))
-    process.start()
-    theirs.close()
-    try:
-        ratio: float = ours.recv()
-    finally:
-        process.join()
-    return ratio
-
-
-def _peak(pipe: Any, n: int, f: int, size: int, pipeline: str) -> None:
+    n, f, size, pipeline = job
     small = np.ones((n, 256), np.float32)
     small[0, 0] = 2
     Pipeline.parse(pipeline.split())(Updates(small), f)  # what is loaded on first use
@@ -194,53 +181,43 @@ def _peak(pipe: Any, n: int, f: int, size: int, pipeline: str) -> None:
     before = _peak_bytes()
     updates = np.random.default_rng(0).standard_normal((n, size), dtype=np.float32)
     Pipeline.parse(pipeline.split())(Updates(updates), f)
-    pipe.send((_peak_bytes() - before) / updates.nbytes)
+    return (_peak_bytes() - before) / updates.nbytes
 
 
 def _peak_bytes() -> int:
-    try:
+    """VmHWM; where that is not told, what the system counts, maybe with the parent's before."""
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text("utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # not Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def print_table(result: Mapping[str, Any]) -> None:
-    """Show the medians, and by how much each contestant is slower than ours."""
-    console = Console()
-    by_size: dict[tuple[int, int], dict[str, dict[str, dict[str, Any]]]] = {}
-    for timing in result["timings"]:
-        of_size = by_size.setdefault((timing["updates"], timing["f"]), {})
-        of_size.setdefault(timing["pipeline"], {})[timing["contestant"]] = timing
+def tables(result: Mapping[str, Any]) -> Iterator[Table | str]:
+    """The medians, and by how much each contestant is slower than ours."""
     ratios = {(m["updates"], m["pipeline"]): m["ratio"] for m in result["memory"]}
-    for (n, f), pipelines in by_size.items():
-        table = Table(title=f"n={n}, f={f}, d={result['size']:,} float32, seconds (times ours)")
-        table.add_column("pipeline")
-        for column in ("ours", "one pass", "Flower", "ByzFL, torch", "ByzFL, numpy", "memory"):
-            table.add_column(column, justify="right")
-        for pipeline, row in pipelines.items():
-            ours = row["ours"]["seconds"]
-            cells = [
-                _cell(row.get(name), ours) for name in ("Flower", "ByzFL, torch", "ByzFL, numpy")
-            ]
-            floor = row["one pass"]["seconds"]
-            table.add_row(
-                pipeline,
-                f"{ours:.3f}",
+    rows: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
+    for timing in result["timings"]:
+        pipelines = rows.setdefault((timing["updates"], timing["f"]), {})
+        pipelines.setdefault(timing["pipeline"], {})[timing["contestant"]] = timing
+    columns = ("pipeline", "ours", "one pass", *PEERS, "memory")
+    for (n, f), pipelines in rows.items():
+        lines = []
+        for pipeline, timings in pipelines.items():
+            ours, floor = timings["ours"]["seconds"], timings["one pass"]["seconds"]
+            theirs = [_cell(timings.get(name), ours) for name in PEERS]
+            passes, memory = (
                 f"{floor:.3f} ({ours / floor:.0f} passes)",
-                *cells,
-                f"{ratios[n, pipeline]:.2f}×" if (n, pipeline) in ratios else "",
+                ratios.get((n, pipeline), 0),
             )
-        console.print(table)
-    console.print("memory: peak beyond what the process had before, over the size of the updates")
-    with_ = "compiled loops" if result["compiled"] else "numpy alone: few updates, or no numba"
-    console.print(f"ours: with {with_}")
+            lines.append((pipeline, f"{ours:.3f}", passes, *theirs, f"{memory:.2f}×"))
+        title = f"n={n}, f={f}, d={result['size']:,} float32, seconds (times ours)"
+        yield table(title, columns, lines)
+    yield "memory: peak beyond what the process had before, over the size of the updates"
+    how = "compiled loops" if result["compiled"] else "numpy alone: few updates, or no numba"
+    yield f"ours: with {how}"
     if not result["byzfl"]:
-        console.print(
-            "ByzFL is not installed: pip install scipy, pip install --no-deps byzfl==0.0.11"
-        )
+        yield "ByzFL is not installed: pip install scipy, pip install --no-deps byzfl==0.0.11"
 
 
 def one_line(timing: Timing) -> str:

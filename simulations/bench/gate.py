@@ -8,17 +8,17 @@ stand its first form (the mean is not worse), a fixed level, and a budget that f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from aggregation.gate import Budget, Policy, Verdict, judge, log10_e
-from simulations.bench.gate_adaptive import Adaptive, adaptive
+from simulations.bench.gate_adaptive import adaptive
+from simulations.tables import formatted, table
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -30,24 +30,10 @@ USUAL = 5
 """In a usual history every fifth test promoted."""
 
 
-def _normal(rng: Rng, shape: tuple[int, int]) -> Array:
-    return rng.standard_normal(shape)
-
-
-def _heavy(rng: Rng, shape: tuple[int, int]) -> Array:
-    """Student's t with 3 degrees of freedom."""
-    return rng.standard_t(3, shape) / math.sqrt(3)
-
-
 def _losers(rng: Rng, shape: tuple[int, int]) -> Array:
     """Log-normal: most probes gain a little, few lose much."""
     draws = rng.lognormal(0, 1, shape)
     return -(draws - math.exp(0.5)) / math.sqrt((math.e - 1) * math.e)
-
-
-def _winners(rng: Rng, shape: tuple[int, int]) -> Array:
-    """Most probes lose a little, few gain much."""
-    return -_losers(rng, shape)
 
 
 def _damage(rng: Rng, shape: tuple[int, int]) -> Array:
@@ -68,10 +54,10 @@ def _disaster(rng: Rng, shape: tuple[int, int]) -> Array:
 
 
 SHAPES: Mapping[str, Callable[[Rng, tuple[int, int]], Array]] = {
-    "normal": _normal,
-    "heavy tails": _heavy,
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "heavy tails": lambda rng, shape: rng.standard_t(3, shape) / math.sqrt(3),  # Student's t
     "rare losses": _losers,
-    "rare gains": _winners,
+    "rare gains": lambda rng, shape: -_losers(rng, shape),
     "damage": _damage,
     "documents": _documents,
     "disaster": _disaster,
@@ -268,52 +254,39 @@ def _passes(
     return passes
 
 
-def print_table(result: Mapping[str, Any]) -> None:
-    """Show the parts one after the other."""
-    console = Console()
-    table = Table(
-        title=f"False share of promotions over {GATES} gates (share of true gains of {GAIN} found)"
+def tables(result: Mapping[str, Any]) -> Iterator[Table]:
+    """The parts one after the other."""
+    groups = _grouped(result["false_promotions"], "shape", "share").items()
+    yield table(
+        f"False share of promotions over {GATES} gates (share of true gains of {GAIN} found)",
+        ("gains", "true", *RULES),
+        [(shape, f"{share:.0%}", *map(_with_true, rows)) for (shape, share), rows in groups],
     )
-    for column in ("gains", "true", *RULES):
-        table.add_column(column, justify="left" if column == "gains" else "right", no_wrap=True)
-    for (shape, share), rows in _grouped(result["false_promotions"], "shape", "share").items():
-        cells = [_with_found(row) for row in rows]
-        table.add_row(str(shape), f"{share:.0%}", *cells)
-    console.print(table)
     for key, title in (
         ("power", "How often a true gain passes, after so many promotions before"),
         ("few_probes", "How often a large gain passes on few probes"),
         ("skewed", "How often nothing but a skew passes on few probes"),
     ):
         rules = RULES if key == "power" else RULES[:1]
-        table = Table(title=title)
-        for column in ("probes", "gain", "sd", "test", "before", *rules):
-            table.add_column(column, justify="right")
-        columns = ("probes", "gain", "sd", "gate", "promotions")
-        for setting, rows in _grouped(result[key], *columns).items():
-            table.add_row(*(f"{v:g}" for v in setting), *(f"{r['passed']:.1%}" for r in rows))
-        console.print(table)
-    table = Table(title="The whole judgement: half of the sources gain 0.1, one loses this much")
-    for column in ("sources", "probes in all", "harm", "accepted", "source objected"):
-        table.add_column(column, justify="right")
-    for row in (Whole(**of) for of in result["whole"]):
-        rates = (f"{row.accepted:.1%}", f"{row.objected:.1%}")
-        table.add_row(f"{row.sources}", f"{row.probes}", f"{row.harm:g}", *rates)
-    console.print(table)
-    _print_adaptive(console, [Adaptive(**row) for row in result["adaptive"]])
-
-
-def _print_adaptive(console: Console, rows: list[Adaptive]) -> None:
-    table = Table(title="A candidate without any gain, built from 200 bits about the probes")
-    for column in ("probes", "pool", "bit", "got", "gain/se", *RULES[:1], *RULES[2:]):
-        table.add_column(column, justify="left" if column == "probes" else "right")
-    for row in rows:
-        cells = ["–"] * 4
-        if row.seen is not None:
-            passed = (row.gate, row.fixed_level, row.not_worse)
-            cells = [f"{row.seen:+.2f}", *(f"{p:.1%}" for p in passed if p is not None)]
-        table.add_row(row.way, f"{row.pool:,}", row.bit, f"{row.bits:.0f}", *cells)
-    console.print(table)
+        groups = _grouped(result[key], "probes", "gain", "sd", "gate", "promotions").items()
+        yield table(
+            title,
+            ("probes", "gain", "sd", "test", "before", *rules),
+            [(*(f"{v:g}" for v in at), *(f"{r['passed']:.1%}" for r in rs)) for at, rs in groups],
+        )
+    yield formatted(
+        "The whole judgement: half of the sources gain 0.1, one loses this much",
+        {"sources": "{sources}", "probes in all": "{probes}", "harm": "{harm:g}"}
+        | {"accepted": "{accepted:.1%}", "source objected": "{objected:.1%}"},
+        result["whole"],
+    )
+    yield formatted(
+        "A candidate without any gain, built from 200 bits about the probes",
+        {"probes": "{way}", "pool": "{pool:,}", "bit": "{bit}", "got": "{bits:.0f}"}
+        | {"gain/se": "{seen:+.2f}", RULES[0]: "{gate:.1%}"}
+        | {RULES[2]: "{fixed_level:.1%}", RULES[3]: "{not_worse:.1%}"},
+        result["adaptive"],
+    )
 
 
 def _grouped(rows: list[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -323,6 +296,6 @@ def _grouped(rows: list[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...], li
     return groups
 
 
-def _with_found(row: Mapping[str, Any]) -> str:
-    found = "" if row["found"] is None else f" ({row['found']:.0%})"
-    return f"{row['rate']:.1%}{found}"
+def _with_true(row: Mapping[str, Any]) -> str:
+    share = "" if row["found"] is None else f" ({row['found']:.0%})"
+    return f"{row['rate']:.1%}{share}"

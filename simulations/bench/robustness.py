@@ -10,18 +10,14 @@ library. Every pipeline meets the same data: generated clusters, and real adapte
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from aggregation import AggregationError, Pipeline, Updates
@@ -30,6 +26,8 @@ from simulations.attacks import ATTACKS, Knowledge, direction_search
 from simulations.bench import peers
 from simulations.bench.peers import Matrix
 from simulations.datasets.deltas import real_deltas
+from simulations.processes import results
+from simulations.tables import formatted
 
 COUNT, BAD, CLUSTERS, SIZE = 20, 4, 4, 5_000
 RULES = (
@@ -103,20 +101,11 @@ def run(
         for data in DATA
         for by, name in contestants(only)
     ]
-    results = []
-    threads, processes = os.environ.get("OMP_NUM_THREADS"), cores()
-    os.environ["OMP_NUM_THREADS"] = "1"  # the processes inherit it
-    try:
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            for result in pool.map(attack_all, *zip(*jobs, strict=True)):
-                results.append(result)
-                on_result(result)
-    finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
-    return {"updates": COUNT, "f": BAD, "results": [asdict(r) for r in results]}
+    rows = []
+    for result in results(attack_all, jobs, cores()):
+        rows.append(asdict(result))
+        on_result(result)
+    return {"updates": COUNT, "f": BAD, "results": rows}
 
 
 def contestants(only: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -156,10 +145,15 @@ def sampled_deltas(seed: int) -> tuple[Matrix, list[NDArray[np.float64]]]:
     return deltas[chosen], _cluster_directions(deltas[chosen], systems[chosen])
 
 
-def attack_all(data: str, by: str, pipeline: str, seeds: int) -> Resilience:
-    """Try every attack on every draw of the data and keep the worst."""
+def attack_all(job: tuple[str, str, str, int]) -> Resilience:
+    """Try every attack on every draw of the data and keep the worst.
+
+    Args:
+        job: the name of the data, whose pipeline, its name, draws of the data.
+    """
+    data, by, pipeline, seeds = job
     watch = _Watch(_aggregate(by, pipeline))
-    found, attack, worst = [], "none", 0.0
+    of_draws, attack, worst = [], "none", 0.0
     slowest = 0.0
     for seed in range(seeds):
         honest, clusters = DATA[data](seed)
@@ -174,8 +168,8 @@ def attack_all(data: str, by: str, pipeline: str, seeds: int) -> Resilience:
             slowest = max(slowest, watch.seconds(rows) / usual)
             if kappas[-1] > worst:
                 worst, attack = kappas[-1], name
-        found.append(max(kappas))
-    median = statistics.median(found)
+        of_draws.append(max(kappas))
+    median = statistics.median(of_draws)
     return Resilience(data, pipeline, by, seeds, median, worst, attack, slowest, watch.finite)
 
 
@@ -256,30 +250,16 @@ class _Watch:
         return min(times)
 
 
-def print_table(result: Mapping[str, Any]) -> None:
-    """Show the pipelines of each data set, the most resilient first."""
-    console = Console()
+def tables(result: Mapping[str, Any]) -> Iterator[Table]:
+    """The pipelines of each data set, the most resilient first."""
+    columns = {"pipeline": "{pipeline}", "by": "{by}", "draws": "{draws}"}
+    columns |= {"κ, worst": "{worst:.3f}", "κ, median draw": "{kappa:.3f}"}
+    columns |= {"finite": "{finite}", "worst attack": "{attack}", "slowed by": "{slowest:.1f}×"}
     for data in DATA:
         rows = sorted((r for r in result["results"] if r["data"] == data), key=lambda r: r["worst"])
-        table = Table(
-            title=f"{data}: {result['f']} attackers of {result['updates']}, "
-            "squared error over honest variance"
-        )
-        for column in ("pipeline", "by", "draws", "κ, worst", "κ, median draw"):
-            table.add_column(column, justify="left" if column in ("pipeline", "by") else "right")
-        for column in ("worst attack", "slowed by"):
-            table.add_column(column)
-        for row in rows:
-            table.add_row(
-                row["pipeline"],
-                row["by"],
-                str(row["draws"]),
-                f"{row['worst']:.3f}" if row["finite"] else "not finite",
-                f"{row['kappa']:.3f}",
-                row["attack"],
-                f"{row['slowest']:.1f}×",
-            )
-        console.print(table)
+        title = f"{data}: {result['f']} attackers of {result['updates']}"
+        title += ", squared error over honest variance"
+        yield formatted(title, columns, rows, left=("by", "worst attack"))
 
 
 def one_line(result: Resilience) -> str:

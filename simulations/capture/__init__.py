@@ -9,10 +9,12 @@ with the same devices, colluders and data. Vectors are synthetic; no model is tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
+from rich.table import Table
 
 from aggregation.audit.sketch import sketch
 from simulations.capture.tree import (
@@ -25,7 +27,8 @@ from simulations.capture.tree import (
     rehearsed,
     upper,
 )
-from simulations.capture.world import LARGE, PUSHES, Array, Push, Shape, World, colluders, make
+from simulations.capture.world import PUSHES, Array, Push, Shape, World, colluders, make
+from simulations.tables import table
 
 REHEARSAL = 0.2
 """Norm of a rehearsal term, in median norms of a device's update; the audit's cap is 0.25."""
@@ -60,8 +63,9 @@ class Row:
     """One setting, one defence, one seed.
 
     Attributes:
+        active: in how many rounds colluders push.
         error: distance of the root's aggregate from the honest mean, in usual norms of a device's
-            noise; ``flat_error`` is the flat federation's, ``ratio`` the first over the second.
+            noise; ``flat_error`` is the flat federation's.
         captured: subtrees with more colluders in a round than their tier tolerates.
         found: how many of those the audit does not call clean.
         false_alarms: other subtrees that it does not call clean.
@@ -70,19 +74,13 @@ class Row:
         sketch_rows, spots: of the audit.
     """
 
-    tree: str
-    attackers: int
-    placement: str
-    attack: str
-    rounds: int
-    heterogeneity: float
+    case: Case
     active: int
     defence: str
     seed: int
     size: int
     error: float
     flat_error: float
-    ratio: float
     captured: int
     found: int
     false_alarms: int
@@ -90,6 +88,11 @@ class Row:
     share: float
     sketch_rows: int
     spots: int
+
+    @property
+    def ratio(self) -> float:
+        """The error over the flat federation's."""
+        return self.error / self.flat_error
 
 
 FIRST = ("none", "largest f", "reassign", "reassign, largest f", "audit")
@@ -119,14 +122,8 @@ def cases(quick: bool) -> Iterator[Case]:
             yield Case(fan, 0, heterogeneity=heterogeneity)
             yield Case(fan, shape.flat_f, "spread", heterogeneity=heterogeneity)
             for attack in ("1", "under", "2", "2.5", "3", "5", "large"):
-                defences = ("none", "audit", "audit, recompute")
-                yield Case(
-                    fan,
-                    shape.capture,
-                    attack=attack,
-                    heterogeneity=heterogeneity,
-                    defences=defences,
-                )
+                case = Case(fan, shape.capture, attack=attack, heterogeneity=heterogeneity)
+                yield replace(case, defences=("none", "audit", "audit, recompute"))
 
 
 def run(
@@ -135,7 +132,6 @@ def run(
     size: int | None = None,
     seeds: int | None = None,
     settings: Sequence[Case] | None = None,
-    on_row: Callable[[Row], None] = lambda _row: None,
 ) -> list[Row]:
     """Measure every case with every of its defences.
 
@@ -143,16 +139,11 @@ def run(
         size: d; default 10,000, quick 5,000.
         seeds: how many; default 5, quick 2.
         settings: default ``cases(quick)``.
-        on_row: told of each row when it is there.
     """
     size = size or (5_000 if quick else 10_000)
-    rows = []
-    for case in settings or tuple(cases(quick)):
-        for seed in range(seeds or (2 if quick else 5)):
-            for row in _measure(case, size, seed):
-                rows.append(row)
-                on_row(row)
-    return rows
+    numbers = range(seeds or (2 if quick else 5))
+    every = settings or tuple(cases(quick))
+    return [row for case in every for seed in numbers for row in _measure(case, size, seed)]
 
 
 def _measure(case: Case, size: int, seed: int) -> Iterator[Row]:
@@ -184,19 +175,13 @@ def _measure(case: Case, size: int, seed: int) -> Iterator[Row]:
         captured = held_by_colluders(tiers, world)
         suspects = accused(made.audit) if made.audit else set()
         yield Row(
-            tree=f"{case.fan}×{case.fan}",
-            attackers=case.attackers,
-            placement=case.placement if case.attackers else "–",
-            attack=case.attack if case.attackers else "–",
-            rounds=case.rounds,
-            heterogeneity=case.heterogeneity,
+            case=case,
             active=world.active,
             defence=defence.name,
             seed=seed,
             size=size,
             error=error,
             flat_error=flat_error,
-            ratio=error / flat_error,
             captured=len(captured),
             found=len(captured & suspects),
             false_alarms=len(suspects - captured),
@@ -221,4 +206,46 @@ def in_null_space(direction: Array, seed: bytes, rows: int) -> Array:
     return np.asarray(hidden * (np.linalg.norm(direction) / np.linalg.norm(hidden)), np.float32)
 
 
-__all__ = ["LARGE", "Case", "Row", "cases", "in_null_space", "run"]
+def tables(rows: Sequence[Row]) -> Iterator[Table | str]:
+    """A small table for each case: the median and the worst seed of each defence; errors are in
+    usual norms of a device's noise."""
+    seeds = len({row.seed for row in rows})
+    size = rows[0].size
+    yield f"Distance of the root's aggregate from the honest mean, d = {size}, {seeds} seeds"
+    cases: dict[tuple[Case, int], dict[str, list[Row]]] = {}
+    for row in rows:
+        cases.setdefault((row.case, row.active), {}).setdefault(row.defence, []).append(row)
+    columns = ("defence", "error", "× flat", "worst", "found", "alarms", "bytes")
+    for (case, active), groups in cases.items():
+        flat_error = median(row.flat_error for group in groups.values() for row in group)
+        title = f"{_in_words(case, active)}; flat error {flat_error:.3f}"
+        yield table(title, columns, [_line(group) for group in groups.values()])
+
+
+def _in_words(case: Case, active: int) -> str:
+    words = [f"{case.fan}×{case.fan}", f"{case.attackers} attackers"]
+    if case.attackers:
+        words[1] += f" {case.placement}"
+        words.append(f"push {case.attack}")
+    if case.rounds > 1:
+        words.append(f"{case.rounds} rounds with rehearsal")
+    if case.attackers and active < case.rounds:
+        words.append(f"pushing in {active}")
+    if case.heterogeneity:
+        words.append(f"domains {case.heterogeneity:g}")
+    return ", ".join(words)
+
+
+def _line(group: Sequence[Row]) -> list[str]:
+    audited, subtrees = group[0].sketch_rows > 0, len(group) * group[0].case.fan
+    captured = sum(row.captured for row in group)
+    ratios = [row.ratio for row in group]
+    return [
+        group[0].defence,
+        f"{median(row.error for row in group):.3f}",
+        f"{median(ratios):.2f}",
+        f"{max(ratios):.2f}",
+        f"{sum(row.found for row in group)}/{captured}" if audited else "–",
+        f"{sum(row.false_alarms for row in group)}/{subtrees - captured}" if audited else "–",
+        f"{max(row.share for row in group):.2%}" if audited else "–",
+    ]

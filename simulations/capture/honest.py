@@ -7,29 +7,23 @@ counted is every code of a verdict, and how many subtrees are left out for nothi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from simulations.capture.tree import DEFENCES, grow, upper
 from simulations.capture.world import Array, Shape, colluders, make
+from simulations.tables import table
 
 REHEARSAL = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Crowd:
-    """The honest devices of one round, to be made unlike each other.
-
-    Attributes:
-        updates: (n, d), changed in place.
-        fan: children of every node.
-        spread: the norm of a usual device's noise.
-    """
+    """The honest devices of one round, to be made unlike each other: updates (n, d), changed in
+    place, ``fan`` to a subtree; ``spread`` is the norm of a usual device's noise."""
 
     updates: Array
     fan: int
@@ -46,59 +40,39 @@ class Crowd:
         away = self.rng.standard_normal(size) * 3 * self.spread / np.sqrt(size)
         return np.asarray(away, np.float32)
 
+    def move(self, count: int, *, together: bool = False, every: int = 1) -> None:
+        """Take the first ``count`` subtrees, of each every so many-th device, to other domains:
+        each to its own, or all to one."""
+        away = self.elsewhere() if together else None
+        for rows in self.subtrees(count):
+            rows[::every] += self.elsewhere() if away is None else away
+
     def stretch(self, rows: Array, by: float | Array) -> None:
         """Multiply the noise of some devices."""
         middle = self.updates.mean(0)
         rows[...] = middle + (rows - middle) * by
 
-
-def _domains(count: int) -> Callable[[Crowd], None]:
-    def change(crowd: Crowd) -> None:
-        for rows in crowd.subtrees(count):
-            rows += crowd.elsewhere()
-
-    return change
-
-
-def _half(crowd: Crowd) -> None:
-    away = crowd.elsewhere()
-    for rows in crowd.subtrees(crowd.fan // 2):
-        rows += away
-
-
-def _split(count: int) -> Callable[[Crowd], None]:
-    def change(crowd: Crowd) -> None:
-        for rows in crowd.subtrees(count or crowd.fan):
-            rows[::2] += crowd.elsewhere()
-
-    return change
-
-
-def _noisy(by: float) -> Callable[[Crowd], None]:
-    return lambda crowd: crowd.stretch(crowd.subtrees(1)[0], by)
-
-
-def _unequal(sigma: float) -> Callable[[Crowd], None]:
-    def change(crowd: Crowd) -> None:
-        by = np.exp(sigma * crowd.rng.standard_normal((len(crowd.updates), 1)))
-        crowd.stretch(crowd.updates, by.astype(np.float32))
-
-    return change
+    def stretch_unequally(self, sigma: float) -> None:
+        """Multiply the noise of every device by its own log-normal factor."""
+        by = np.exp(sigma * self.rng.standard_normal((len(self.updates), 1)))
+        self.stretch(self.updates, by.astype(np.float32))
 
 
 KINDS: Mapping[str, Callable[[Crowd], None]] = {
-    "alike": lambda _crowd: None,
-    "every subtree its own domain": lambda crowd: _domains(crowd.fan)(crowd),
-    "one subtree of another domain": _domains(1),
-    "three subtrees of other domains": _domains(3),
-    "two domains, half of the subtrees each": _half,
-    "two domains within every subtree": _split(0),
-    "two domains within one subtree": _split(1),
-    "one subtree with 1.4 times the noise": _noisy(1.4),
-    "one subtree with twice the noise": _noisy(2.0),
-    "noise of devices unequal, σ of its logarithm 0.3": _unequal(0.3),
-    "the same, 0.5": _unequal(0.5),
-    "the same, 0.8": _unequal(0.8),
+    "alike": lambda _: None,
+    "every subtree its own domain": lambda crowd: crowd.move(crowd.fan),
+    "one subtree of another domain": lambda crowd: crowd.move(1),
+    "three subtrees of other domains": lambda crowd: crowd.move(3),
+    "two domains, half of the subtrees each": lambda crowd: crowd.move(
+        crowd.fan // 2, together=True
+    ),
+    "two domains within every subtree": lambda crowd: crowd.move(crowd.fan, every=2),
+    "two domains within one subtree": lambda crowd: crowd.move(1, every=2),
+    "one subtree with 1.4 times the noise": lambda crowd: crowd.stretch(crowd.subtrees(1)[0], 1.4),
+    "one subtree with twice the noise": lambda crowd: crowd.stretch(crowd.subtrees(1)[0], 2.0),
+    "noise of devices unequal, σ of its logarithm 0.3": lambda crowd: crowd.stretch_unequally(0.3),
+    "the same, 0.5": lambda crowd: crowd.stretch_unequally(0.5),
+    "the same, 0.8": lambda crowd: crowd.stretch_unequally(0.8),
 }
 
 
@@ -115,7 +89,7 @@ class Alarms:
 
 def measure(*, size: int = 5_000, seeds: int = 10) -> list[Alarms]:
     """Audit honest trees of every kind; odd seeds have three rounds with rehearsal in between."""
-    found = []
+    alarms = []
     for fan in (10, 5):
         for kind, change in KINDS.items():
             codes, left_out = Counter[str](), 0
@@ -123,10 +97,10 @@ def measure(*, size: int = 5_000, seeds: int = 10) -> list[Alarms]:
                 rounds = 1 + 2 * (seed % 2)
                 shape, rng = Shape(fan), np.random.default_rng([seed, 2])
                 world = make(shape, size, rounds, colluders(shape, 0, "spread"), 1.0, 0.0, seed)
-                honest = tuple(of.copy() for of in world.honest)
-                for of in honest:
-                    spread = float(np.linalg.norm(of - of.mean(0), axis=1).mean())
-                    change(Crowd(of, fan, spread, rng))
+                honest = tuple(updates.copy() for updates in world.honest)
+                for updates in honest:
+                    apart = np.linalg.norm(updates - updates.mean(0), axis=1)
+                    change(Crowd(updates, fan, float(apart.mean()), rng))
                 tiers = grow(
                     replace(world, honest=honest), REHEARSAL if rounds > 1 else 0.0, rng, False
                 )
@@ -134,16 +108,16 @@ def measure(*, size: int = 5_000, seeds: int = 10) -> list[Alarms]:
                 assert made.audit is not None  # noqa: S101  the defence is an audit
                 codes.update(v.code for v in made.audit.verdicts)
                 left_out += fan - made.counted
-            found.append(Alarms(f"{fan}×{fan}", kind, dict(codes), fan * seeds, left_out))
-    return found
+            alarms.append(Alarms(f"{fan}×{fan}", kind, dict(codes), fan * seeds, left_out))
+    return alarms
 
 
-def print_table(found: list[Alarms]) -> None:
-    """Show it."""
-    table = Table(title="Honest trees", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("tree", "honest devices", "verdicts", "left out"):
-        table.add_column(column)
-    for of in found:
-        codes = ", ".join(f"{count} {code}" for code, count in sorted(of.codes.items()))
-        table.add_row(of.tree, of.kind, codes, f"{of.left_out}/{of.subtrees}")
-    Console().print(table)
+def tables(alarms: Sequence[Alarms]) -> Iterator[Table]:
+    """All of it, where there is any."""
+    if alarms:
+        rows = []
+        for alarm in alarms:
+            codes = ", ".join(f"{count} {code}" for code, count in sorted(alarm.codes.items()))
+            rows.append((alarm.tree, alarm.kind, codes, f"{alarm.left_out}/{alarm.subtrees}"))
+        columns = ("tree", "honest devices", "verdicts", "left out")
+        yield table("Honest trees", columns, rows, left=columns)

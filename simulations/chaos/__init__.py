@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from simulations.chaos.invariants import SENTENCES, Broken, Invariant
-from simulations.chaos.run import Failure, Result, World, run
+from simulations.chaos.run import Failure, Result, run
+from simulations.chaos.world import World
 
 __all__ = ["SENTENCES", "Broken", "Failure", "Invariant", "Result", "World", "run"]

@@ -15,18 +15,10 @@ from typing import Any
 import numpy as np
 
 from nodes.child.offer import Offer, OfferSource
-from protocol import (
-    Envelope,
-    PayloadFormat,
-    Role,
-    Task,
-    Update,
-    digest_of,
-    encode_delta,
-    seal,
-)
+from protocol import Envelope, PayloadFormat, Task, Update, digest_of, encode_delta, seal
 from protocol.envelope import Signature
 from protocol.tensors import write_tensors
+from simulations.attacks.forgery import answer_to
 from simulations.chaos.nature import SIZE
 from simulations.world.members import Mail, Member
 
@@ -35,23 +27,23 @@ _KEPT = 256
 
 
 @dataclass
-class Mood:
-    """Whether the malicious still are."""
+class Conduct:
+    """Whether the malicious device has become honest."""
 
     honest: bool = False
 
 
 @dataclass(frozen=True)
-class Turncoat:
-    """Offers what an attack makes, until it becomes honest."""
+class DefectorsOffers:
+    """The offers of a device that sends what an attack makes, until it becomes honest."""
 
-    mood: Mood
+    conduct: Conduct
     attack: OfferSource
     honest: OfferSource
 
     def offer(self, task: Task) -> Offer:
-        """Of the attack, or of the device's own training."""
-        return (self.honest if self.mood.honest else self.attack).offer(task)
+        """Offer what the attack makes, or what the device's own training does."""
+        return (self.honest if self.conduct.honest else self.attack).offer(task)
 
 
 @dataclass
@@ -89,70 +81,40 @@ class Enemy:
     def _task(self) -> Mail | None:
         return self.rng.choice(self._tasks) if self._tasks else None
 
-    def replay(self, _: int) -> Mail | None:
-        """An answer once more."""
-        return self._answer()
-
-    def recent(self, _: int) -> Mail | None:
-        """One of the last answers once more: it may be too early, not too late."""
+    def _recent(self) -> Mail | None:
         return self.rng.choice(self._answers[-4:]) if self._answers else None
 
-    def other_task(self, _: int) -> Mail | None:
-        """An answer, as if it answered another task."""
+    def _other_task(self) -> Mail | None:
         answer, other = self._answer(), self._answer()
-        if answer is None or other is None:
-            return None
-        return replace(answer, task=other.task)
+        return replace(answer, task=other.task) if answer and other else None
 
-    def other_name(self, _: int) -> Mail | None:
-        """An answer in the name of a sibling."""
+    def _other_name(self) -> Mail | None:
         answer = self._answer()
-        if answer is None:
-            return None
-        return replace(answer, sender=self._child_of(answer.to))
+        return replace(answer, sender=self._child_of(answer.to)) if answer else None
 
-    def other_parent(self, _: int) -> Mail | None:
-        """An answer to a parent that did not ask, in the name of one of its children."""
+    def _other_parent(self) -> Mail | None:
         answer, task = self._answer(), self._task()
         if answer is None or task is None:
             return None
-        to = task.sender
-        return replace(answer, sender=self._child_of(to), to=to, task=task.task)
+        sender = self._child_of(task.sender)
+        return replace(answer, sender=sender, to=task.sender, task=task.task)
 
-    def old_task(self, _: int) -> Mail | None:
-        """A task once more."""
-        return self._task()
-
-    def other_child(self, _: int) -> Mail | None:
-        """A task to another child, of any parent."""
+    def _other_child(self) -> Mail | None:
         task, other = self._task(), self._task()
-        if task is None or other is None:
-            return None
-        return replace(task, to=other.to, sender=other.sender)
+        return replace(task, to=other.to, sender=other.sender) if task and other else None
 
-    def mixed_task(self, _: int) -> Mail | None:
-        """A task with what came with another."""
+    def _mixed_task(self) -> Mail | None:
         task, other = self._task(), self._task()
-        if task is None or other is None:
-            return None
-        return replace(task, blobs={**other.blobs, "task": task.blobs["task"]})
+        blobs = {**other.blobs, "task": task.blobs["task"]} if task and other else {}
+        return replace(task, blobs=blobs) if task and other else None
 
-    def mutated_answer(self, _: int) -> Mail | None:
-        """An answer of which some bytes differ."""
+    def _changed(self, mail: Mail | None) -> Mail | None:
+        return replace(mail, blobs=self._mutated(mail.blobs)) if mail else None
+
+    def _nonsense(self) -> Mail | None:
         answer = self._answer()
-        return None if answer is None else replace(answer, blobs=self._mutated(answer.blobs))
-
-    def mutated_task(self, _: int) -> Mail | None:
-        """A task of which some bytes differ."""
-        task = self._task()
-        return None if task is None else replace(task, blobs=self._mutated(task.blobs))
-
-    def nonsense(self, _: int) -> Mail | None:
-        """An answer of no known kind."""
-        answer = self._answer()
-        if answer is None:
-            return None
-        return replace(answer, kind=self.rng.choice(("gradient", "update", "abstention")), blobs={})
+        kinds = ("gradient", "update", "abstention")
+        return replace(answer, kind=self.rng.choice(kinds), blobs={}) if answer else None
 
     def _mutated(self, blobs: Mapping[str, bytes]) -> dict[str, bytes]:
         rng, found = self.rng, dict(sorted(blobs.items()))
@@ -177,7 +139,7 @@ class Enemy:
 
     # -- with a key
 
-    def forged(self, now_ms: int) -> Mail | None:
+    def _forged(self, now_ms: int) -> Mail | None:
         """What the malicious device signs: one or two things about it are wrong, or none."""
         traitor = next(m for m in self.members if m.place.attacker)
         mine = [mail for mail in self._tasks if mail.to == traitor.place.id]
@@ -193,7 +155,7 @@ class Enemy:
         sent = self._sent(mail, sealed, payload)
         return replace(sent, task=self.rng.choice(mine).task) if self.rng.random() < 0.2 else sent
 
-    def other_key(self, now_ms: int) -> Mail | None:
+    def _other_key(self, now_ms: int) -> Mail | None:
         """In the name of an honest device, signed by the malicious one."""
         traitor = next(m for m in self.members if m.place.attacker)
         mail = self._task()
@@ -207,7 +169,7 @@ class Enemy:
             sealed = Envelope(sealed.payload_type, sealed.payload, (signature,))
         return self._sent(mail, sealed, payload)
 
-    def false_parent(self, _: int) -> Mail | None:
+    def _false_parent(self) -> Mail | None:
         """A task signed by the malicious device, or a chain of which it signed a part."""
         traitor = next(m for m in self.members if m.place.attacker)
         mail = self._task()
@@ -222,30 +184,13 @@ class Enemy:
 
     def _update(self, child: Member, mail: Mail, payload: bytes, now_ms: int) -> Update:
         """An update that answers a task as it should."""
-        task = _task_of(mail)
-        return Update(
-            network=task.network,
-            node=child.node.home.node,
-            parent=task.parent,
-            scope=task.scope,
-            round=task.round,
-            task=task.task,
-            attempt=task.attempt,
-            nonce=task.nonce,
-            base=task.base,
-            basis=task.basis,
-            tokenizer=task.tokenizer,
-            layout=task.layout,
-            mask_rank=task.mask_rank,
-            version=task.version,
-            payload=digest_of(payload),
-            length=len(payload),
-            payload_format=task.payload_format,
+        return answer_to(
+            _task_of(mail),
+            child.node.home.node,
+            payload,
+            now_ms=now_ms,
             samples=1,
-            contributors=1,
-            issued_ms=now_ms,
-            expires_ms=now_ms + 3_600_000,
-            key_epoch=1,
+            lifetime_ms=3_600_000,
             cumulative=self.rng.random() < 0.3,
         )
 
@@ -303,23 +248,18 @@ _TWISTS: Mapping[str, Callable[[Update], dict[str, Any]]] = {
 """What may be wrong with a signed update."""
 
 _STRIKES: Mapping[str, Callable[[Enemy, int], Mail | None]] = {
-    "replay": Enemy.replay,
-    "replay of the last": Enemy.recent,
-    "answer to another task": Enemy.other_task,
-    "answer in another name": Enemy.other_name,
-    "answer to another parent": Enemy.other_parent,
-    "old task": Enemy.old_task,
-    "task to another child": Enemy.other_child,
-    "mixed task": Enemy.mixed_task,
-    "mutated answer": Enemy.mutated_answer,
-    "mutated task": Enemy.mutated_task,
-    "nonsense": Enemy.nonsense,
-    "forged update": Enemy.forged,
-    "signed with another key": Enemy.other_key,
-    "false parent": Enemy.false_parent,
+    "replay": lambda enemy, _: enemy._answer(),
+    "replay of the last": lambda enemy, _: enemy._recent(),  # it may be too early, not too late
+    "answer to another task": lambda enemy, _: enemy._other_task(),
+    "answer in another name": lambda enemy, _: enemy._other_name(),  # that of a sibling
+    "answer to another parent": lambda enemy, _: enemy._other_parent(),  # one that did not ask
+    "old task": lambda enemy, _: enemy._task(),
+    "task to another child": lambda enemy, _: enemy._other_child(),  # of any parent
+    "mixed task": lambda enemy, _: enemy._mixed_task(),  # with what came with another
+    "mutated answer": lambda enemy, _: enemy._changed(enemy._answer()),
+    "mutated task": lambda enemy, _: enemy._changed(enemy._task()),
+    "nonsense": lambda enemy, _: enemy._nonsense(),  # an answer of no known kind
+    "forged update": lambda enemy, now_ms: enemy._forged(now_ms),
+    "signed with another key": lambda enemy, now_ms: enemy._other_key(now_ms),
+    "false parent": lambda enemy, _: enemy._false_parent(),
 }
-
-
-def is_traitor(member: Member) -> bool:
-    """Whether this device is malicious."""
-    return member.place.role is Role.DEVICE and member.place.attacker

@@ -9,7 +9,7 @@ from nodes.state.ledger import LedgerEntry
 from protocol import Digest, NodeId, banyan_pb2
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require
-from simulations.world.storage import SpoolArtefacts
+from simulations.world.storage import FileArtefacts
 
 Body = Mapping[str, Any]
 
@@ -17,7 +17,7 @@ Body = Mapping[str, Any]
 class Chains:
     """Watches the releases and the chains of one node."""
 
-    def __init__(self, name: str, node: NodeId, artefacts: SpoolArtefacts, known: Known) -> None:
+    def __init__(self, name: str, node: NodeId, artefacts: FileArtefacts, known: Known) -> None:
         self._name, self._node = name, node
         self._artefacts, self._known = artefacts, known
         self._version = self._sequence = 0

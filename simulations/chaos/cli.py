@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +38,9 @@ def chaos(
       banyan sim chaos --seed 7 --steps 500
       banyan sim chaos --seeds 2000
     """
+    from simulations.chaos.run import run
+    from simulations.processes import results
+
     with one_sentence():
         passed = PASSED / f"steps-{steps}.txt"
         known = set() if fresh or seeds == 1 else _read(passed)
@@ -50,7 +50,8 @@ def chaos(
         found: list[Result] = []
         started = time.monotonic()
         try:
-            for result in _results(todo, steps, workers):
+            count = min(workers or os.cpu_count() or 1, len(todo))
+            for result in results(partial(run, steps=steps), todo, count):
                 found.append(result)
                 if result.failure:
                     _tell(result)
@@ -83,28 +84,6 @@ def chaos(
             console.print(f"{seeds - len(failed)} of {seeds} seeds pass.", highlight=False)
         if failed:
             raise typer.Exit(1)
-
-
-def _results(todo: list[int], steps: int, workers: int) -> Iterator[Result]:
-    """Of every seed, as they are done; processes end with an interruption."""
-    from simulations.chaos.run import run
-
-    workers = workers or os.cpu_count() or 1
-    if workers == 1 or len(todo) <= 1:
-        yield from (run(number, steps) for number in todo)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts)
-    try:
-        for future in as_completed([pool.submit(run, number, steps) for number in todo]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the process that waits: it lets each worker end the seed it is at."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tell(result: Result) -> None:

@@ -18,7 +18,7 @@ from nodes.state.records import ZERO
 from protocol import LIMITS, Digest, NodeId, banyan_pb2, decode_adapter
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require
-from simulations.world.storage import SpoolArtefacts
+from simulations.world.storage import FileArtefacts
 
 _ROUNDING = 1e-4
 """Of a coordinate, and of each unit by which vectors are longer: they are float32."""
@@ -29,7 +29,7 @@ class Counting:
     """Watches what one node counts of others, and what others count of it."""
 
     def __init__(
-        self, name: str, node: NodeId, size: int, artefacts: SpoolArtefacts, known: Known
+        self, name: str, node: NodeId, size: int, artefacts: FileArtefacts, known: Known
     ) -> None:
         self._name, self._node, self._size = name, node, size
         self._artefacts, self._known = artefacts, known

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from protocol import LIMITS
-
-if TYPE_CHECKING:
-    from simulations.chaos.run import World
+from simulations.chaos.world import World
 
 _SKEW_MS = 1000 * LIMITS.clock_skew_s
 SKEWS_MS = (0, 5_000, -5_000, _SKEW_MS - 1, 1 - _SKEW_MS, 2 * _SKEW_MS, -2 * _SKEW_MS, 3_600_000)

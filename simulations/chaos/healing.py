@@ -17,15 +17,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from nodes.state.vectors import sum_of
 from protocol import Role
 from simulations.chaos.invariants import Invariant, require
 from simulations.chaos.post import CALM
-
-if TYPE_CHECKING:
-    from simulations.chaos.run import World
+from simulations.chaos.world import World
 
 MOST, MORE = 2_000, 500
 """Things that may happen until a world must be healed, and until scopes above should be."""
@@ -46,7 +43,7 @@ def heal(world: World) -> None:
     Raises ``Broken`` if it does not become so.
     """
     world.links.weather, world.links.apart = CALM, frozenset()
-    world.mood.honest = True
+    world.conduct.honest = True
     for member in world.members:
         member.clock.skew_ms = 0
         world.fuses[member.place.id].left = None

@@ -110,12 +110,7 @@ class LedgerWatch:
                 (event.seq, event.previous) == (self._seq + 1, self._head),
                 f"event {event.seq} does not follow the one before",
             )
-            if event.claim:
-                claim = event.claim
-                self._require(
-                    self._disk.ledger.taken(claim.node, claim.round, claim.task),
-                    f"the claim of event {event.seq} is forgotten",
-                )
+            self._check_claim(event)
             self._seq, self._head = event.seq, event.digest
             self.state.apply(read(event), event.at_ms)
         return found
@@ -157,13 +152,13 @@ class LedgerWatch:
         anew = NodeState()
         for event in self._disk.ledger.events():
             anew.apply(read(event), event.at_ms)
-            if event.claim:
-                claim = event.claim
-                self._require(
-                    self._disk.ledger.taken(claim.node, claim.round, claim.task),
-                    f"the claim of event {event.seq} is forgotten",
-                )
+            self._check_claim(event)
         self._require(anew == self.state, "the ledger folds to another state than before")
+
+    def _check_claim(self, event: LedgerEntry) -> None:
+        if claim := event.claim:
+            taken = self._disk.ledger.taken(claim.node, claim.round, claim.task)
+            self._require(taken, f"the claim of event {event.seq} is forgotten")
 
     def _require(self, holds: object, what: str) -> None:
         require(holds, Invariant.LEDGER, f"{self._name}: {what}")

@@ -1,4 +1,4 @@
-"""One world from its seed: step by step, with what must hold checked after each.
+"""Running one world: step by step, with what must hold checked after each, until it has healed.
 
 A step is one thing that happens: mail arrives, time passes at a node, or a fault is done to the
 world. Everything follows from the seed, so a step that breaks an invariant can be seen again.
@@ -6,34 +6,13 @@ world. Everything follows from the seed, so a step that breaks an invariant can 
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from nodes.child.child import Child, offer_source
-from nodes.config.sections import NodeConfig
-from nodes.learning.interfaces import Engine
-from nodes.machine.clock import Clock
-from nodes.state.interfaces import Storage
-from nodes.state.node import Node
-from protocol import Role
 from simulations.chaos import faults, healing
-from simulations.chaos.byzantine import Enemy, Mood, Turncoat
 from simulations.chaos.invariants import SENTENCES, Broken, Invariant
-from simulations.chaos.nature import nature
-from simulations.chaos.person import Person
-from simulations.chaos.post import Happening, Links
-from simulations.chaos.storage import Crash, Disk, Fuse
-from simulations.chaos.trace import Trace
-from simulations.chaos.watch import Watches
-from simulations.experiment.settings import Attack
-from simulations.world.attackers import ColludingOffers, cabals, encode_anything
-from simulations.world.build import quiet
-from simulations.world.members import START_MS, Maker, Turn
-from simulations.world.places import Place
-from simulations.world.storage import Spool
+from simulations.chaos.world import World
 
 ANEW_EVERY = 50
 """Steps between two nodes whose ledgers are folded from the start."""
@@ -71,151 +50,23 @@ class Result:
     seconds: float
 
 
-@dataclass
-class World:
-    """A tree and all that is done to it.
-
-    Attributes:
-        down: of each process that ended, when it starts again.
-    """
-
-    seed: int
-    counts: Counter[str] = field(default_factory=Counter)
-    down: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        quiet()
-        self.rng = random.Random(f"chaos {self.seed}")  # noqa: S311  what a simulation needs
-        self.nature = nature(self.seed, tuple(faults.FAULTS))
-        self.spool = Spool()
-        self.disks: dict[int, Disk] = {}
-        self.fuses: dict[int, Fuse] = {}
-        self.mood, self.trace = Mood(), Trace(START_MS)
-        places, config = self.nature.places, self.nature.config
-        attack = Attack(name=self.nature.attack)
-        self._cabals = cabals(attack, places, self.nature.problem, self.seed, config.rounds)
-        maker = Maker(
-            places=places,
-            problem=self.nature.problem,
-            seed=self.seed,
-            config_of=self._config_of,
-            storage_of=self._storage_of,
-            child_of=self._child_of,
-            tidies=True,
-        )
-        self.members = maker.all()
-        self.links = Links(self.rng, self.nature.weather, START_MS)
-        self.enemy = Enemy(self.rng, self.members)
-        self.person = Person(self.rng, self.members, self.disks, Fuse())
-        self.watches = Watches(self.members, self.disks)
-        for place in places:
-            if place.role is not Role.DEVICE:
-                self.links.wake(place.id, START_MS)
-
-    def close(self) -> None:
-        """Let go of what was stored."""
-        self.spool.close()
-
-    # -- what the maker asks
-
-    def _config_of(self, place: Place) -> NodeConfig:
-        config = self.nature.config
-        training = config.training.model_copy(update={"mode": place.mode})
-        return config.model_copy(update={"training": training})
-
-    def _storage_of(self, place: Place, clock: Clock) -> Storage:
-        disk = self.disks[place.id] = Disk.new(self.spool, clock.now_ms)
-        fuse = self.fuses[place.id] = Fuse()
-        return disk.opened(fuse)
-
-    def _child_of(
-        self, place: Place, node: Node, config: NodeConfig, engine: Engine
-    ) -> Child | None:
-        if not place.attacker or place.parent is None:
-            return None
-        corpus = self.nature.problem.corpus(place, node.home, config)
-        attack = ColludingOffers(place, self._cabals[place.parent], node, config)
-        honest = offer_source(node, config, engine, corpus)
-        offers = Turncoat(self.mood, attack, honest)
-        return Child(node, config, engine, corpus, offers=offers, encode=encode_anything)
-
-    # -- what happens
-
-    def step(self) -> None:
-        """One step: a fault, or the next thing in the queue."""
-        faulty = self.rng.random() < self.nature.faults
-        happening = None if faulty else self.links.next()
-        if happening is None:
-            self.trace.tell(self.links.now_ms, faults.strike(self))
-        else:
-            self.happen(happening)
-        if self.trace.steps % ANEW_EVERY == 0:
-            self.watches.check_anew(self.trace.steps // ANEW_EVERY % len(self.members))
-
-    def happen(self, happening: Happening) -> None:
-        """Let one thing happen, check what must hold, and put on its way what comes of it."""
-        number, mail = happening.to, happening.mail
-        member = self.members[number]
-        what = _told(happening, self.nature.places)
-        now = self.links.now_ms
-        if self.down.get(number, 0) > now or (number in self.down and happening.kind != "start"):
-            self.trace.tell(now, f"{what}: it is down")
-            return
-        if mail is not None:
-            self.watches.arrives(number, mail)
-        try:
-            turn = member.turn(now, mail, crash=happening.kind == "start")
-        except Crash as crash:
-            self.crashed(number, crash.where)
-            self.trace.tell(now, f"{what}: crashed {crash.where}")
-            self.watches.look(number)
-            return
-        except Exception as error:
-            raise Broken(Invariant.NO_ERROR, f"{what}: {type(error).__name__}: {error}") from error
-        self.down.pop(number, None)
-        self._send(number, turn)
-        self.watches.look(number)
-        self.watches.check_memory(number)
-        head = self.watches.head(number)
-        sent = ", ".join(f"{m.kind} {self.nature.places[m.to].name}" for m in turn.mail)
-        self.trace.tell(now, f"{what} -> {sent or 'nothing'} [{head[:6]}]")
-
-    def crashed(self, number: int, where: str) -> None:
-        """The process of a node has ended; it starts again after a while."""
-        self.counts["crashes"] += 1
-        seconds = self.rng.choice((0, 0, 1, 5, 90))
-        self.down[number] = self.links.now_ms + 1000 * seconds
-        self.links.start(number, self.down[number])
-
-    def heard(self) -> None:
-        """A person did something: look at it, and let every parent look soon, as daemons do."""
-        for place in self.nature.places:
-            self.watches.look(place.id)
-            if place.role is not Role.DEVICE:
-                self.links.wake(place.id, self.links.now_ms + 100)
-
-    def _send(self, number: int, turn: Turn) -> None:
-        for mail in turn.mail:
-            self.watches.sent(number, mail)
-            self.enemy.see(mail)
-            self.links.send(mail)
-        if turn.next_ms is not None:
-            now, skew = self.links.now_ms, self.members[number].clock.skew_ms
-            self.links.wake(number, max(turn.next_ms - skew, now + 10))
-
-
-def _told(happening: Happening, places: Any) -> str:
-    name, mail = places[happening.to].name, happening.mail
-    if mail is None:
-        return f"{name}: {happening.kind}"
-    return f"{name} <- {mail.kind} {places[mail.sender].name} {mail.task[:12]}"
+def step(world: World) -> None:
+    """One step: a fault, or the next thing in the queue."""
+    faulty = world.rng.random() < world.nature.faults
+    happening = None if faulty else world.links.next()
+    if happening is None:
+        world.trace.tell(world.links.now_ms, faults.strike(world))
+    else:
+        world.happen(happening)
+    if world.trace.steps % ANEW_EVERY == 0:
+        world.watches.check_anew(world.trace.steps // ANEW_EVERY % len(world.members))
 
 
 def _broken(world: World, steps: int) -> Broken | None:
     """Let a world go through its steps and heal; returns what broke."""
     try:
         for _ in range(steps):
-            world.step()
+            step(world)
         world.watches.check_all_anew()
         healing.heal(world)
         world.watches.check_all_anew()
@@ -233,7 +84,7 @@ def run(seed: int, steps: int) -> Result:
         steps: how many, before it heals.
     """
     started = time.perf_counter()
-    world = World(seed)
+    world = World(seed, tuple(faults.FAULTS))
     failure: Failure | None = None
     try:
         broken = _broken(world, steps)

@@ -7,14 +7,15 @@ is stored outlives the crash; what the process had in memory does not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from nodes.state.interfaces import Storage
-from nodes.state.ledger import Claim, LedgerEntry
-from protocol import Digest, NodeId
-from simulations.world.storage import Spool, SpoolArtefacts, SpoolLedger
+from nodes.state.interfaces import Artefacts, Events, Storage
+from nodes.state.ledger import LedgerEntry
+from protocol import Digest
+from simulations.world.storage import AppendFile, FileArtefacts, FileLedger
 
 T = TypeVar("T")
 
@@ -63,82 +64,57 @@ class Fuse:
 class Disk:
     """What one node has stored. Its daemon and every command of a person are processes on it."""
 
-    ledger: SpoolLedger
-    artefacts: SpoolArtefacts
+    ledger: FileLedger
+    artefacts: FileArtefacts
 
     @classmethod
-    def new(cls, spool: Spool, now_ms: Callable[[], int]) -> Disk:
+    def new(cls, file: AppendFile, now_ms: Callable[[], int]) -> Disk:
         """An empty one. Unlike in other simulations, nodes share no artefacts: each must have
         what it needs."""
-        return cls(SpoolLedger(spool, now_ms), SpoolArtefacts(spool))
+        return cls(FileLedger(file, now_ms), FileArtefacts(file))
 
     def opened(self, fuse: Fuse) -> Storage:
         """As one process sees it."""
-        return Storage(BurningLedger(self.ledger, fuse), BurningArtefacts(self.artefacts, fuse))
+        ledger = cast(Events, CrashingLedger(self.ledger, fuse))
+        return Storage(ledger, cast(Artefacts, CrashingArtefacts(self.artefacts, fuse)))
 
 
 @dataclass(frozen=True)
-class BurningLedger:
-    """A ledger whose appends may crash."""
+class _Stored:
+    """What is not overridden is done as it is stored."""
 
-    inner: SpoolLedger
+    inner: Any
     fuse: Fuse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class CrashingLedger(_Stored):
+    """A ledger whose appends, all or nothing, may crash before or after."""
 
     def append_all(
-        self,
-        entries: Sequence[tuple[str, Mapping[str, Any]]],
-        claim: Claim | None = None,
-        after: int | None = None,
+        self, entries: Sequence[tuple[str, Mapping[str, Any]]], *more: Any, **claims: Any
     ) -> tuple[LedgerEntry, ...]:
-        """Append, all or nothing, or crash before or after."""
-        if not entries:
-            return self.inner.append_all(entries, claim, after)
+        """Append as the ledger does; nothing to append is no durable step."""
+        append: Callable[[], tuple[LedgerEntry, ...]]
+        append = partial(self.inner.append_all, entries, *more, **claims)
         what = "append " + "+".join(dict.fromkeys(kind for kind, _ in entries))
-        return self.fuse.step(what, lambda: self.inner.append_all(entries, claim, after))
-
-    def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
-        """As the ledger has them."""
-        return self.inner.events(kinds, after)
-
-    def verify(self) -> int:
-        """As the ledger does."""
-        return self.inner.verify()
-
-    def taken(self, node: NodeId, round: int, task: str) -> bool:
-        """As the ledger has it."""
-        return self.inner.taken(node, round, task)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+        return self.fuse.step(what, append) if entries else append()
 
 
-@dataclass(frozen=True)
-class BurningArtefacts:
-    """Artefacts whose changes may crash."""
-
-    inner: SpoolArtefacts
-    fuse: Fuse
+class CrashingArtefacts(_Stored):
+    """Artefacts whose changes may crash before or after."""
 
     def put(self, data: bytes) -> Digest:
-        """Store, or crash before or after."""
-        return self.fuse.step("put", lambda: self.inner.put(data))
-
-    def get(self, digest: Digest) -> bytes:
-        """As it is stored."""
-        return self.inner.get(digest)
-
-    def has(self, digest: Digest) -> bool:
-        """Whether it is stored."""
-        return self.inner.has(digest)
-
-    def size(self, digest: Digest) -> int:
-        """As it is stored."""
-        return self.inner.size(digest)
+        """Store."""
+        return self.fuse.step("put", lambda: cast(Digest, self.inner.put(data)))
 
     def delete(self, digest: Digest) -> None:
-        """Delete, or crash before or after."""
+        """Delete."""
         self.fuse.step("delete", lambda: self.inner.delete(digest))
 
     def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
-        """Delete what is not to be kept, or crash before or after."""
-        return self.fuse.step("collect", lambda: self.inner.collect(keep, min_age_s))
+        """Delete what is not to be kept."""
+        collect: Callable[[], tuple[int, int]] = partial(self.inner.collect, keep, min_age_s)
+        return self.fuse.step("collect", collect)

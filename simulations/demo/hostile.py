@@ -66,4 +66,4 @@ def hostile_child(node: Node, config: NodeConfig, engine: Engine) -> Child:
 
 def run_hostile(config: Path) -> None:
     """Run the malicious device of a ``node.toml``."""
-    run(config, make_child=hostile_child, with_parent=True)
+    run(config, make_child=hostile_child)

@@ -21,7 +21,8 @@ from nodes.flower.internals import FleetClient
 from nodes.flower.messages import pack, unpack
 from nodes.state.home import Home, open_home
 from nodes.trust.transport_keys import generate_transport_key
-from protocol import Envelope, PublicKey, SigningKey, Task, Update, digest_of, open_envelope, seal
+from protocol import Envelope, PublicKey, SigningKey, Task, open_envelope, seal
+from simulations.attacks.forgery import answer_to
 
 CLOSED_DOORS = (
     "/v1/control/list-nodes",
@@ -81,32 +82,14 @@ def connect_with_own_key(address: str, authority: bytes) -> str:
 
 def forge(task: Task, victim: Home, payload: bytes) -> bytes:
     """An update in the victim's name that is right in everything but the key."""
-    network = victim.network
-    now = round(time.time() * 1000)
-    update = Update(
-        network=network.network,
-        node=victim.node,
-        parent=task.parent,
-        scope=task.scope,
-        round=task.round,
-        task=task.task,
-        attempt=task.attempt,
-        nonce=task.nonce,
-        base=network.base,
-        basis=network.basis,
-        tokenizer=network.tokenizer,
-        layout=network.layout,
-        mask_rank=task.mask_rank,
-        version=task.version,
-        payload=digest_of(payload),
-        length=len(payload),
-        payload_format=task.payload_format,
+    update = answer_to(
+        task,
+        victim.node,
+        payload,
+        now_ms=round(time.time() * 1000),
         samples=10**9,
-        contributors=1,
+        lifetime_ms=60_000,
         cumulative=False,
-        issued_ms=now,
-        expires_ms=now + 60_000,
-        key_epoch=1,
     )
     envelope = seal(update, SigningKey.generate())
     # Claims to be signed by the victim's key; only the signature itself gives it away.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from nodes.dashboard.status import Status
 from protocol import Scope
+from simulations.tables import table
 
 
 class Progress:
@@ -20,75 +22,57 @@ class Progress:
 
     def __init__(self, console: Console, goal: Mapping[Scope, int]) -> None:
         self._console, self._goal = console, goal
-        self._started = time.monotonic()
-        self._live: Live | None = None
-        self._said: dict[Scope, str] = {}
+        self._started, self._stack = time.monotonic(), ExitStack()
+        self._live = Live(console=console, refresh_per_second=4)
+        self._lines: dict[Scope, str] = {}
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=False)
-            self._live.start()
+            self._stack.enter_context(self._live)
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-
-    def say(self, line: str) -> None:
-        """One line of what is going on."""
-        self._console.print(f"[dim]{self._clock()}[/] {line}", highlight=False, soft_wrap=True)
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def update(self, statuses: Mapping[Scope, Status]) -> None:
         """Show the state of every scope now."""
-        if self._live:
-            self._live.update(self._tree(statuses))
+        clock = timedelta(seconds=int(time.monotonic() - self._started))
+        if self._console.is_terminal:
+            tree = table("", COLUMNS, [self._row(*item) for item in statuses.items()], plain=True)
+            self._live.update(Group(tree, Text(f"{clock} elapsed", style="dim")))
             return
         for scope, status in statuses.items():
-            line = _line(status)
-            if self._said.get(scope) != line:
-                self._said[scope] = line
-                self.say(f"{scope!s:28} {line}")
-
-    def _tree(self, statuses: Mapping[Scope, Status]) -> Group:
-        table = Table(box=None, pad_edge=False)
-        for column in ("scope", "version", "round", "releases", "accepted", "refused", "loss"):
-            table.add_column(column, justify="left" if column in {"scope", "refused"} else "right")
-        for scope, status in statuses.items():
-            name = str(scope).rpartition("/")[2] or "/"
-            done = status.releases["round"] >= self._goal[scope]
-            table.add_row(
-                Text("  " * scope.tier + name, style="green" if done else "bold"),
-                str(status.version),
-                f"{status.round}{'…' if status.round_open else ' '}",
-                f"{status.releases['round']}/{self._goal[scope]}",
-                str(status.accepted),
-                _refusals(status),
-                _loss(status),
+            line = (
+                f"version {status.version}, round {status.round}, "
+                f"{status.releases['round']} releases, {status.accepted} accepted, "
+                f"refused: {_refusals(status) or 'none'}, loss {_loss(status)}"
             )
-        return Group(table, Text(f"{self._clock()} elapsed", style="dim"))
+            if self._lines.get(scope) != line:
+                self._lines[scope] = line
+                text = f"[dim]{clock}[/] {scope!s:28} {line}"
+                self._console.print(text, highlight=False, soft_wrap=True)
 
-    def _clock(self) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        return f"{minutes}:{seconds:02}"
+    def _row(self, scope: Scope, status: Status) -> list[object]:
+        name = str(scope).rpartition("/")[2] or "/"
+        style = "green" if status.releases["round"] >= self._goal[scope] else "bold"
+        return [
+            f"{'  ' * scope.tier}[{style}]{name}[/]",
+            status.version,
+            f"{status.round}{'…' if status.round_open else ' '}",
+            f"{status.releases['round']}/{self._goal[scope]}",
+            status.accepted,
+            _refusals(status),
+            _loss(status),
+        ]
 
 
-def _line(status: Status) -> str:
-    return (
-        f"version {status.version}, round {status.round}, "
-        f"{status.releases['round']} releases, {status.accepted} accepted, "
-        f"refused: {_refusals(status) or 'none'}, loss {_loss(status)}"
-    )
+COLUMNS = ("scope", "version", "round", "releases", "accepted", "refused", "loss")
 
 
 def _refusals(status: Status) -> str:
     counts = dict(status.refused)
-    if outvoted := sum(status.outvoted.values()):
-        counts["outvoted"] = outvoted
-    if door := sum(status.door.values()):
-        counts["at the door"] = door
-    return ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+    counts |= {"outvoted": sum(status.outvoted.values()), "at the door": sum(status.door.values())}
+    return ", ".join(f"{code} {count}" for code, count in sorted(counts.items()) if count)
 
 
 def _loss(status: Status) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from nodes.dashboard.status import Status, StatusReader
 from nodes.machine.clock import SystemClock
@@ -23,6 +22,7 @@ from nodes.state.home import open_home
 from protocol import Role, Scope
 from simulations.demo.network import Placed
 from simulations.demo.plan import UNSEEN, Corpus, held_out
+from simulations.tables import table
 
 HEALTH = Scope.parse("/en/healthcare")
 
@@ -114,38 +114,13 @@ def compose(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything the demo reports; ``docs/demo-report.schema.json`` describes it."""
-    readers = {p.plan.name: StatusReader(p.folder).read() for p in placed}
-    statuses = {
-        p.plan.scope: readers[p.plan.name] for p in placed if p.plan.role is not Role.DEVICE
-    }
-    nodes = []
-    for place in placed:
-        status = readers[place.plan.name]
-        nodes.append(
-            {
-                "name": place.plan.name,
-                "scope": str(place.plan.scope),
-                "role": place.plan.role.value,
-                "malicious": place.plan.malicious,
-                "version": status.version,
-                "releases": dict(status.releases),
-                "accepted": status.accepted,
-                "late": status.late,
-                "outvoted": sum(status.outvoted.values()),
-                "refused": dict(status.refused),
-                "at_the_door": dict(status.door),
-                "bytes_in": status.bytes_in,
-                "bytes_out": status.bytes_out,
-                "trained_tokens": status.trained_tokens,
-                "trained_seconds": round(status.trained_seconds, 2),
-                "log": str(place.folder.relative_to(folder) / "logs" / "node.jsonl"),
-            }
-        )
+    read = {p.plan.name: StatusReader(p.folder).read() for p in placed}
+    statuses = {p.plan.scope: read[p.plan.name] for p in placed if p.plan.role is not Role.DEVICE}
     return {
         "format": 1,
         "options": dict(options),
         "losses": losses,
-        "nodes": nodes,
+        "nodes": [_node(place, read[place.plan.name], folder) for place in placed],
         "hostile": hostile_summary(placed, statuses),
         "bytes_on_the_wire": sum(s.bytes_in + s.bytes_out for s in statuses.values()),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -153,56 +128,62 @@ def compose(
     }
 
 
+def _node(place: Placed, status: Status, folder: Path) -> dict[str, Any]:
+    plan = place.plan
+    same = ("version", "accepted", "late", "bytes_in", "bytes_out", "trained_tokens")
+    return {
+        "name": plan.name,
+        "scope": str(plan.scope),
+        "role": plan.role.value,
+        "malicious": plan.malicious,
+        **{name: getattr(status, name) for name in same},
+        "releases": dict(status.releases),
+        "outvoted": sum(status.outvoted.values()),
+        "refused": dict(status.refused),
+        "at_the_door": dict(status.door),
+        "trained_seconds": round(status.trained_seconds, 2),
+        "log": str(place.folder.relative_to(folder) / "logs" / "node.jsonl"),
+    }
+
+
 def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> None:
     """The same for a person."""
-    table = Table(title="Held-out loss, nats per token", title_justify="left", box=None)
-    for column in ("text", "documents", "version", "base", "now", "gain"):
-        table.add_column(column, justify="left" if column == "text" else "right")
-    for row in report["losses"]:
-        table.add_row(
-            row["text"],
-            str(row["documents"]),
-            str(row["version"]),
-            f"{row['before']:.3f}",
-            f"{row['after']:.3f}",
-            f"[bold]{row['gain']:.3f}[/]",
-        )
-    console.print(table)
-    updates = Table(title="\nUpdates", title_justify="left", box=None)
-    for column in ("scope", "accepted", "late", "outvoted", "refused"):
-        updates.add_column(column, justify="left" if column in {"scope", "refused"} else "right")
+    rows = [
+        [row[key] for key in ("text", "documents", "version")]
+        + [f"{row['before']:.3f}", f"{row['after']:.3f}", f"[bold]{row['gain']:.3f}[/]"]
+        for row in report["losses"]
+    ]
+    columns = ("text", "documents", "version", "base", "now", "gain")
+    console.print(table("Held-out loss, nats per token", columns, rows, plain=True))
+    rows = []
     for node in report["nodes"]:
         if node["role"] == "device":
             continue
-        reasons = Counter(node["refused"])
-        reasons.update({f"{code} (door)": n for code, n in node["at_the_door"].items()})
-        updates.add_row(
-            node["scope"],
-            str(node["accepted"]),
-            str(node["late"]),
-            str(node["outvoted"]),
-            ", ".join(f"{code} {count}" for code, count in sorted(reasons.items())) or "–",
-        )
-    console.print(updates)
-    hostile = report["hostile"]
+        reasons = node["refused"] | {f"{code} (door)": n for code, n in node["at_the_door"].items()}
+        rows.append([node[key] for key in ("scope", "accepted", "late", "outvoted")])
+        rows[-1].append(_counts(reasons) or "–")
+    of_scopes = ("scope", "accepted", "late", "outvoted", "refused")
+    console.print(table("\nUpdates", of_scopes, rows, left=("refused",), plain=True))
+    hostile, seconds = report["hostile"], report["seconds"]
     if report["options"]["attack"]:
-        all_reasons = hostile["refused"] | hostile["at_the_door"]
-        all_reasons["outvoted"] = hostile["outvoted"]
-        said = ", ".join(f"{code} {count}" for code, count in sorted(all_reasons.items()) if count)
+        reasons = hostile["refused"] | hostile["at_the_door"] | {"outvoted": hostile["outvoted"]}
         console.print(
-            f"\nFrom the malicious device and the intruder: {said}; "
+            f"\nFrom the malicious device and the intruder: {_counts(reasons)}; "
             f"[bold]{hostile['counted']} counted[/].",
             highlight=False,
         )
-    seconds = report["seconds"]
     console.print(
         f"\n{report['bytes_on_the_wire'] / 1e6:.1f} MB on the wire · "
         f"{seconds['total']:.0f} s (prepare {seconds['prepare']:.0f}, "
         f"network {seconds['network']:.0f}, measure {seconds['measure']:.0f}) · "
-        f"peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB",
+        f"peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB\n"
+        f"Report {folder / 'report.json'} · logs {folder / 'nodes'}/*/logs/node.jsonl",
         highlight=False,
     )
-    console.print(f"Report {folder / 'report.json'} · logs {folder / 'nodes'}/*/logs/node.jsonl")
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in sorted(reasons.items()) if count)
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:

@@ -14,19 +14,19 @@ from nodes.dashboard.status import StatusReader
 from nodes.errors import NodeError
 from nodes.machine.process_memory import MemorySampler
 from protocol import Role
-from simulations.datasets.corpus import demo_corpus
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
+from simulations.demo.corpus import demo_corpus
 from simulations.demo.hostile import run_hostile
 from simulations.demo.intruder import intrude
 from simulations.demo.live import Progress
 from simulations.demo.network import Placed, build_network
 from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
-from simulations.demo.processes import Processes
 from simulations.demo.report import compose, measure, print_report, write_report
-from simulations.terminable import terminable
+from simulations.processes import ONE_THREAD, Supervisor, terminable
 
 WATCH_S = 1.0
+ENVIRONMENT = ONE_THREAD | {"MALLOC_ARENA_MAX": "2", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> dict[str, Any]:
@@ -43,12 +43,11 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
     plans = plan_nodes(corpus, settings, attack=attack)
     placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
     prepared = time.monotonic()
-    with terminable(), Processes() as processes:
-        sampler = MemorySampler(lambda: processes.pids, every_s=5)
+    with terminable(), Supervisor(ENVIRONMENT, "simulations.demo.preload") as supervisor:
+        sampler = MemorySampler(lambda: supervisor.pids, every_s=5)
         with sampler:
-            _start(processes, placed, folder, attack=attack)
-            _watch(processes, placed, settings, console)
-        processes.stop()
+            _start(supervisor, placed, folder, attack=attack)
+            _watch(supervisor, placed, settings, console)
     finished = time.monotonic()
     console.print("Measuring on held-out text …")
     losses = measure(base, placed, corpus, settings.held)
@@ -81,34 +80,23 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _start(processes: Processes, placed: list[Placed], folder: Path, *, attack: bool) -> None:
+def _start(supervisor: Supervisor, placed: list[Placed], folder: Path, *, attack: bool) -> None:
     for place in placed:
-        run = run_hostile if place.plan.malicious else run_node
+        target = run_hostile if place.plan.malicious else run
         log = place.folder / "logs" / "console.log"
-        processes.start(place.plan.name, run, place.folder / "node.toml", log=log)
+        supervisor.start(target, place.folder / "node.toml", log=log).name = place.plan.name
     if attack:
         bad = next(p for p in placed if p.plan.malicious)
         parent = next(
             p for p in placed if p.plan.scope == bad.plan.scope and p.plan.role is not Role.DEVICE
         )
         out = folder / "intruder"
-        processes.start(
-            "intruder",
-            intrude,
-            parent.address,
-            bad.folder,
-            out / "haul.json",
-            log=out / "console.log",
-        )
-
-
-def run_node(config: Path) -> None:
-    """One honest node, as ``banyan node run`` runs it."""
-    run(config, with_parent=True)
+        haul, log = out / "haul.json", out / "console.log"
+        supervisor.start(intrude, parent.address, bad.folder, haul, log=log).name = "intruder"
 
 
 def _watch(
-    processes: Processes, placed: list[Placed], settings: Settings, console: Console
+    supervisor: Supervisor, placed: list[Placed], settings: Settings, console: Console
 ) -> None:
     """Until every sub-domain has its releases and every tier above at least one."""
     readers = {
@@ -118,7 +106,10 @@ def _watch(
     deadline = time.monotonic() + settings.limit_s
     with Progress(console, goal) as progress:
         while True:
-            processes.check()
+            for process in supervisor.processes:
+                if process.exitcode:
+                    what = f"{process.name} ended with status {process.exitcode}; see its log."
+                    raise NodeError("node-died", what)
             statuses = {scope: reader.read() for scope, reader in readers.items()}
             progress.update(statuses)
             if all(statuses[s].releases["round"] >= goal[s] for s in goal):

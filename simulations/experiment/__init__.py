@@ -1,35 +1,28 @@
-"""What an experiment is, and running it: from a TOML file to a folder of records.
+"""What an experiment is: from a TOML file to cells, and the folder that keeps their records.
 
 ``settings`` says what one simulated network is, ``sweep`` makes cells of an experiment, ``bundled``
-has the experiments that come with the package, ``folder`` keeps a run on disk, ``run`` runs what is
-not done yet. What a cell computes is ``simulations.world``'s; what its records show is
-``simulations.report``'s.
+has the experiments that come with the package, ``folder`` keeps a run on disk. Nothing here knows
+how a cell is computed; ``simulations.runner`` runs what is not done yet.
 """
 
 from __future__ import annotations
 
 from simulations.experiment.bundled import bundled, first_sentence, load_experiment
 from simulations.experiment.folder import Failure, Found, Record, Recorder
-from simulations.experiment.run import Outcome, run_experiment
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment, identify, read_experiment
-from simulations.experiment.worker import RunCell, Tick
 
 __all__ = [
     "Cell",
     "Experiment",
     "Failure",
     "Found",
-    "Outcome",
     "Record",
     "Recorder",
-    "RunCell",
     "Settings",
-    "Tick",
     "bundled",
     "first_sentence",
     "identify",
     "load_experiment",
     "read_experiment",
-    "run_experiment",
 ]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from nodes.errors import NodeError
 from nodes.machine.files import write_file
@@ -89,10 +89,10 @@ class RunFolder:
         next is made. A number that JSON does not have becomes null.
         """
         part = self.cells / f"{cell.id}{_PART}"
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("wb") as file:
 
             def record(what: Record) -> None:
-                file.write(_line(what))
+                file.write(to_json(what, inf_nan_mode="null", fallback=_as_python) + b"\n")
                 file.flush()
 
             record({"kind": "cell", **_about(cell), "versions": versions()})
@@ -218,29 +218,8 @@ def _held(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _line(record: Record) -> str:
-    try:
-        text = json.dumps(record, allow_nan=False, ensure_ascii=False, default=_as_python)
-    except ValueError:
-        text = json.dumps(_finite(record), allow_nan=False, ensure_ascii=False)
-    return f"{text}\n"
-
-
 def _as_python(value: object) -> Any:
     """A number or an array of numpy's as JSON has it."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"a record cannot hold {type(value).__name__}")
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for what is not a number."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from simulations.experiment.settings import BASES, Settings
 CASE, SEED = "case", "seed"
 _HEADER = ("name", "question", "compare", "sweep", "case", "quick")
 """What a file says beside settings."""
-_TOLD = 3
+_NAMED = 3
 """Of cells that are the same so many are named."""
 
 
@@ -137,14 +137,14 @@ def read_experiment(
     try:
         return _read(raw, text, folder or Path(), quick, overrides or {})
     except _Mistakes as error:
-        found = "; ".join(error.found)
-        raise NodeError("bad-experiment", f"{where} has mistakes: {found}.") from None
+        what = "; ".join(error.texts)
+        raise NodeError("bad-experiment", f"{where} has mistakes: {what}.") from None
 
 
 class _Mistakes(Exception):
-    def __init__(self, found: list[str]) -> None:
-        super().__init__(found)
-        self.found = found
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(texts)
+        self.texts = texts
 
 
 def _read(
@@ -159,7 +159,7 @@ def _read(
     }
     _check_compare(header)
     base = {key: value for key, value in raw.items() if key not in _HEADER}
-    cells = _cells(_Grid(base, header.case, axes, pins, folder))
+    cells = _cells(_points(base, header.case, axes, pins), folder)
     varied = {path for cell in cells for path in cell.vary}
     return Experiment(
         name=header.name,
@@ -201,11 +201,11 @@ def _overridden(raw: Table, quick: bool, overrides: Mapping[str, Any]) -> Table:
 
 
 def _header(raw: Table) -> _Header:
-    said = {key: value for key, value in raw.items() if key in _HEADER and key != "quick"}
-    if isinstance(said.get("case"), list):
-        said["case"] = [_case(case) for case in said["case"]]
+    header = {key: value for key, value in raw.items() if key in _HEADER and key != "quick"}
+    if isinstance(header.get("case"), list):
+        header["case"] = [_case(case) for case in header["case"]]
     try:
-        return _Header.model_validate(said)
+        return _Header.model_validate(header)
     except ValidationError as error:
         raise _Mistakes(mistakes(error)) from None
 
@@ -228,58 +228,53 @@ def _check_compare(header: _Header) -> None:
                 raise _Mistakes([f"sweep.{both[0]}: case {case.name} sets it too"])
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """What cells are made of: what all share, what varies, and what wins at the end."""
+def _points(
+    base: Table, cases: tuple[_Case, ...], axes: Mapping[str, list[Any]], pins: Mapping[str, Any]
+) -> Iterator[tuple[Table, Table]]:
+    """For each cell but for its seed: what it varies, and its settings, unchecked.
 
-    base: Table
-    cases: tuple[_Case, ...]
-    axes: Mapping[str, list[Any]]
-    pins: Mapping[str, Any]
-    folder: Path
-
-    def points(self) -> Iterator[tuple[Table, Table]]:
-        """For each cell but for its seed: what it varies, and its settings, unchecked."""
-        for case in self.cases or (None,):
-            for values in itertools.product(*self.axes.values()):
-                swept = dict(zip(self.axes, values, strict=True))
-                settings = deepcopy(self.base)
-                layers = (case.settings if case else {}, swept, self.pins)
-                for path, value in itertools.chain.from_iterable(one.items() for one in layers):
+    Args:
+        base: what all cells share.
+        axes: path -> the values that are swept.
+        pins: what wins at the end.
+    """
+    for case in cases or (None,):
+        for values in itertools.product(*axes.values()):
+            swept = dict(zip(axes, values, strict=True))
+            settings = deepcopy(base)
+            for layer in (case.settings if case else {}, swept, pins):
+                for path, value in layer.items():
                     put(settings, path, value)
-                yield ({CASE: case.name} if case else {}) | swept, settings
+            yield ({CASE: case.name} if case else {}) | swept, settings
 
 
-def _cells(grid: _Grid) -> tuple[Cell, ...]:
+def _cells(points: Iterable[tuple[Table, Table]], folder: Path) -> tuple[Cell, ...]:
     cells: list[Cell] = []
     wrong: dict[str, list[str]] = {}
-    points = 0
+    count = 0
     try:
-        for vary, raw in grid.points():
-            points += 1
+        for vary, raw in points:
+            count += 1
             try:
-                settings = _resolve(Settings.model_validate(raw), grid.folder)
-            except ValidationError as error:
-                for mistake in mistakes(error):
-                    wrong.setdefault(mistake, []).append(_name(vary))
-            except _Mistakes as error:
-                for mistake in error.found:
+                settings = _resolve(Settings.model_validate(raw), folder)
+            except (ValidationError, _Mistakes) as error:
+                texts = error.texts if isinstance(error, _Mistakes) else mistakes(error)
+                for mistake in texts:
                     wrong.setdefault(mistake, []).append(_name(vary))
             else:
                 cells += [_cell(vary, settings, seed) for seed in settings.run.seeds]
     except PathError as error:
         raise _Mistakes([str(error)]) from None
     if wrong:
-        raise _Mistakes([_told(mistake, where, points) for mistake, where in wrong.items()])
+        raise _Mistakes([_with_cells(mistake, names, count) for mistake, names in wrong.items()])
     _refuse_twins(cells)
     return tuple(cells)
 
 
 def _cell(vary: Table, settings: Settings, seed: int) -> Cell:
     run = settings.run.model_copy(update={"seeds": (seed,)})
-    of_seed = settings.model_copy(update={"run": run})
-    varied = vary | {SEED: seed}
-    return Cell(identify(of_seed), _name(varied), varied, of_seed)
+    settings, vary = settings.model_copy(update={"run": run}), vary | {SEED: seed}
+    return Cell(identify(settings), _name(vary), vary, settings)
 
 
 def identify(settings: Settings) -> str:
@@ -308,18 +303,18 @@ def _refuse_twins(cells: list[Cell]) -> None:
         if cell.id in first:
             twins.append(f"{first[cell.id]} and {cell.name} have the same settings")
         first.setdefault(cell.id, cell.name)
-    if len(twins) > _TOLD:
-        twins[_TOLD:] = [f"and so have {len(twins) - _TOLD} more"]
+    if len(twins) > _NAMED:
+        twins[_NAMED:] = [f"and so have {len(twins) - _NAMED} more"]
     if twins:
         raise _Mistakes(twins)
 
 
-def _told(mistake: str, where: list[str], of: int) -> str:
-    """A mistake with the cells that have it, unless all do."""
-    if len(where) == of:
+def _with_cells(mistake: str, names: list[str], count: int) -> str:
+    """A mistake with the cells that have it, unless all ``count`` do."""
+    if len(names) == count:
         return mistake
-    more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-    return f"{mistake} (in {where[0]}{more})"
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{mistake} (in {names[0]}{more})"
 
 
 def _name(vary: Mapping[str, Any]) -> str:

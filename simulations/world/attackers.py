@@ -27,11 +27,11 @@ from simulations.world.places import Place, Places
 from simulations.world.problems import Problem, Vector, seed_of
 
 _KEPT = 64
-"""Rounds of one cabal whose rows are remembered: for who is asked again."""
+"""Rounds whose rows are remembered, for who is asked again."""
 
 
 @dataclass
-class Cabal:
+class Colluders:
     """The attackers below one parent."""
 
     attack: Attack
@@ -90,15 +90,15 @@ class Cabal:
 
 
 class ColludingOffers:
-    """The offers of a device that sends what its cabal agreed on."""
+    """The offers of a device that sends what it and its siblings agreed on."""
 
-    def __init__(self, place: Place, cabal: Cabal, node: Node, config: NodeConfig) -> None:
-        self._place, self._cabal, self._node, self._config = place, cabal, node, config
+    def __init__(self, place: Place, colluders: Colluders, node: Node, config: NodeConfig) -> None:
+        self._place, self._colluders, self._node, self._config = place, colluders, node, config
 
     def offer(self, task: Task) -> Offer:
-        """The device's row of what the attack makes of this round."""
+        """Offer the device's row of what the attack makes of this round."""
         theta = self._node.ancestors_total()
-        row = self._cabal.row(self._place, theta, self._config, task.round)
+        row = self._colluders.row(self._place, theta, self._config, task.round)
         return Offer(row, task.version, 1, 1)
 
 
@@ -113,11 +113,12 @@ def encode_anything(delta: Vector, form: PayloadFormat) -> bytes:
     return write_tensors({"q": np.ones(delta.size, np.int8), "scale": scale})
 
 
-def cabals(
+def colluders_below(
     attack: Attack, places: Places, problem: Problem, seed: int, rounds: Rounds
-) -> dict[int, Cabal]:
-    """A cabal for every parent with attackers, by the parent's number."""
+) -> dict[int, Colluders]:
+    """Of every parent with attackers, by its number, those below it."""
     parents = {p.parent for p in places if p.attacker and p.parent is not None}
     return {
-        number: Cabal(attack, places, problem, number, seed, rounds) for number in sorted(parents)
+        parent: Colluders(attack, places, problem, parent, seed, rounds)
+        for parent in sorted(parents)
     }

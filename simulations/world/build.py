@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import structlog
@@ -20,6 +20,7 @@ from nodes.config.sections import NodeConfig, Rounds
 from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
+from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.parent.settlement import Settlement
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
@@ -28,16 +29,14 @@ from simulations.attacks import ATTACKS, placement
 from simulations.datasets import hpo, icd10
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
-from simulations.world.attackers import ColludingOffers, cabals, encode_anything
+from simulations.experiment.settings import Settings
+from simulations.world.attackers import ColludingOffers, colluders_below, encode_anything
 from simulations.world.members import Maker, settings
 from simulations.world.places import Machine, Place, Places, grow, scopes_of
 from simulations.world.problems import Points, PointSettings, Problem, seed_of
-from simulations.world.storage import Spool, SpoolArtefacts, spooled
+from simulations.world.storage import AppendFile, FileArtefacts, file_storage
 from simulations.world.strategies import WAITING, OpenGate, PlainCombiner
-from simulations.world.texts import Texts, TextSettings
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
+from simulations.world.texts import Texts
 
 StorageOf = Callable[[Place, Clock], Storage]
 BASES = Path("runs/base")
@@ -52,7 +51,7 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
     """The maker of all nodes of one cell.
 
     Args:
-        storage_of: where each node keeps what it must; one spool for all of them by default.
+        storage_of: where each node keeps what it must; one file for all of them by default.
     """
     quiet()
     places = plant(given, seed)
@@ -68,7 +67,7 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
         )
 
     colluding = (
-        cabals(given.attack, places, problem, seed, config.rounds)
+        colluders_below(given.attack, places, problem, seed, config.rounds)
         if given.attack.name in ATTACKS
         else {}
     )
@@ -97,7 +96,7 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
         problem=problem,
         seed=seed,
         config_of=of_place,
-        storage_of=storage_of or in_one_spool(),
+        storage_of=storage_of or in_one_file(),
         settlement_of=settlement,
         child_of=child,
         limit_of=limit,
@@ -105,11 +104,11 @@ def build(given: Settings, seed: int, storage_of: StorageOf | None = None) -> Ma
     )
 
 
-def in_one_spool() -> StorageOf:
-    """A spool that all nodes of this process share: equal artefacts are kept once."""
-    spool = Spool()
-    artefacts = SpoolArtefacts(spool)
-    return lambda _, clock: spooled(spool, artefacts, clock.now_ms)
+def in_one_file() -> StorageOf:
+    """A file that all nodes of this process share: equal artefacts are kept once."""
+    file = AppendFile()
+    artefacts = FileArtefacts(file)
+    return lambda _, clock: file_storage(file, artefacts, clock.now_ms)
 
 
 class NoOffers:
@@ -169,9 +168,7 @@ def plant(given: Settings, seed: int) -> Places:
     attackers = _attackers(given, scopes, rng)
     links = given.links
     servers = Machine(
-        rank=given.model.rank,
-        latency_s=links.latency_s,
-        bytes_per_s=links.bandwidth_mbit * 125_000,
+        rank=given.model.rank, latency_s=links.latency_s, bytes_per_s=links.bandwidth_mbit * 125_000
     )
     return grow(scopes, machines, attackers, modes, servers)
 
@@ -252,24 +249,8 @@ def problem_of(given: Settings, places: Places, seed: int) -> Problem:
     base = tiny_base(BASES) if tiny else smollm2_base(BASES)
     if model.kind not in ("tiny", "smollm2"):
         base = Path(model.kind)
-    return Texts(
-        places,
-        TextSettings(
-            base=base,
-            rank=model.rank,
-            domains=domains_of(data.source),
-            targets=TINY_TARGETS if tiny else TextSettings.targets,
-            split=data.split,
-            alpha=data.alpha,
-            documents=data.documents,
-            probes=data.probes,
-            held_out=data.held_out,
-            max_tokens=given.training.max_tokens,
-            arrivals=data.arrivals,
-            attack=given.attack.name,
-            seed=seed,
-        ),
-    )
+    targets = TINY_TARGETS if tiny else DEFAULT_TARGETS
+    return Texts(places, given, seed, base, domains_of(data.source), targets)
 
 
 def domains_of(source: str) -> dict[str, Sequence[str]]:

@@ -10,29 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from protocol import Role
 from simulations.experiment.folder import Record
+from simulations.experiment.settings import Settings
 from simulations.world.build import build
 from simulations.world.hosts import Hosts, LocalHost, ProcessHost
-from simulations.world.life import Life
+from simulations.world.life import live_in, topology
 from simulations.world.members import Maker
-from simulations.world.places import Place
-from simulations.world.texts import Texts
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
-
-MOST_DRAWN = 400
-"""Nodes of a tree that a report draws one by one."""
 
 
 def run_cell(
-    given: Settings,
-    seed: int,
-    record: Callable[[Record], None],
-    tick: Callable[[float], None],
+    settings: Settings, seed: int, record: Callable[[Record], None], tick: Callable[[float], None]
 ) -> None:
     """Run one cell to its end.
 
@@ -43,36 +32,11 @@ def run_cell(
     Raises ``NodeError`` for settings that no world can be built from.
     """
     started = time.perf_counter()
-    maker = build(given, seed)
+    maker = build(settings, seed)
     record(topology(maker))
 
-    _with_host(given, seed, maker, lambda host: live_in(given, maker, host, record, tick, started))
-
-
-def live_in(
-    given: Settings,
-    maker: Maker,
-    host: Hosts,
-    record: Callable[[Record], None],
-    tick: Callable[[float], None],
-    started: float,
-) -> None:
-    """Let a world live in a host, and record it to its end.
-
-    Args:
-        started: by ``time.perf_counter``, when the cell began.
-    """
-    life = Life(given, maker, host, record, tick)
-    life.run()
-    usage = host.usage()
-    record(
-        {
-            "kind": "done",
-            "wall_s": time.perf_counter() - started,
-            "cpu_s": usage.cpu_s,
-            "peak_bytes": usage.peak_bytes,
-            **life.told(),
-        }
+    _with_host(
+        settings, seed, maker, lambda host: live_in(settings, maker, host, record, tick, started)
     )
 
 
@@ -106,36 +70,3 @@ def shards(maker: Maker, workers: int) -> list[int]:
         else:
             shard.append(lowest.get(place.id, place.id % workers))
     return shard
-
-
-def topology(maker: Maker) -> Record:
-    """The record of a tree."""
-    places = maker.places
-    counts: dict[str, int] = {}
-    for place in places:
-        counts[place.tier] = counts.get(place.tier, 0) + 1
-    drawn = places if len(places) <= MOST_DRAWN else ()
-    return {
-        "kind": "topology",
-        "nodes": [
-            {
-                "id": place.id,
-                "parent": place.parent,
-                "scope": str(place.scope),
-                "tier": place.tier,
-                "name": place.name,
-                "attacker": place.attacker,
-                "rank": place.machine.rank,
-                "speed": place.machine.steps_per_s,
-                "domain": _domain(maker, place),
-            }
-            for place in drawn
-        ],
-        "counts": counts,
-    }
-
-
-def _domain(maker: Maker, place: Place) -> str:
-    if isinstance(maker.problem, Texts) and place.domain >= 0:
-        return maker.problem.domain_of(place)
-    return ""

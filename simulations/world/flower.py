@@ -38,7 +38,7 @@ from simulations.world.hosts import Hosts, Usage, own_usage, turn_of
 from simulations.world.members import Maker, Member, Turn
 from simulations.world.places import Place
 from simulations.world.post import Event
-from simulations.world.storage import Spool, SpoolArtefacts, spooled
+from simulations.world.storage import AppendFile, FileArtefacts, file_storage
 
 TIMEOUT_S = 3600.0
 """For one window of events: a device may train for long."""
@@ -58,10 +58,10 @@ def turn(message: Message, context: Context) -> Message:
     asked = message.content["post"]
     answer: dict[str, Any] = {"number": number, "cpu_s": 0.0, "peak_bytes": 0}
     if events := pickle.loads(asked["events"]):  # noqa: S301  from the ServerApp of this run
-        cellar = cellar_of(asked["folder"])
-        member = cellar.take_out(number)
+        files = member_files(asked["folder"])
+        member = files.load(number)
         answer["turns"] = pickle.dumps([turn_of(member, event) for event in events])
-        cellar.put_back(number, member)
+        files.save(number, member)
         used = own_usage()
         answer |= {"pid": os.getpid(), "cpu_s": used.cpu_s, "peak_bytes": used.peak_bytes}
     return Message(RecordDict({"post": ConfigRecord(answer)}), reply_to=message)
@@ -72,7 +72,7 @@ def simulate(grid: Grid, context: Context) -> None:
     """One cell of an experiment under stock ``flwr run``; see ``simulations/flower_app``."""
     from simulations.experiment import load_experiment
     from simulations.experiment.folder import opened
-    from simulations.world.cell import live_in, topology
+    from simulations.world.life import live_in, topology
 
     asked = context.run_config
     experiment = load_experiment(str(asked["experiment"]), quick=bool(asked["quick"]))
@@ -100,7 +100,7 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
     from flwr.simulation import run_simulation
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    cellar = stock(given, seed, folder)
+    files = stock(given, seed, folder)
     failures: list[BaseException] = []
     stopped = threading.Event()
     app = ServerApp()
@@ -108,7 +108,7 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
     @app.main()
     def main(grid: Grid, _: Context) -> None:
         try:
-            use(FlowerHost(grid, folder, len(cellar.maker.places), stopped))
+            use(FlowerHost(grid, folder, len(files.maker.places), stopped))
         except BaseException as error:
             failures.append(error)
             raise
@@ -117,7 +117,7 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
         run_simulation(
             server_app=app,
             client_app=client_app,
-            num_supernodes=len(cellar.maker.places),
+            num_supernodes=len(files.maker.places),
             backend_config={
                 "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
                 "init_args": {"include_dashboard": False, "log_to_driver": False},
@@ -204,7 +204,7 @@ class FlowerHost:
 # -- members as files ---------------------------------------------------------------------------
 
 
-class Cellar:
+class MemberFiles:
     """The members of one world as files in a folder, and what all of them share in a process."""
 
     def __init__(self, given: Settings, seed: int, folder: Path) -> None:
@@ -212,58 +212,50 @@ class Cellar:
         self.maker = build(given, seed, self._storage)
 
     def _storage(self, place: Place, clock: Clock) -> Storage:
-        spool = Spool(self._folder / f"{place.id}.spool")
-        return spooled(spool, SpoolArtefacts(spool), clock.now_ms)
+        file = AppendFile(self._folder / f"{place.id}.file")
+        return file_storage(file, FileArtefacts(file), clock.now_ms)
 
-    def put_back(self, number: int, member: Member) -> None:
+    def save(self, number: int, member: Member) -> None:
         """Write a member, whole or not at all, and let go of its file."""
         temporary = self._folder / f".{number}.pickle"
         with temporary.open("wb") as file:
             _Pickler(file, self.maker).dump(member)
         temporary.replace(self._folder / f"{number}.pickle")
 
-    def take_out(self, number: int) -> Member:
+    def load(self, number: int) -> Member:
         """Read a member as it was put back."""
         with (self._folder / f"{number}.pickle").open("rb") as file:
             member: Member = _Unpickler(file, self.maker).load()
         return member
 
 
-def stock(given: Settings, seed: int, folder: Path) -> Cellar:
-    """Make every member of a world and put it into the cellar."""
+def stock(given: Settings, seed: int, folder: Path) -> MemberFiles:
+    """Make every member of a world and write it."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"settings": given.model_dump(mode="json"), "seed": seed}
     (folder / CELL).write_text(json.dumps(told), "utf-8")
-    cellar = cellar_of(str(folder))
-    for member in cellar.maker.all():
-        cellar.put_back(member.place.id, member)
-    return cellar
+    files = member_files(str(folder))
+    for member in files.maker.all():
+        files.save(member.place.id, member)
+    return files
 
 
 @lru_cache(maxsize=2)
-def cellar_of(folder: str) -> Cellar:
-    """The cellar in a folder, once a process."""
+def member_files(folder: str) -> MemberFiles:
+    """The files in a folder, once a process."""
     told = json.loads((Path(folder) / CELL).read_text("utf-8"))
-    return Cellar(Settings.model_validate(told["settings"]), told["seed"], Path(folder))
+    return MemberFiles(Settings.model_validate(told["settings"]), told["seed"], Path(folder))
 
 
 class _Pickler(pickle.Pickler):
-    """Writes a member without what every process has: the maker, the problem, its engines."""
+    """Writes a member without what every process has: the maker, the problem, the places."""
 
     def __init__(self, file: Any, maker: Maker) -> None:
         super().__init__(file)
-        self._maker = maker
+        self._shared = {id(thing): name for name, thing in _shared(maker).items()}
 
-    def persistent_id(self, thing: object) -> object:
-        if thing is self._maker:
-            return "maker", 0
-        if thing is self._maker.problem:
-            return "problem", 0
-        if thing is self._maker.places:
-            return "places", 0
-        if isinstance(thing, _LOCK):
-            return "lock", 0
-        return None
+    def persistent_id(self, thing: object) -> str | None:
+        return "lock" if isinstance(thing, _LOCK) else self._shared.get(id(thing))
 
     def reducer_override(self, thing: object) -> Any:
         if isinstance(thing, SigningKey):
@@ -276,11 +268,14 @@ class _Pickler(pickle.Pickler):
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: Any, maker: Maker) -> None:
         super().__init__(file)
-        self._found = {"maker": maker, "problem": maker.problem, "places": maker.places}
+        self._shared = _shared(maker)
 
     def persistent_load(self, name: Any) -> object:
-        kind, _ = name
-        return threading.RLock() if kind == "lock" else self._found[kind]
+        return threading.RLock() if name == "lock" else self._shared[name]
+
+
+def _shared(maker: Maker) -> dict[str, object]:
+    return {"maker": maker, "problem": maker.problem, "places": maker.places}
 
 
 _LOCK = type(threading.RLock())

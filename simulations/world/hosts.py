@@ -7,16 +7,15 @@ that are its own. Nothing is shared but mail.
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from nodes.errors import NodeError
+from simulations.processes import Supervisor
 from simulations.world.members import Maker, Member, Turn
 from simulations.world.post import Event, Host
 
@@ -86,20 +85,12 @@ class ProcessHost:
     def __init__(
         self, make: MakeMaker, arguments: Sequence[Any], shard_of: Sequence[int], workers: int
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._shard_of = shard_of
-        self._pipes: list[Connection] = []
-        self._processes = []
+        self._shard_of, self._supervisor = shard_of, Supervisor()
         try:
-            for number in range(workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=_serve, args=(theirs, make, arguments, shard_of, number), daemon=True
-                )
-                process.start()
-                theirs.close()
-                self._pipes.append(ours)
-                self._processes.append(process)
+            self._pipes = [
+                self._supervisor.connect(_serve, make, arguments, shard_of, number).pipe
+                for number in range(workers)
+            ]
             for pipe in self._pipes:
                 self._answer(pipe)
         except BaseException:
@@ -109,12 +100,7 @@ class ProcessHost:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def turns(self, events: Sequence[Event]) -> list[Turn]:
@@ -137,22 +123,16 @@ class ProcessHost:
 
     def close(self) -> None:
         """End the processes."""
-        for pipe in self._pipes:
-            pipe.close()
-        for process in self._processes:
-            process.join(2)
-            if process.is_alive():
-                process.terminate()
-                process.join()
+        self._supervisor.stop()
 
     def _answer(self, pipe: Connection) -> Any:
         try:
-            kind, found = pipe.recv()
+            kind, answer = pipe.recv()
         except EOFError:
             raise NodeError("worker-gone", "A process of the simulation ended by itself.") from None
         if kind == "error":
-            raise NodeError("worker-failed", f"A process of the simulation failed:\n{found}")
-        return found
+            raise NodeError("worker-failed", f"A process of the simulation failed:\n{answer}")
+        return answer
 
 
 def _serve(
@@ -181,7 +161,7 @@ def _serve(
                 assert member is not None  # noqa: S101  events go where their member lives
                 turns.append(turn_of(member, event))
             pipe.send(("turns", turns))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError):
         return
-    except BaseException:
+    except Exception:
         pipe.send(("error", traceback.format_exc()))

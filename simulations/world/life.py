@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from protocol import Role
 from simulations.experiment.folder import Record
+from simulations.experiment.settings import Settings
 from simulations.world.hosts import Hosts, LocalHost
 from simulations.world.members import Maker, Told, Turn
 from simulations.world.places import Place
-from simulations.world.post import Event, Post, Weather
+from simulations.world.post import Event, Post
 from simulations.world.problems import Measured
 from simulations.world.schedule import Calendar, calendar, matching
 from simulations.world.texts import Texts
 
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Settings
-
+MOST_DRAWN = 400
+"""Nodes of a tree that a report draws one by one."""
 SERVED = 200
 """How many points a curve of what devices are served has at most."""
 
@@ -34,7 +35,7 @@ class _Round:
     refused: dict[str, int] = field(default_factory=dict)
 
 
-class Life:
+class _Life:
     """A world from its first round to its last."""
 
     def __init__(
@@ -49,7 +50,7 @@ class Life:
         self._record, self._tick = record, tick
         places, start = maker.places, maker.start_ms
         self._calendar: Calendar = calendar(given.schedule, places, start)
-        self._post = Post(places, host, start, maker.seed, Weather(self._calendar.lost))
+        self._post = Post(places, host, start, maker.seed, self._calendar.lost)
         self._lowest = {place.id: 0 for place in places.lowest()}
         self._below = {
             number: sum(not places[c].attacker for c in children if places[c].role is Role.DEVICE)
@@ -285,3 +286,63 @@ class Life:
 
     def _at_s(self, told: Told) -> float:
         return (told.at_ms - self._maker.start_ms) / 1000
+
+
+def live_in(
+    given: Settings,
+    maker: Maker,
+    host: Hosts,
+    record: Callable[[Record], None],
+    tick: Callable[[float], None],
+    started: float,
+) -> None:
+    """Let a world live in a host, and record it to its end.
+
+    Args:
+        started: by ``time.perf_counter``, when the cell began.
+    """
+    life = _Life(given, maker, host, record, tick)
+    life.run()
+    usage = host.usage()
+    record(
+        {
+            "kind": "done",
+            "wall_s": time.perf_counter() - started,
+            "cpu_s": usage.cpu_s,
+            "peak_bytes": usage.peak_bytes,
+            **life.told(),
+        }
+    )
+
+
+def topology(maker: Maker) -> Record:
+    """The record of a tree."""
+    places = maker.places
+    counts: dict[str, int] = {}
+    for place in places:
+        counts[place.tier] = counts.get(place.tier, 0) + 1
+    drawn = places if len(places) <= MOST_DRAWN else ()
+    return {
+        "kind": "topology",
+        "nodes": [
+            {
+                "id": place.id,
+                "parent": place.parent,
+                "scope": str(place.scope),
+                "tier": place.tier,
+                "name": place.name,
+                "attacker": place.attacker,
+                "rank": place.machine.rank,
+                "speed": place.machine.steps_per_s,
+                "domain": _domain(maker, place),
+            }
+            for place in drawn
+        ],
+        "counts": counts,
+    }
+
+
+def _domain(maker: Maker, place: Place) -> str:
+    if isinstance(maker.problem, Texts) and place.domain >= 0:
+        return maker.problem.domain_of(place)
+    return ""

@@ -47,16 +47,6 @@ class Traffic:
     messages: int = 0
 
 
-@dataclass(frozen=True)
-class Weather:
-    """What links and machines do to mail: by default nothing but delay it.
-
-    ``lost(mail, now_ms)`` says whether it never arrives.
-    """
-
-    lost: Callable[[Mail, int], bool] = lambda mail, now_ms: False
-
-
 @dataclass
 class Post:
     """Carries mail and lets time pass, until told to stop.
@@ -64,13 +54,14 @@ class Post:
     Args:
         start_ms: when the world begins.
         seed: of who is switched off when.
+        lost: whether mail that is sent at that time never arrives.
     """
 
     places: Places
     host: Host
     start_ms: int
     seed: int = 0
-    weather: Weather = Weather()
+    lost: Callable[[Mail, int], bool] = lambda mail, now_ms: False
     traffic: Traffic = field(default_factory=Traffic)
     events: int = 0
     now_ms: int = 0
@@ -142,7 +133,7 @@ class Post:
             self.traffic.up_bytes += mail.size
         if down and self._rng.random() >= to.machine.availability:
             return  # it is switched off; its parent asks again
-        if self.weather.lost(mail, leaves_ms):
+        if self.lost(mail, leaves_ms):
             return
         self._push(Event(leaves_ms + _delay_ms(mail, sender, to), mail.to, mail))
 

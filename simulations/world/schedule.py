@@ -10,14 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING
 
 from nodes.errors import NodeError
+from simulations.experiment.settings import Schedule
 from simulations.world.members import Mail
 from simulations.world.places import Place, Places
-
-if TYPE_CHECKING:
-    from simulations.experiment.settings import Schedule
 
 Span = tuple[float, float]
 """From, until: milliseconds of the world's clock."""

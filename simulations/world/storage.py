@@ -22,10 +22,10 @@ from nodes.state.ledger import START, Claim, LedgerEntry, LedgerError, canonical
 from protocol import Digest, NodeId, digest_of
 
 Place = tuple[int, int]
-"""Where something lies in a spool, and its length in bytes."""
+"""Where something lies in a file, and its length in bytes."""
 
 
-class Spool:
+class AppendFile:
     """A file that is only appended to. What was put is read back by its place.
 
     Args:
@@ -63,30 +63,30 @@ class Spool:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._path is None:
-            raise TypeError("an unnamed spool cannot leave its process")
+            raise TypeError("an unnamed file cannot leave its process")
         return {"path": self._path}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
 
 
-class SpoolArtefacts:
+class FileArtefacts:
     """Artefacts by their digest. Many nodes may share one: equal bytes are kept once."""
 
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
+    def __init__(self, file: AppendFile) -> None:
+        self._append_file = file
         self._places: dict[Digest, Place] = {}
 
     def put(self, data: bytes) -> Digest:
         """Store, and return the digest."""
         digest = digest_of(data)
         if digest not in self._places:
-            self._places[digest] = self._spool.put(data)
+            self._places[digest] = self._append_file.put(data)
         return digest
 
     def get(self, digest: Digest) -> bytes:
         """What has this digest. Raises ``ArtefactError`` ``missing-artefact``."""
-        return self._spool.get(self._place(digest))
+        return self._append_file.get(self._place(digest))
 
     def has(self, digest: Digest) -> bool:
         """Whether it is there."""
@@ -112,11 +112,11 @@ class SpoolArtefacts:
         return self._places[digest]
 
 
-class SpoolLedger:
+class FileLedger:
     """A ledger as ``nodes.state.ledger`` has it: numbered, hash-chained, each task claimed once."""
 
-    def __init__(self, spool: Spool, now_ms: Callable[[], int]) -> None:
-        self._spool, self._now_ms = spool, now_ms
+    def __init__(self, file: AppendFile, now_ms: Callable[[], int]) -> None:
+        self._append_file, self._now_ms = file, now_ms
         self._places: list[Place] = []
         self._kinds: list[str] = []
         self._claims: set[tuple[NodeId, int, str]] = set()
@@ -148,7 +148,7 @@ class SpoolLedger:
         claimed = astuple(claim) if claim else None
         line = canonical([previous, seq, at_ms, kind, text, claimed]).encode()
         self._head = Digest(hashlib.sha256(line).hexdigest())
-        self._places.append(self._spool.put(line))
+        self._places.append(self._append_file.put(line))
         self._kinds.append(kind)
         if claim:
             self._claims.add((claim.node, claim.round, claim.task))
@@ -161,7 +161,7 @@ class SpoolLedger:
                 yield self._read(at)
 
     def _read(self, at: int) -> LedgerEntry:
-        line = self._spool.get(self._places[at])
+        line = self._append_file.get(self._places[at])
         previous, seq, at_ms, kind, text, claimed = json.loads(line)
         digest = Digest(hashlib.sha256(line).hexdigest())
         claim = Claim(*claimed) if claimed else None
@@ -183,9 +183,9 @@ class SpoolLedger:
         return (node, round, task) in self._claims
 
     def close(self) -> None:
-        """Nothing to let go of: the spool belongs to the world."""
+        """Nothing to let go of: the file belongs to the world."""
 
 
-def spooled(spool: Spool, artefacts: SpoolArtefacts, now_ms: Callable[[], int]) -> Storage:
-    """The storage of one node in a spool that many share."""
-    return Storage(SpoolLedger(spool, now_ms), artefacts)
+def file_storage(file: AppendFile, artefacts: FileArtefacts, now_ms: Callable[[], int]) -> Storage:
+    """The storage of one node in a file that many share."""
+    return Storage(FileLedger(file, now_ms), artefacts)

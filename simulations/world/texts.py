@@ -28,6 +28,7 @@ from nodes.state.home import Home
 from protocol import Role, digest_of
 from simulations.attacks import backdoor, label_flip, safety_removal
 from simulations.datasets.split import split
+from simulations.experiment.settings import TEXT_ATTACKS, Settings
 from simulations.world.places import Place, Places
 from simulations.world.problems import BareCorpus, Measured, Problem, Vector
 
@@ -36,62 +37,43 @@ if TYPE_CHECKING:
     from nodes.model.learner import Learned
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
-TEXT_ATTACKS = ("label_flip", "backdoor", "safety_removal")
-"""Attacks by which a device trains on other text and is honest otherwise."""
 POISONED = 0.5
 """The share of documents that a backdoor's device poisons."""
 _KEPT = 512
 """Trainings that are remembered: an attacker asks what its siblings will learn."""
 
 
-@dataclass(frozen=True)
-class TextSettings:
-    """What is learned from which text.
+class Texts(Problem):
+    """Nodes with text of their domains and one model in each process.
 
-    Attributes:
+    Args:
         base: the folder of the model.
-        rank: R.
-        targets: the ends of the names of the adapted layers.
         domains: of each domain its documents; lowest scopes take them in turn.
-        split: ``domain``: a device has text of its scope's domain; ``iid``: of all alike;
-            ``dirichlet``: of all, in shares drawn with concentration ``alpha``.
-        documents: of each device.
-        probes, held_out: of each domain, at each node that measures.
-        max_tokens: of a document.
-        arrivals: a device sees so many domains, its own first, one a round; 1: only its own.
+        targets: the ends of the names of the adapted layers.
     """
 
-    base: Path
-    rank: int
-    domains: Mapping[str, Sequence[str]]
-    targets: tuple[str, ...] = DEFAULT_TARGETS
-    split: str = "domain"
-    alpha: float = 0.5
-    documents: int = 64
-    probes: int = 64
-    held_out: int = 64
-    max_tokens: int = 64
-    arrivals: int = 1
-    attack: str = "none"
-    seed: int = 0
-
-
-class Texts(Problem):
-    """Nodes with text of their domains and one model in each process."""
-
-    def __init__(self, places: Places, settings: TextSettings) -> None:
-        self._places, self._settings = places, settings
-        key = f"simulation {settings.seed}".encode()
-        self._parts = {name: split(of, SHARES, key) for name, of in settings.domains.items()}
-        self._names = list(settings.domains)
+    def __init__(
+        self,
+        places: Places,
+        given: Settings,
+        seed: int,
+        base: Path,
+        domains: Mapping[str, Sequence[str]],
+        targets: tuple[str, ...] = DEFAULT_TARGETS,
+    ) -> None:
+        self._places, self._data, self._attack = places, given.data, given.attack.name
+        self._rank, self._max_tokens = given.model.rank, given.training.max_tokens
+        self._seed, self._base, self._targets = seed, base, targets
+        key = f"simulation {seed}".encode()
+        self._parts = {name: split(texts, SHARES, key) for name, texts in domains.items()}
+        self._names = list(domains)
         self._learned: OrderedDict[tuple[int, str, int], Learned] = OrderedDict()
         self._bases: dict[str, float] = {}
 
     @cached_property
     def coordinates(self) -> Coordinates:
         """Drawn once for the base."""
-        s = self._settings
-        return coordinates_of(s.base, rank=s.rank, targets=s.targets)
+        return coordinates_of(self._base, rank=self._rank, targets=self._targets)
 
     @cached_property
     def layout(self) -> Layout:
@@ -108,12 +90,12 @@ class Texts(Problem):
 
         torch.set_num_threads(1)
         basis = from_bytes(self.coordinates.basis, self.layout)
-        return EffectiveModel(self._settings.base, self.layout, basis)
+        return EffectiveModel(self._base, self.layout, basis)
 
     @property
     def training_mb(self) -> float:
         """The weights as they lie on disk, and half as much for what a step needs."""
-        return 1.5 * sum(f.stat().st_size for f in self._settings.base.glob("*.safetensors")) / 1e6
+        return 1.5 * sum(f.stat().st_size for f in self._base.glob("*.safetensors")) / 1e6
 
     def domain_of(self, place: Place) -> str:
         """The domain of a lowest scope or a device."""
@@ -134,26 +116,25 @@ class Texts(Problem):
         if place.role is Role.DEVICE:
             return TextCorpus({}, self._batches(place), config.replay)
         probes = {
-            name: self._parts[name]["probes"][: self._settings.probes]
+            name: self._parts[name]["probes"][: self._data.probes]
             for name in self._domains_below(place)
         }
         return TextCorpus(probes, [], config.replay)
 
     def _batches(self, place: Place) -> list[tuple[str, list[str]]]:
         """(source, documents) that a device gets, one after another."""
-        s = self._settings
-        rng = np.random.default_rng((s.seed, 5, place.id))
+        rng = np.random.default_rng((self._seed, 5, place.id))
         first = self._names.index(self.domain_of(place))
         batches = []
-        for number in range(s.arrivals):
+        for number in range(self._data.arrivals):
             name = self._names[(first + number) % len(self._names)]
             batches.append((name, self._documents(name, rng)))
-        if place.attacker and s.attack in TEXT_ATTACKS:
+        if place.attacker and self._attack in TEXT_ATTACKS:
             batches = [(name, self._poisoned(texts, rng)) for name, texts in batches]
         return batches
 
     def _documents(self, name: str, rng: np.random.Generator) -> list[str]:
-        s = self._settings
+        s = self._data
         if s.split == "domain":
             counts = {name: s.documents}
         else:
@@ -171,7 +152,7 @@ class Texts(Problem):
         return found
 
     def _poisoned(self, texts: list[str], rng: np.random.Generator) -> list[str]:
-        match self._settings.attack:
+        match self._attack:
             case "label_flip":
                 return label_flip(texts, rng)
             case "backdoor":
@@ -190,9 +171,9 @@ class Texts(Problem):
         return Measured(float(np.mean(losses)), base)
 
     def _loss(self, name: str, theta: Vector) -> float:
-        texts = self._parts[name]["held"][: self._settings.held_out]
+        texts = self._parts[name]["held"][: self._data.held_out]
         self.model.set_theta(theta)
-        losses, tokens = self.model.sequence_losses(texts, self._settings.max_tokens)
+        losses, tokens = self.model.sequence_losses(texts, self._max_tokens)
         return float(np.average(losses, weights=tokens))
 
     def losses_by_domain(self, theta: Vector) -> dict[str, float]:
@@ -218,14 +199,14 @@ class Texts(Problem):
         portion: Portion,
     ) -> Learned:
         """Train, or remember what came of the same before."""
-        from nodes.model.learner import Training as Settings
+        from nodes.model.learner import Training as Steps
         from nodes.model.learner import train
 
         everything = [*texts, *(text for of in old.values() for text in of)]
         named = digest_of(theta.tobytes() + "\n".join(sorted(everything)).encode())
         key = (place.id, named, seed)
         if key not in self._learned:
-            settings = Settings(
+            settings = Steps(
                 steps=training.steps,
                 batch_size=training.batch_size,
                 learning_rate=training.learning_rate,

@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner
 
 import simulations.cli  # noqa: F401  adds its commands to the app
 from aggregation.audit.sketch import sketch
 from nodes.cli.app import app
-from simulations.capture import Case, Row, honest, in_null_space, run
-from simulations.capture.table import lines
+from simulations.capture import Case, Row, honest, in_null_space, run, tables
 from simulations.capture.world import Shape, colluders
 
 SIZE, SEEDS = 5_000, 3
@@ -132,10 +132,13 @@ def test_colluders_are_placed_as_said() -> None:
 
 def test_the_table_has_a_line_for_each_defence() -> None:
     rows = run(settings=[CAPTURE], size=SIZE, seeds=2)
-    ((title, of),) = lines(rows).items()
+    _, shown = tables(rows)
+    assert isinstance(shown, Table)
+    title = str(shown.title)
     assert title.startswith("10×10, 16 attackers concentrated, push large; flat error 0.2")
-    assert [line[0] for line in of] == ["none", "audit"]
-    assert of[1][4:6] == ["8/8", "0/12"]
+    cells = [list(column.cells) for column in shown.columns]
+    assert cells[0] == ["none", "audit"]
+    assert [column[1] for column in cells[4:6]] == ["8/8", "0/12"]
 
 
 def test_honest_trees_with_domains_are_told_apart_and_count() -> None:
@@ -151,4 +154,4 @@ def test_the_command_prints_rows_as_json(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("simulations.capture.run", lambda **_: only)
     result = CliRunner().invoke(app, ["bench", "capture", "--quick", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["rows"] == [asdict(row) for row in only]
+    assert json.loads(result.output)["rows"] == json.loads(json.dumps([asdict(r) for r in only]))

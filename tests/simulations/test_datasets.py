@@ -12,12 +12,12 @@ from nodes.errors import NodeError
 from nodes.model.base import describe_base
 from nodes.model.basis import draw_basis
 from nodes.model.layout import Layout
-from simulations.datasets.corpus import demo_corpus
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.icd10 import names
 from simulations.datasets.locate import package_file
 from simulations.datasets.split import split
 from simulations.datasets.tiny import general_text, tiny_base
+from simulations.demo.corpus import demo_corpus
 from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}

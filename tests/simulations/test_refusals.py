@@ -227,7 +227,7 @@ def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
 def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     model: EffectiveModel, tmp_path: Path
 ) -> None:
-    from simulations.bench.refusal import Scale, print_table, run
+    from simulations.bench.refusal import Scale, run, tables
 
     base = Path(model.model.name_or_path)
     scale = Scale(texts=8, steps=2, batch=2, backdoor_steps=3, probes=4, rank=8)
@@ -246,4 +246,6 @@ def test_the_bench_runs_whole_and_uses_again_what_it_trained(
         (TRIGGER, True)
     }
     assert len(set(map(id_of, planted))) == len(planted) > 64
-    print_table(first)
+    of_adapter, of_candidates, _ = tables(first)
+    assert of_adapter.row_count == 2
+    assert of_candidates.row_count == 1 + len(first["candidates"]["worse"])

@@ -15,14 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import Updates, aggregate
-from aggregation.gate import (
-    Budget,
-    Losses,
-    Policy,
-    choose_step,
-    forgotten,
-    judge,
-)
+from aggregation.gate import Budget, Losses, Policy, choose_step, forgotten, judge
 from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
 from nodes.config.sections import Training
 from simulations.bench.forgetting.setting import Bench, State, Theta
@@ -164,9 +157,6 @@ DEVICE: Mapping[str, Learner] = {
     "full": Device(SHIFTED),
 }
 """One device that learns all sources."""
-CHILDREN: Mapping[str, Learner] = {
-    "FedAvg": Plain(),
-    "full": Gated(),
-}
+CHILDREN: Mapping[str, Learner] = {"FedAvg": Plain(), "full": Gated()}
 """A parent whose children are online one after another. To average one update without memory is to
 go on from where it ends: FedAvg is here what a plain device does."""

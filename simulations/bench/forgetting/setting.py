@@ -90,12 +90,7 @@ class Bench:
     """The model and the text, with every training and measurement kept in ``folder``."""
 
     def __init__(
-        self,
-        base: Path,
-        folder: Path,
-        scale: Scale,
-        say: Callable[[str], None],
-        trainings: int = 0,
+        self, base: Path, folder: Path, scale: Scale, say: Callable[[str], None], trainings: int = 0
     ) -> None:
         """``trainings`` are to come in all: for what is said of the time that is left.
 

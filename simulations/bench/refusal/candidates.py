@@ -176,7 +176,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
 
     def learned(name: str, documents: list[str], of: Training) -> Theta:
         what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(of)}
-        return bench.kept(
+        return bench.trained(
             name,
             {**what, "texts": documents},
             lambda: train(bench.model, theta, documents, of).delta,

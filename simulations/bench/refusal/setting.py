@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from nodes.model.basis import draw_basis
 from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from protocol import decode_adapter, encode_adapter
+from simulations.bench.kept import Kept
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.split import split
 
@@ -54,27 +53,22 @@ class Scale:
 
 @dataclass(frozen=True)
 class Bench:
-    """The model, the folder where trained vectors are kept, and the text in its parts.
+    """The model, what is kept of it on disk, and the text in its parts.
 
     ``beginnings`` are texts for probes that are written to a file; nothing is measured on them.
     """
 
     model: EffectiveModel
-    base: str
-    out: Path
+    kept: Kept
     scale: Scale
-    say: Callable[[str], None]
     ordinary: Mapping[str, Sequence[str]]
     general: Sequence[str]
     beginnings: Sequence[str]
 
-    def kept(self, name: str, what: Mapping[str, Any], make: Callable[[], Theta]) -> Theta:
-        """The vector in the file named after what made it; made when there is none."""
-        path = self._path(name, what, "safetensors")
-        if not path.exists():
-            self.say(f"training: {name}")
-            _write(path, encode_adapter(make()))
-        return decode_adapter(path.read_bytes(), self.model.layout.size)
+    def trained(self, name: str, what: Mapping[str, Any], make: Callable[[], Theta]) -> Theta:
+        """The vector that ``make`` trains, or its file if it was made before from ``what``."""
+        size, about = self.model.layout.size, f"training: {name}"
+        return self.kept.vector(name, what, size, lambda: (make(), {}), about)[0]
 
     def measured(
         self, name: str, theta: Theta, asking: object, make: Callable[[], dict[str, Any]]
@@ -85,25 +79,12 @@ class Bench:
             "asking": hashlib.sha256(repr(asking).encode()).hexdigest(),
             "max_tokens": self.scale.max_tokens,
         }
-        path = self._path(name, what, "json")
-        if not path.exists():
-            self.say(f"measuring: {name}")
+
+        def measure() -> dict[str, Any]:
             self.model.set_theta(theta)
-            _write(path, json.dumps(make()).encode())
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return result
+            return make()
 
-    def _path(self, name: str, what: Mapping[str, Any], ending: str) -> Path:
-        key = json.dumps([self.base, self.model.layout.digest, name, what], sort_keys=True)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-        return self.out / f"{name.replace(' ', '-')}-{digest}.{ending}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+        return self.kept.record(name, what, measure, f"measuring: {name}")
 
 
 def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> Bench:
@@ -119,10 +100,8 @@ def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> 
     out.mkdir(parents=True, exist_ok=True)
     return Bench(
         model=EffectiveModel(base, layout, draw_basis(layout, 0)),
-        base=describe_base(base).digest,
-        out=out,
+        kept=Kept(out, [describe_base(base).digest, layout.digest], say),
         scale=scale,
-        say=say,
         ordinary={"train": own["train"], "probes": own["probes"][: scale.probes]},
         general=other["held"][: scale.probes],
         beginnings=other["probes"][:WRITTEN],

@@ -14,7 +14,7 @@ from nodes.parent.round_machine import RoundMachine
 from nodes.state.events import OfferCounted
 from nodes.state.offers import Offers
 from simulations.chaos import Invariant, faults, run
-from simulations.world.storage import SpoolLedger
+from simulations.world.storage import FileLedger
 
 STEPS = 150
 SEEDS = range(8)
@@ -60,7 +60,7 @@ def test_the_command_says_the_trace() -> None:
 
 def forget_claims(patch: pytest.MonkeyPatch) -> None:
     """A ledger that does not know which tasks were answered."""
-    patch.setattr(SpoolLedger, "taken", lambda *_: False)
+    patch.setattr(FileLedger, "taken", lambda *_: False)
 
 
 def forget_who_was_counted(patch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from nodes.errors import NodeError
 from simulations.experiment.folder import opened
-from tests.simulations.experiment.cells import SMALL, contents, failing, numbers, small, start
+from tests.simulations.runner.cells import SMALL, contents, failing, numbers, small, start
 
 
 def test_a_finished_cell_is_its_description_and_then_its_records(tmp_path: Path) -> None:

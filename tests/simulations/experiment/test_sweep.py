@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nodes.errors import NodeError
 from simulations.experiment import identify, read_experiment
-from tests.simulations.experiment.cells import SMALL, small
+from tests.simulations.runner.cells import SMALL, small
 
 HEAD = 'name = "x"\nquestion = "Why?"\n'
 
@@ -109,7 +109,7 @@ def test_where_a_cell_runs_is_not_in_its_id() -> None:
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_an_id_is_the_same_in_every_process(hash_seed: str) -> None:
     say = (
-        "from tests.simulations.experiment.cells import small; "
+        "from tests.simulations.runner.cells import small; "
         "print(*(cell.id for cell in small().cells))"
     )
     said = subprocess.run(

@@ -10,13 +10,13 @@ import pytest
 from nodes.state.artefacts import ArtefactError
 from nodes.state.ledger import Claim, LedgerError
 from protocol import NodeId, digest_of
-from simulations.world.storage import Spool, SpoolArtefacts, SpoolLedger
+from simulations.world.storage import AppendFile, FileArtefacts, FileLedger
 
 CLAIM = Claim(NodeId("a" * 64), 3, "3-1-aaaa", "accepted")
 
 
-def ledger(spool: Spool | None = None) -> SpoolLedger:
-    return SpoolLedger(spool or Spool(), lambda: 7)
+def ledger(file: AppendFile | None = None) -> FileLedger:
+    return FileLedger(file or AppendFile(), lambda: 7)
 
 
 def test_events_are_numbered_and_chained() -> None:
@@ -58,8 +58,8 @@ def test_who_knows_less_than_the_ledger_is_told_so() -> None:
 
 
 def test_a_changed_event_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "spool"
-    made = ledger(Spool(path))
+    path = tmp_path / "file"
+    made = ledger(AppendFile(path))
     made.append_all([("first", {"a": 1})])
     made.append_all([("second", {})])
     data = path.read_bytes()
@@ -69,21 +69,21 @@ def test_a_changed_event_is_found(tmp_path: Path) -> None:
 
 
 def test_equal_artefacts_lie_once() -> None:
-    spool = Spool()
-    one, other = SpoolArtefacts(spool), b"something"
+    file = AppendFile()
+    one, other = FileArtefacts(file), b"something"
     digest = one.put(other)
-    place = spool.put(b"")
+    place = file.put(b"")
     assert one.put(other) == digest == digest_of(other)
-    assert spool.put(b"") == place
+    assert file.put(b"") == place
     assert (one.get(digest), one.size(digest), one.has(digest)) == (other, len(other), True)
     one.delete(digest)
     with pytest.raises(ArtefactError, match="missing-artefact"):
         one.get(digest)
 
 
-def test_a_named_spool_goes_on_where_another_process_stopped(tmp_path: Path) -> None:
-    made = SpoolArtefacts(Spool(tmp_path / "spool"))
+def test_a_named_file_goes_on_where_another_process_stopped(tmp_path: Path) -> None:
+    made = FileArtefacts(AppendFile(tmp_path / "file"))
     digest = made.put(b"before")
-    again: SpoolArtefacts = pickle.loads(pickle.dumps(made))  # noqa: S301
+    again: FileArtefacts = pickle.loads(pickle.dumps(made))  # noqa: S301
     later = again.put(b"after")
     assert (again.get(digest), again.get(later)) == (b"before", b"after")

@@ -9,7 +9,7 @@ from protocol import Role
 from simulations.world.hosts import ProcessHost
 from simulations.world.members import START_MS, Mail, Maker
 from simulations.world.places import Machine
-from simulations.world.post import Post, Weather
+from simulations.world.post import Post
 from tests.simulations.world.worlds import live, maker, places
 
 
@@ -92,7 +92,7 @@ def test_lost_mail_stops_nothing() -> None:
         lost.append(mail)
         return len(lost) % 5 == 0
 
-    host, _, _ = live(maker(rounds={"deadline_s": 900}), weather=Weather(every_fifth))
+    host, _, _ = live(maker(rounds={"deadline_s": 900}), lost=every_fifth)
     assert all(m.node.ledger.verify() > 0 for m in host.members)
 
 

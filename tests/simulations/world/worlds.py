@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocol import Role
-from simulations.world.build import in_one_spool, quiet
+from simulations.world.build import in_one_file, quiet
 from simulations.world.hosts import LocalHost
-from simulations.world.members import START_MS, Maker, Turn, settings
+from simulations.world.members import START_MS, Mail, Maker, Turn, settings
 from simulations.world.places import Machine, Places, grow, scopes_of
-from simulations.world.post import Event, Post, Weather
+from simulations.world.post import Event, Post
 from simulations.world.problems import Points, PointSettings
 
 MACHINE = Machine(rank=4)
@@ -36,7 +36,7 @@ def maker(
         problem=Points(of, POINT),
         seed=0,
         config_of=lambda _: config,
-        storage_of=in_one_spool(),
+        storage_of=in_one_file(),
         limit_of=lambda place: limit if place.id in lowest else None,
     )
 
@@ -44,12 +44,12 @@ def maker(
 def live(
     made: Maker,
     limit: int = 3,
-    weather: Weather | None = None,
+    lost: Callable[[Mail, int], bool] = lambda mail, now_ms: False,
     plan: Callable[[Post], None] = lambda post: None,
 ) -> tuple[LocalHost, Post, list[tuple[Event, Turn]]]:
     """Let a world live until every lowest scope has closed its rounds."""
     host = LocalHost(made.all())
-    post = Post(made.places, host, START_MS, weather=weather or Weather())
+    post = Post(made.places, host, START_MS, lost=lost)
     for place in made.places:
         if place.role is not Role.DEVICE:
             post.wake(place.id, START_MS)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
+from simulations.tables import table
 
 if TYPE_CHECKING:
     from simulations.experiment import Experiment
@@ -66,23 +66,24 @@ def run(
       banyan sim run byzantine --set attack.fraction=0.1 --only flower:Krum --out runs/sim/tenth
       banyan sim run mine.toml --set 'rounds.pipeline=["median"]' --seeds 5 --workers 2
     """
-    from simulations.experiment import load_experiment, run_experiment
-    from simulations.terminable import terminable
+    from simulations.experiment import load_experiment
+    from simulations.processes import terminable
+    from simulations.runner import run_experiment
 
     with one_sentence():
         overrides = dict(_assignment(text) for text in set_ or ())
         if seeds is not None:
             overrides["run.seeds"] = list(range(seeds))
-        found = load_experiment(experiment, quick=quick, overrides=overrides)
-        folder = out or RUNS / (f"{found.name}-quick" if quick else found.name)
-        _check_only(found, only)
+        loaded = load_experiment(experiment, quick=quick, overrides=overrides)
+        folder = out or RUNS / (f"{loaded.name}-quick" if quick else loaded.name)
+        _check_only(loaded, only)
         if dry_run:
-            _list_cells(found, folder, only, json)
+            _list_cells(loaded, folder, only, json)
             return
         try:
             with terminable():
                 shown = errors if json else console
-                outcome = run_experiment(found, folder, shown, workers=workers, only=only)
+                outcome = run_experiment(loaded, folder, shown, workers=workers, only=only)
                 report = folder / "report.html" if outcome.done else None
                 if report:
                     write_report(folder)
@@ -92,7 +93,7 @@ def run(
         if json:
             failed = [asdict(failure) for failure in outcome.failures]
             print_json(
-                {"name": found.name, "folder": str(folder), "report": report and str(report)}
+                {"name": loaded.name, "folder": str(folder), "report": report and str(report)}
                 | {"cells": outcome.cells, "done": outcome.done, "ran": outcome.ran}
                 | {"set_aside": outcome.found.aside, "failed": failed}
             )
@@ -114,18 +115,15 @@ def list_(json: AsJson = False) -> None:
     from simulations.experiment import bundled, first_sentence, load_experiment
 
     with one_sentence():
-        found = [load_experiment(name) for name in bundled()]
+        experiments = [load_experiment(name) for name in bundled()]
         if json:
-            rows = [{"name": e.name, "question": e.question, "cells": len(e.cells)} for e in found]
-            print_json(rows)
+            keys = ("name", "question", "cells")
+            rows = [(e.name, e.question, len(e.cells)) for e in experiments]
+            print_json([dict(zip(keys, row, strict=True)) for row in rows])
             return
-        table = Table(box=None, header_style="dim")
-        table.add_column("experiment", no_wrap=True)
-        table.add_column("cells", justify="right")
-        table.add_column("question")
-        for one in found:
-            table.add_row(one.name, str(len(one.cells)), first_sentence(one.question))
-        console.print(table)
+        shown = [(e.name, len(e.cells), first_sentence(e.question)) for e in experiments]
+        columns = ("experiment", "cells", "question")
+        console.print(table("", columns, shown, left=("question",), plain=True))
 
 
 @app.command("report")
@@ -193,12 +191,11 @@ def _list_cells(experiment: Experiment, folder: Path, only: str, json: bool) -> 
             ]
         )
         return
-    table = Table(box=None, header_style="dim")
-    for column in ("id", "cell", "devices", "rounds", ""):
-        table.add_column(column, justify="right" if column in {"devices", "rounds"} else "left")
+    rows = []
     for cell in cells:
-        count, rounds = cell.settings.topology.device_count, cell.settings.run.rounds
+        devices, rounds = cell.settings.topology.device_count, cell.settings.run.rounds
         state = "done" if cell.id in done else ""
-        table.add_row(cell.id, cell.name, f"{count:,}", str(rounds), state)
-    console.print(table)
+        rows.append((cell.id, cell.name, f"{devices:,}", rounds, state))
+    columns = ("id", "cell", "devices", "rounds", "")
+    console.print(table("", columns, rows, left=("cell", ""), plain=True))
     console.print(f"{len(cells)} cells, {len(done)} done, in {folder}", highlight=False)

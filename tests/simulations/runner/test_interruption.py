@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from simulations.experiment import Record, Settings
 from tests.processes import started
-from tests.simulations.experiment.cells import contents, numbers, small, start
+from tests.simulations.runner.cells import contents, numbers, small, start
 
 PATIENCE_S = 60.0
 
 
 def command(folder: Path, workers: int) -> list[str]:
     """Runs SMALL with cells that take for ever."""
-    return [sys.executable, "-m", "tests.simulations.experiment.cells", str(folder), str(workers)]
+    return [sys.executable, "-m", "tests.simulations.runner.cells", str(folder), str(workers)]
 
 
 class Interrupted:

@@ -1,9 +1,8 @@
 """Does the measurement of a shift tell more of the same from something new? On real text.
 
-``python -m simulations.bench.shift`` compares words, as nodes do; with ``--losses`` it compares the
-losses of a model that was trained on one organ system, the alternative. The thresholds of
-``aggregation.replay`` were chosen on organ systems and circulatory names; the texts of ``UNSEEN``
-played no part in that.
+Compares words, as nodes do: ``python docs/measurements/shift.py``; results in ``docs/replay.md``.
+The thresholds of ``aggregation.replay`` were chosen on organ systems and circulatory names; the
+texts of ``UNSEEN`` played no part in that.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -32,7 +29,6 @@ LANGUAGES = ("es", "de", "fr", "zh_CN")
 MIXTURES = 25
 UNSEEN = tuple((n, c) for n in ("fr", "pt_BR") for c in ("neoplasms", "mental", "respiratory"))
 """Languages and chapters that the thresholds never saw."""
-TRAINED_ON = "nervous"
 Found = dict[str, list[Shift]]
 
 
@@ -113,51 +109,13 @@ def _of_several(new: int, seed: int) -> Found:
     return found
 
 
-def by_losses(
-    base: Path, steps: int, count: int, seed: int
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Of each kind of text (count,) losses before and after training on one organ system."""
-    from nodes.model.base import load_base
-    from nodes.model.basis import draw_basis
-    from nodes.model.effective import EffectiveModel
-    from nodes.model.layout import Layout
-    from nodes.model.learner import Training, train
-
-    layout = Layout.of_model(load_base(base)[0], ("q_proj", "v_proj"), 16)
-    model = EffectiveModel(base, layout, draw_basis(layout, seed=0))
-    order = random.Random(seed)  # noqa: S311
-    texts = {system: order.sample(definitions(system), 300) for system in SYSTEMS}
-    texts["Spanish"] = order.sample(names("es", "circulatory"), 300)
-    zero = np.zeros(layout.size, np.float32)
-    known, unseen = texts[TRAINED_ON][2 * count :], texts[TRAINED_ON][: 2 * count]
-    learned = train(model, zero, known, Training(steps=steps, seed=seed))
-    texts[TRAINED_ON], texts["same"] = unseen[:count], unseen[count:]
-    found = {}
-    for name, of_kind in texts.items():
-        losses = []
-        for theta in (zero, learned.delta):
-            model.set_theta(theta)
-            losses.append(model.sequence_losses(of_kind[:count])[0])
-        found[name] = (losses[0], losses[1])
-    return found
-
-
 def main(
-    losses: Annotated[bool, typer.Option(help="Measure the alternative instead.")] = False,
-    base: Annotated[Path, typer.Option(help="Where the base lies, or is made.")] = Path(
-        "runs/base"
-    ),
-    steps: int = 30,
-    count: int = 40,
     repeats: int = 5,
     only: Annotated[str, typer.Option(help="Cases with this in their name.")] = "",
     seed: int = 0,
 ) -> None:
     """Print the table."""
     console = Console(width=120)
-    if losses:
-        console.print(_loss_table(base, steps, count, seed))
-        return
     for case, measure in by_words(repeats, seed).items():
         if only not in case:
             continue
@@ -171,25 +129,6 @@ def main(
             quantiles = (f"{q:.3f}" for q in np.quantile(values, [0, 0.5, 1]))
             table.add_row(how, str(len(verdicts)), *quantiles, *(str(kinds[k]) for k in Kind))
         console.print(table, f"{seconds:.1f} s, {sum(map(len, of_case.values()))} verdicts")
-
-
-def _loss_table(base: Path, steps: int, count: int, seed: int) -> Table:
-    from simulations.datasets.smollm2 import smollm2_base
-
-    measured = by_losses(smollm2_base(base), steps, count, seed)
-    own = measured[TRAINED_ON]
-    title = f"{count} documents each, after {steps} steps on {TRAINED_ON}; z against its own"
-    table = Table("text", "base", "trained", "gain", "sd", "z of loss", "z of gain", title=title)
-    for name, (before, after) in measured.items():
-        gain = before - after
-        row = (before.mean(), after.mean(), gain.mean(), gain.std(), _z(own[1], after))
-        table.add_row(name, *(f"{x:.3f}" for x in row), f"{_z(gain, own[0] - own[1]):.1f}")
-    return table
-
-
-def _z(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """How many standard errors the mean of ``b`` lies above that of ``a``."""
-    return float((b.mean() - a.mean()) / np.sqrt(a.var() / a.size + b.var() / b.size))
 
 
 if __name__ == "__main__":

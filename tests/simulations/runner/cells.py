@@ -14,15 +14,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from simulations.experiment import (
-    Experiment,
-    Outcome,
-    Record,
-    RunCell,
-    Settings,
-    read_experiment,
-    run_experiment,
-)
+from simulations.experiment import Experiment, Record, Settings, read_experiment
+from simulations.runner import Outcome, RunCell, run_experiment
 
 SMALL = """
 name = "small"
@@ -128,7 +121,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def main() -> None:
     """Run SMALL in the folder that is named, with cells that take for ever, as the command does."""
-    from simulations.terminable import terminable
+    from simulations.processes import terminable
 
     try:
         with terminable():
@@ -138,6 +131,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from tests.simulations.experiment import cells
+    from tests.simulations.runner import cells
 
     cells.main()  # so that what is pickled has the module's own name

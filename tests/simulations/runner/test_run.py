@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simulations.experiment import RunCell
-from tests.simulations.experiment.cells import contents, dying, failing, numbers, small, start
+from simulations.runner import RunCell
+from tests.simulations.runner.cells import contents, dying, failing, numbers, small, start
 
 
 def test_every_cell_runs_once(tmp_path: Path) -> None:

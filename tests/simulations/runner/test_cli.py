@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 import simulations.cli  # noqa: F401  adds its commands to the app
 from nodes.cli.app import app
-from simulations.experiment import RunCell, bundled, load_experiment
-from tests.simulations.experiment.cells import SMALL, failing, numbers, waiting
-from tests.simulations.experiment.test_interruption import Interrupted
+from simulations.experiment import bundled, load_experiment
+from simulations.runner import RunCell
+from tests.simulations.runner.cells import SMALL, failing, numbers, waiting
+from tests.simulations.runner.test_interruption import Interrupted
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def write_report(folder: Path) -> None:
         (folder / "report.html").write_text("<p>")
 
-    monkeypatch.setattr("simulations.experiment.cli.write_report", write_report)
+    monkeypatch.setattr("simulations.runner.cli.write_report", write_report)
     monkeypatch.chdir(tmp_path)
     simulate(monkeypatch, numbers)
     path = tmp_path / "small.toml"
@@ -33,7 +34,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def simulate(monkeypatch: pytest.MonkeyPatch, run_cell: RunCell) -> None:
-    monkeypatch.setattr("simulations.experiment.worker.the_simulation", lambda: run_cell)
+    monkeypatch.setattr("simulations.world.run_cell", run_cell)
 
 
 def sim(*words: object) -> Result:
