@@ -9,7 +9,7 @@ not done yet. What a cell computes is ``simulations.world``'s; what its records 
 from __future__ import annotations
 
 from simulations.experiment.bundled import bundled, first_sentence, load_experiment
-from simulations.experiment.folder import Failure, Found, Record, Recorder
+from simulations.experiment.folder import Failure, Found
 from simulations.experiment.run import Outcome, run_experiment
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment, identify, read_experiment
@@ -21,8 +21,6 @@ __all__ = [
     "Failure",
     "Found",
     "Outcome",
-    "Record",
-    "Recorder",
     "RunCell",
     "Settings",
     "Tick",

@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nodes.errors import NodeError
 from nodes.state.home import write_file
 from simulations.experiment.sweep import Cell, Experiment
-
-Record = Mapping[str, Any]
-"""One line of a cell: JSON, with its ``kind``."""
-Recorder = Callable[[Record], None]
+from simulations.records import CellRecord, Record, Recorder, to_line
 
 _DONE, _PART, _FAILED = ".jsonl", ".part.jsonl", ".failed.json"
 _PACKAGES = {"banyan": "banyan-fl", "flwr": "flwr", "torch": "torch", "numpy": "numpy"}
@@ -86,17 +80,17 @@ class RunFolder:
         """Stream the records of a cell to disk; they count once the block ends without an error.
 
         The first record says what the cell is. Every line is on its way to the disk before the
-        next is made. A number that JSON does not have becomes null.
+        next is made.
         """
         part = self.cells / f"{cell.id}{_PART}"
         with part.open("w", encoding="utf-8") as file:
 
-            def record(what: Record) -> None:
-                file.write(_line(what))
+            def write(record: Record) -> None:
+                file.write(f"{to_line(record)}\n")
                 file.flush()
 
-            record({"kind": "cell", **_about(cell), "versions": versions()})
-            yield record
+            write(CellRecord(**_about(cell), versions=versions()))
+            yield write
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.cells / f"{cell.id}{_DONE}")
@@ -216,31 +210,3 @@ def _held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _line(record: Record) -> str:
-    try:
-        text = json.dumps(record, allow_nan=False, ensure_ascii=False, default=_as_python)
-    except ValueError:
-        text = json.dumps(_finite(record), allow_nan=False, ensure_ascii=False)
-    return f"{text}\n"
-
-
-def _as_python(value: object) -> Any:
-    """A number or an array of numpy's as JSON has it."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"a record cannot hold {type(value).__name__}")
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for what is not a number."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

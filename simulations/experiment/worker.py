@@ -22,9 +22,10 @@ from typing import Protocol, cast
 
 from threadpoolctl import threadpool_limits
 
-from simulations.experiment.folder import Failure, Recorder, RunFolder
+from simulations.experiment.folder import Failure, RunFolder
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell
+from simulations.records import Recorder
 
 Tick = Callable[[float], None]
 """Told how much of a cell is done, from 0 to 1."""

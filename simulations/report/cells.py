@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from simulations.report.records import (
+from simulations.records import (
     CellRecord,
     DoneRecord,
     LossRecord,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulations.forgetting import LossMatrix
+from simulations.records import MatrixRecord
 from simulations.report.blocks import Beside, Block, Fold, Section, Table, Td, heat
 from simulations.report.grid import Grid, Spread, spread
-from simulations.report.records import MatrixRecord
 from simulations.report.text import figure
 
 AVERAGE, TRANSFER, FORGETTING = "average loss", "backward transfer", "forgetting"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from nodes.errors import NodeError
+from simulations.records import TopologyRecord
 from simulations.report.cells import Cell, read_cell
-from simulations.report.records import TopologyRecord
 
 
 @dataclass(frozen=True)

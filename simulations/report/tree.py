@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from simulations.records import NodeEntry, TopologyRecord
 from simulations.report.blocks import Block, Panel, Panels, Section, Table, plain
 from simulations.report.grid import Grid
-from simulations.report.records import Node, TopologyRecord
 from simulations.report.run import tree_shape
 from simulations.report.text import counted, whole
 from simulations.report.tiers import tier_rank
@@ -129,11 +129,11 @@ def _marks(row: _Row, y: float) -> str:
     return f"<g><title>{escape(text)}</title>{''.join(parts)}</g>"
 
 
-def _rows(nodes: Sequence[Node]) -> list[_Row]:
+def _rows(nodes: Sequence[NodeEntry]) -> list[_Row]:
     parents = {node.parent for node in nodes}
     inner = [n for n in nodes if n.id in parents or n.tier != "device"]
-    children: dict[str | None, list[Node]] = defaultdict(list)
-    devices: dict[str | None, list[Node]] = defaultdict(list)
+    children: dict[int | None, list[NodeEntry]] = defaultdict(list)
+    devices: dict[int | None, list[NodeEntry]] = defaultdict(list)
     known = {node.id for node in inner}
     for node in nodes:
         if node.id in known:
@@ -150,11 +150,11 @@ def _rows(nodes: Sequence[Node]) -> list[_Row]:
 
 
 def _descend(
-    of: str | None,
+    of: int | None,
     depth: int,
     parent: int | None,
-    children: Mapping[str | None, Sequence[Node]],
-    devices: Mapping[str | None, Sequence[Node]],
+    children: Mapping[int | None, Sequence[NodeEntry]],
+    devices: Mapping[int | None, Sequence[NodeEntry]],
     most: int,
     rows: list[_Row],
 ) -> None:

@@ -1,4 +1,4 @@
-"""One cell of an experiment: build its world, let it live, and say what happened.
+"""One cell of an experiment: build its world, run it, and record what happens.
 
 Records go out as they are made (see ``docs/simulations.md``). The same settings and seed give the
 same records but for the times that were really taken.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocol import Role
-from simulations.experiment.folder import Record
+from simulations.records import NodeEntry, Recorder, TopologyRecord
 from simulations.world.build import build
 from simulations.world.hosts import Hosts, LocalHost, ProcessHost
 from simulations.world.life import Life
@@ -24,14 +25,14 @@ from simulations.world.texts import Texts
 if TYPE_CHECKING:
     from simulations.experiment.settings import Settings
 
-MOST_DRAWN = 400
-"""Nodes of a tree that a report draws one by one."""
+MOST_LISTED = 400
+"""A tree of more nodes is recorded by its counts alone."""
 
 
 def run_cell(
     given: Settings,
     seed: int,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
 ) -> None:
     """Run one cell to its end.
@@ -53,11 +54,11 @@ def live_in(
     given: Settings,
     maker: Maker,
     host: Hosts,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
     started: float,
 ) -> None:
-    """Let a world live in a host, and record it to its end.
+    """Run a world in a host to its end, and record it.
 
     Args:
         started: by ``time.perf_counter``, when the cell began.
@@ -65,19 +66,11 @@ def live_in(
     life = Life(given, maker, host, record, tick)
     life.run()
     usage = host.usage()
-    record(
-        {
-            "kind": "done",
-            "wall_s": time.perf_counter() - started,
-            "cpu_s": usage.cpu_s,
-            "peak_bytes": usage.peak_bytes,
-            **life.told(),
-        }
-    )
+    record(life.ending(time.perf_counter() - started, usage))
 
 
 def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], None]) -> None:
-    """Where members live while ``use`` runs: here, in several processes, or behind Flower."""
+    """Run ``use`` with a host: in this process, in several processes, or behind Flower."""
     if given.run.engine == "flower":
         from simulations.world.flower import live
 
@@ -97,7 +90,7 @@ def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], 
 
 
 def shards(maker: Maker, workers: int) -> list[int]:
-    """For each place a process: what hangs below one lowest scope stays together."""
+    """Assign every place to a process; what hangs below one lowest scope stays together."""
     lowest = {place.id: at % workers for at, place in enumerate(maker.places.lowest())}
     shard = []
     for place in maker.places:
@@ -108,31 +101,24 @@ def shards(maker: Maker, workers: int) -> list[int]:
     return shard
 
 
-def topology(maker: Maker) -> Record:
-    """The record of a tree."""
+def topology(maker: Maker) -> TopologyRecord:
+    """Make the record of a tree; above ``MOST_LISTED`` nodes it has only their counts."""
     places = maker.places
-    counts: dict[str, int] = {}
-    for place in places:
-        counts[place.tier] = counts.get(place.tier, 0) + 1
-    drawn = places if len(places) <= MOST_DRAWN else ()
-    return {
-        "kind": "topology",
-        "nodes": [
-            {
-                "id": place.id,
-                "parent": place.parent,
-                "scope": str(place.scope),
-                "tier": place.tier,
-                "name": place.name,
-                "attacker": place.attacker,
-                "rank": place.machine.rank,
-                "speed": place.machine.steps_per_s,
-                "domain": _domain(maker, place),
-            }
-            for place in drawn
-        ],
-        "counts": counts,
-    }
+    nodes = tuple(
+        NodeEntry(
+            id=place.id,
+            parent=place.parent,
+            scope=str(place.scope),
+            tier=place.tier,
+            name=place.name,
+            attacker=place.attacker,
+            rank=place.machine.rank,
+            speed=place.machine.steps_per_s,
+            domain=_domain(maker, place),
+        )
+        for place in (places if len(places) <= MOST_LISTED else ())
+    )
+    return TopologyRecord(nodes=nodes, counts=dict(Counter(place.tier for place in places)))
 
 
 def _domain(maker: Maker, place: Place) -> str:

@@ -41,8 +41,8 @@ def tree(languages: int, domains: int, subdomains: int, devices: int, bad: float
     """The topology record of a tree with the last of each scope's devices hostile."""
     nodes: list[Record] = []
 
-    def add(parent: str | None, scope: str, tier: str, name: str, attacker: bool = False) -> str:
-        id_ = f"n{len(nodes)}"
+    def add(parent: int | None, scope: str, tier: str, name: str, attacker: bool = False) -> int:
+        id_ = len(nodes)
         node = {"id": id_, "parent": parent, "scope": scope, "tier": tier, "name": name}
         nodes.append({**node, "attacker": attacker, "rank": 16, "speed": 1.0, "domain": "x"})
         return id_
@@ -127,6 +127,7 @@ def done(records: Sequence[Record], topology: Record, seconds: float, **final: f
         "final": {"loss": loss, "base": base, "gain": base - loss, **final},
         "up_bytes": traffic["up_bytes"] * max(devices, 10) // 10,
         "down_bytes": traffic["down_bytes"] * max(devices, 10) // 10,
+        "messages": traffic["messages"],
         "devices": devices,
         "rounds": max(r["round"] for r in records if "round" in r) if ends else 0,
     }
