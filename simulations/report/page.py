@@ -2,76 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
 
-from simulations.report.answer import answers
-from simulations.report.attacks import attacks, retained, siege
+from simulations.report.attacks import Siege, attacks
 from simulations.report.blocks import Section
-from simulations.report.compare import comparison, every_cell
+from simulations.report.charts import STYLE, Chart, to_svg
+from simulations.report.compare import comparison
 from simulations.report.costs import costs
 from simulations.report.forgotten import forgetting
-from simulations.report.grid import Grid, arrange, choose_keys
+from simulations.report.grid import Grid
 from simulations.report.losses import losses
 from simulations.report.run import Run
-from simulations.report.setting import notes, setting
+from simulations.report.setting import configuration, notes
 from simulations.report.text import counted, marked
 from simulations.report.tree import topology
 from simulations.report.votes import rounds
 
-HERE = files("simulations.report")
+TEMPLATE = files("simulations.report").joinpath("report.html.j2").read_text("utf-8")
 
 
-@dataclass(frozen=True)
-class Findings:
-    """A run, arranged, and what its figures say."""
-
-    run: Run
-    grid: Grid
-    answers: tuple[str, ...]
-    kept: dict[str, float | None]
-
-
-def find(run: Run) -> Findings:
-    """Arrange the cells and put the figures into words."""
-    grid = arrange(run, *choose_keys(run))
-    return Findings(run, grid, tuple(answers(grid, siege(run))), retained(run))
-
-
-def sections(found: Findings) -> list[Section]:
-    """Those for which there are records."""
-    run, grid = found.run, found.grid
+def sections(
+    run: Run, grid: Grid, attacked: Siege | None, shares: Mapping[str, float | None]
+) -> list[Section]:
+    """Compose the sections for which there are records."""
     if not run.cells:
-        return [setting(run)]
-    compared = comparison(grid)
-    blocks = (*compared.blocks, every_cell(run, found.kept))
-    maybe = (
-        Section(compared.id, compared.title, compared.text, blocks),
-        attacks(run),
+        return [configuration(run)]
+    every = (
+        comparison(grid, run, shares),
+        attacks(attacked) if attacked else None,
         topology(grid),
         losses(grid),
         rounds(grid),
         forgetting(grid),
         costs(grid),
         notes(run),
-        setting(run),
+        configuration(run),
     )
-    return [section for section in maybe if section is not None]
+    return [section for section in every if section is not None]
 
 
-def render(found: Findings) -> str:
-    """The HTML of a run."""
-    run = found.run
+def render(run: Run, answers: Sequence[str], composed: Sequence[Section]) -> str:
+    """Write the HTML of a run."""
     environment = Environment(
         # A name out of a TOML file must never become markup.
         autoescape=True,
-        loader=DictLoader({"page": HERE.joinpath("report.html.j2").read_text("utf-8")}),
+        loader=DictLoader({"page": TEMPLATE}),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    numbers = itertools.count()
+
+    def svg(chart: Chart) -> Markup:
+        return to_svg(chart, next(numbers))
+
     missing = run.expected - len(run.cells)
     unfinished = ""
     if missing:
@@ -85,13 +74,14 @@ def render(found: Findings) -> str:
     return environment.get_template("page").render(
         name=run.experiment.name,
         question=marked(run.experiment.question),
-        answers=found.answers,
+        answers=answers,
         unfinished=unfinished,
         facts=[
             *(["small version (--quick)"] if run.experiment.quick else []),
             counted(len(run.cells), "finished cell"),
             *([counted(len(seeds), "seed")] if seeds else []),
         ],
-        sections=sections(found),
-        style=HERE.joinpath("report.css").read_text("utf-8"),
+        sections=composed,
+        style=STYLE,
+        svg=svg,
     )

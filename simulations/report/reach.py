@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from simulations.report.blocks import Table, Td
 from simulations.report.cells import Cell, Points
 from simulations.report.grid import Grid, Spread, spread
-from simulations.report.text import duration, factor, figure, percent
-from simulations.report.tiers import tier_rank
+from simulations.report.text import duration, factor, figure, percent, tier_rank
 
 MOST_STEPS = 120
 ENOUGH = 0.9
@@ -22,10 +21,10 @@ ALIKE = 0.05
 
 
 def merged(series: Sequence[Points]) -> tuple[Points, tuple[tuple[float, float, float], ...]]:
-    """Median, and least and most, over seeds, each read off its own line.
+    """Merge the series of several seeds into their median and their band of least and most.
 
-    A seed takes no part before its first value and keeps its last. What is not finite counts as
-    infinite.
+    A seed takes no part before its first value and keeps its last. A value that is not finite
+    counts as infinite.
     """
     places = sorted({x for points in series for x, _ in points})
     if len(places) > MOST_STEPS:
@@ -40,7 +39,7 @@ def merged(series: Sequence[Points]) -> tuple[Points, tuple[tuple[float, float, 
 
 
 def value_at(points: Points, x: float) -> float | None:
-    """On the line through the points; the last value after it, None before it."""
+    """Interpolate between the points; the last value after them, None before."""
     place = bisect.bisect_right(points, x, key=lambda point: point[0])
     if not place:
         return None
@@ -54,17 +53,17 @@ def value_at(points: Points, x: float) -> float | None:
 
 
 def tiers_of(grid: Grid) -> list[str]:
-    """Tiers with losses, the one to compare cases by first: what devices are served, else the root.
+    """List the tiers with losses, the one to compare cases by first.
 
-    Trees of different depth have that in common.
+    That is what devices are served, else the root: trees of different depth have it in common.
     """
-    found = {tier for group in grid.groups for cell in group.cells for tier in cell.losses}
-    return sorted(found, key=lambda tier: (tier != "device", tier_rank(tier)))
+    tiers = {tier for group in grid.groups for cell in group.cells for tier in cell.losses}
+    return sorted(tiers, key=lambda tier: (tier != "device", tier_rank(tier)))
 
 
 @dataclass(frozen=True)
 class Reach:
-    """When groups reach a loss: seconds of simulated time over seeds, None where one never does."""
+    """When every group reaches a loss, in seconds over seeds; None where a seed never does."""
 
     target: float
     times: tuple[tuple[str, Spread | None], ...]
@@ -76,14 +75,14 @@ class Reach:
 
 
 def reach(grid: Grid, tier: str) -> Reach | None:
-    """When every group reaches ``ENOUGH`` of the best group's loss reduction.
+    """Find when every group reaches ``ENOUGH`` of the best group's loss reduction.
 
     None with fewer than two groups, when nobody learned, or where bases differ: then one loss is
     not as hard to reach for all.
     """
-    curves = [(g, [c.losses[tier] for c in g.cells if tier in c.losses]) for g in grid.groups]
-    bases = [one.base for _, of in curves for one in of if one.base is not None]
-    ends = [e for _, of in curves if (e := _end([one.by_time for one in of])) is not None]
+    curves = [group.losses(tier) for group in grid.groups]
+    bases = [one.base for losses in curves for one in losses if one.base is not None]
+    ends = [e for losses in curves if (e := _end([one.by_time for one in losses])) is not None]
     if len(grid.groups) < 2 or not bases or not ends or min(ends) >= statistics.median(bases):
         return None
     base = statistics.median(bases)
@@ -92,9 +91,9 @@ def reach(grid: Grid, tier: str) -> Reach | None:
     target = base - ENOUGH * (base - min(ends))
     times = []
     for group in grid.groups:
-        found = [_when(cell, tier, target) for cell in group.cells]
+        seconds = [_when(cell, tier, target) for cell in group.cells]
         # A seed that never gets there leaves no median to speak of.
-        times.append((group.label, None if None in found else spread(found)))
+        times.append((group.label, None if None in seconds else spread(seconds)))
     return Reach(target, tuple(times))
 
 
@@ -110,18 +109,19 @@ def _when(cell: Cell, tier: str, target: float) -> float | None:
 
 
 def reached_table(grid: Grid, tier: str) -> Table | None:
-    """The same as a table, with how many times as long as the first each took."""
-    found = reach(grid, tier)
-    if found is None:
+    """Tabulate ``reach``, with how many times as long as the first each group took."""
+    reached = reach(grid, tier)
+    if reached is None:
         return None
+    first = reached.first
     rows = []
-    for label, time in found.times:
-        times = factor(time.median / found.first) if time and found.first > 0 else "–"
-        best = time is not None and time.median == found.first
-        said = time.td(duration, strong=best) if time else Td("not reached")
-        rows.append((label, (said, Td(times))))
+    for label, time in reached.times:
+        times = factor(time.median / first) if time and first > 0 else "–"
+        strong = time is not None and time.median == first
+        shown = time.td(duration, strong=strong) if time else Td("not reached")
+        rows.append((label, (shown, Td(times))))
     caption = (
-        f"Simulated time to a loss of {figure(found.target)}: {percent(ENOUGH)} of the best "
+        f"Simulated time to a loss of {figure(reached.target)}: {percent(ENOUGH)} of the best "
         "loss reduction here"
     )
     return Table(("case", "simulated time", "of the shortest"), tuple(rows), caption)

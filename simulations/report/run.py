@@ -1,8 +1,9 @@
 """A run's folder, read: what the experiment asks, and a summary of every finished cell.
 
-``experiment.toml`` says what was asked, ``experiment.json`` what came of it with the command line's
-changes: name, question, ``compare``, ``versions``, and every cell in order. Without the latter the
-cells are counted from cases, sweep and seeds. ``cells/ID.failed.json`` says why a cell failed.
+``experiment.toml`` is the experiment as it was given; ``experiment.json`` is the same with the
+command line's changes: name, question, ``compare``, ``versions``, and every cell in order. Without
+the latter the cells are counted from cases, sweep and seeds. ``cells/ID.failed.json`` says why a
+cell failed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from nodes.errors import NodeError
 from simulations.records import TopologyRecord
 from simulations.report.cells import Cell, read_cell
 
+PART, FAILED = ".part.jsonl", ".failed.json"
+
 
 @dataclass(frozen=True)
 class Experiment:
     """What was asked.
 
-    ``order`` has for each varied setting its values in order, as JSON; ``changes`` what the command
-    line set.
+    Attributes:
+        changes: settings that the command line set.
+        cells: the name of every cell by its id; empty without ``experiment.json``.
+        expected: how many cells there are to be.
+        order: for each varied setting its values in order, as JSON.
     """
 
     name: str
@@ -41,8 +47,8 @@ class Experiment:
     order: Mapping[str, tuple[str, ...]]
 
     def rank(self, key: str, value: Any) -> tuple[int, float, str]:
-        """Where a value of a setting stands: as in the file, else by size, else by name."""
-        as_json = json.dumps(value, sort_keys=True)
+        """Sort the values of a setting: as in the file, else by size, else by name."""
+        as_json = _json(value)
         values = self.order.get(key, ())
         place = values.index(as_json) if as_json in values else len(values)
         size = float(value) if isinstance(value, int | float) else math.inf
@@ -51,10 +57,14 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Run:
-    """A folder at one moment: ``cells`` in order, ``missing`` the names of those not finished.
+    """A folder at one moment.
 
-    ``failed`` has (name, sentence) of cells that failed, ``begun`` counts those with records of a
-    beginning that did not.
+    Attributes:
+        cells: finished cells, in order.
+        missing: the names of cells that are not finished.
+        failed: (name, reason) of cells that failed.
+        begun: how many cells have begun, and neither finished nor failed.
+        unknown: records of kinds that this report does not know.
     """
 
     experiment: Experiment
@@ -80,10 +90,10 @@ def read_run(folder: Path) -> Run:
     cells: list[Cell] = []
     unknown: Counter[str] = Counter()
     trees: set[tuple[object, ...]] = set()
-    part = ".part.jsonl"
-    files = sorted((folder / "cells").glob("*.jsonl"))
-    for path in files:
-        if path.name.endswith(part):
+    begun: set[str] = set()
+    for path in sorted((folder / "cells").glob("*.jsonl")):
+        if path.name.endswith(PART):
+            begun.add(path.name.removesuffix(PART))
             continue
         cell = read_cell(path)
         unknown.update(cell.unknown)
@@ -96,25 +106,20 @@ def read_run(folder: Path) -> Run:
         cells.append(cell)
     cells.sort(key=lambda cell: _place(experiment, cell))
     done = {cell.id for cell in cells}
-    missing = tuple(name for id_, name in experiment.cells.items() if id_ not in done)
-    failed = {path.name.split(".")[0]: _failure(path) for path in _failures(folder)}
-    failed = {id_: why for id_, why in failed.items() if id_ not in done}
-    begun = {path.name.removesuffix(part) for path in files if path.name.endswith(part)}
-    left = len(begun - done - set(failed))
-    return Run(experiment, tuple(cells), missing, tuple(failed.values()), left, unknown)
-
-
-def _failures(folder: Path) -> list[Path]:
-    return sorted((folder / "cells").glob("*.failed.json"))
-
-
-def _failure(path: Path) -> tuple[str, str]:
-    why = _json(path)
-    return str(why.get("name", path.name)), str(why.get("sentence", ""))
+    failed = {path.name.removesuffix(FAILED): path for path in folder.glob(f"cells/*{FAILED}")}
+    reasons = [_read_json(failed[id_]) for id_ in sorted(failed.keys() - done)]
+    return Run(
+        experiment=experiment,
+        cells=tuple(cells),
+        missing=tuple(name for id_, name in experiment.cells.items() if id_ not in done),
+        failed=tuple((str(why.get("name", "")), str(why.get("sentence", ""))) for why in reasons),
+        begun=len(begun - done - failed.keys()),
+        unknown=unknown,
+    )
 
 
 def tree_shape(topology: TopologyRecord) -> tuple[object, ...]:
-    """Equal for trees that look the same: tiers, scopes, and how many attackers there are."""
+    """Reduce a tree to what it looks like: tiers, scopes, and how many attackers there are."""
     scopes = Counter((node.tier, node.scope) for node in topology.nodes)
     attackers = sum(node.attacker for node in topology.nodes)
     return tuple(sorted(topology.counts.items())), tuple(sorted(scopes.items())), attackers
@@ -131,36 +136,33 @@ def read_experiment(folder: Path) -> Experiment:
     source = folder / "experiment.toml"
     try:
         text = source.read_text("utf-8")
+        asked = tomllib.loads(text)
     except FileNotFoundError:
         raise NodeError("no-run", f"{folder} holds no run: it has no experiment.toml.") from None
     except UnicodeDecodeError as error:
         raise NodeError("bad-record", f"{source} is not UTF-8: {error}.") from None
-    try:
-        asked = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NodeError("bad-record", f"{source} is not valid TOML: {error}.") from None
-    resolved = _json(folder / "experiment.json")
-    told = {**asked, **resolved}
+    resolved = _read_json(folder / "experiment.json")
+    both = {**asked, **resolved}
     cells = [_table(cell) for cell in _list(resolved.get("cells"))]
-    order, expected = _order(asked)
+    order, expected = _order_of_file(asked)
     return Experiment(
-        name=str(told.get("name", folder.name)),
-        question=str(told.get("question", "")).strip(),
-        compare=tuple(str(key) for key in _list(told.get("compare"))),
+        name=str(both.get("name", folder.name)),
+        question=str(both.get("question", "")).strip(),
+        compare=tuple(str(key) for key in _list(both.get("compare"))),
         toml=text,
         quick=resolved.get("quick") is True,
         changes=_table(resolved.get("set")),
         versions={str(k): str(v) for k, v in _table(resolved.get("versions")).items()},
-        cells={
-            str(cell["id"]): str(cell.get("name", cell["id"])) for cell in cells if "id" in cell
-        },
+        cells={str(c["id"]): str(c.get("name", c["id"])) for c in cells if "id" in c},
         expected=len(cells) or expected,
-        order=_seen(cells) or order,
+        order=_order_of_cells(cells) or order,
     )
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    """A file's table; empty without the file."""
+def _read_json(path: Path) -> Mapping[str, Any]:
+    """Read a file's table; empty without the file."""
     try:
         return _table(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
@@ -169,24 +171,28 @@ def _json(path: Path) -> Mapping[str, Any]:
         raise NodeError("bad-record", f"{path} is not JSON: {error}.") from None
 
 
-def _seen(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Of every varied setting the values in the order in which cells have them."""
-    seen: dict[str, dict[str, None]] = {}
+def _order_of_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The values of every varied setting in the order in which cells have them."""
+    order: dict[str, dict[str, None]] = {}
     for cell in cells:
         for key, value in _table(cell.get("vary")).items():
-            seen.setdefault(key, {})[json.dumps(value, sort_keys=True)] = None
-    return {key: tuple(values) for key, values in seen.items()}
+            order.setdefault(key, {})[_json(value)] = None
+    return {key: tuple(values) for key, values in order.items()}
 
 
-def _order(asked: Mapping[str, Any]) -> tuple[dict[str, tuple[str, ...]], int]:
+def _order_of_file(asked: Mapping[str, Any]) -> tuple[dict[str, tuple[str, ...]], int]:
     """The same from the file, and how many cells there are: cases × sweep × seeds."""
     order: dict[str, tuple[str, ...]] = {}
     if cases := [_table(case).get("name") for case in _list(asked.get("case"))]:
-        order["case"] = tuple(json.dumps(name) for name in cases)
+        order["case"] = tuple(map(_json, cases))
     for key, values in _table(asked.get("sweep")).items():
-        order[key] = tuple(json.dumps(value, sort_keys=True) for value in _list(values))
+        order[key] = tuple(map(_json, _list(values)))
     seeds = _list(_table(asked.get("run")).get("seeds")) or [0]
-    return order, math.prod(len(values) for values in order.values()) * len(seeds)
+    return order, math.prod(map(len, order.values())) * len(seeds)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulations.report.page import find, render
+from nodes.state.home import write_file
+from simulations.report.answer import answers
+from simulations.report.attacks import retained, siege
+from simulations.report.grid import arrange, choose_keys
+from simulations.report.page import render, sections
 from simulations.report.picture import draw
 from simulations.report.run import read_run
-from simulations.report.tables import to_csv, to_json
+from simulations.report.tables import results_csv, results_json
+from simulations.report.text import counted
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written; ``png`` is None without matplotlib (of the extra ``simulations``)."""
+    """The files that were written, and what they say."""
 
     name: str
     finished: int
     expected: int
     answers: tuple[str, ...]
     html: Path
-    png: Path | None
+    png: Path
     csv: Path
     json: Path
 
@@ -38,34 +42,25 @@ def write_report(folder: Path) -> Report:
     folder holds no experiment, ``bad-record`` with file and line for a damaged record.
     """
     run = read_run(folder)
-    found = find(run)
-    picture = draw(found)
-    outputs = {
-        "report.html": render(found).encode(),
-        "results.csv": to_csv(run, found.kept).encode(),
-        "results.json": to_json(run, found.kept, found.answers).encode(),
-    }
-    if picture is not None:
-        outputs["report.png"] = picture
-    for name, data in outputs.items():
-        _replace(folder / name, data)
-    return Report(
+    grid, attacked, shares = arrange(run, *choose_keys(run)), siege(run), retained(run)
+    sentences = answers(grid, attacked)
+    report = Report(
         name=run.experiment.name,
         finished=len(run.cells),
         expected=run.expected,
-        answers=found.answers,
+        answers=sentences,
         html=folder / "report.html",
-        png=folder / "report.png" if picture is not None else None,
+        png=folder / "report.png",
         csv=folder / "results.csv",
         json=folder / "results.json",
     )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    # The process's number keeps two writers out of each other's file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    missing = f" ({counted(report.missing, 'cell')} missing)" if report.missing else ""
+    outputs = {
+        report.html: render(run, sentences, sections(run, grid, attacked, shares)).encode(),
+        report.png: draw(f"{report.name}{missing}", grid, attacked),
+        report.csv: results_csv(run, shares),
+        report.json: results_json(run, shares, sentences),
+    }
+    for path, data in outputs.items():
+        write_file(path, data)
+    return report
