@@ -12,13 +12,12 @@ import io
 import math
 import re
 import warnings
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -37,30 +36,27 @@ COLOURS = tuple(THEME[f"c{number}"] for number in range(7))
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)))
 SHAPES = "os^DP"
 WIDTH, HEIGHT = 420, 250
+BAR_ROW = 34
 MOST_LINES = 21
 MOST_BANDS = 6
 """With bands around more lines nobody can tell which is whose."""
-LEVEL: tuple[int, tuple[int, int]] = (0, (2, 4))
 
 
-class Chart(ABC):
-    """A chart of ``height`` units; ``margins`` are left, bottom, right and top of its axes."""
+@dataclass(frozen=True)
+class Chart:
+    """Draws itself on axes; ``text`` is what a screen reader says in its place.
 
-    margins: ClassVar[tuple[float, float, float, float]] = (52, 40, 12, 12)
+    Attributes:
+        key: labels with their styles, for a legend.
+        height: in units.
+        margins: left, bottom, right and top of the axes, in units.
+    """
 
-    @property
-    def height(self) -> float:
-        """Units from top to bottom."""
-        return HEIGHT
-
-    @property
-    @abstractmethod
-    def text(self) -> str:
-        """What a screen reader says in its place."""
-
-    @abstractmethod
-    def draw(self, axes: Axes) -> None:
-        """Draw it on axes of any size."""
+    draw: Callable[[Axes], None]
+    text: str = ""
+    key: tuple[tuple[str, int], ...] = ()
+    height: float = HEIGHT
+    margins: tuple[float, float, float, float] = (52, 40, 12, 12)
 
 
 @dataclass(frozen=True)
@@ -94,29 +90,23 @@ class Line:
     band: tuple[tuple[float, float, float], ...] = ()
 
 
-@dataclass(frozen=True)
-class LineChart(Chart):
+def line_chart(
+    lines: Sequence[Line],
+    x: Axis,
+    y: Axis,
+    *,
+    levels: Sequence[tuple[str, float]] = (),
+    marks: Sequence[float] = (),
+    ceiling: float = math.inf,
+) -> Chart:
     """Lines with named levels; ``marks`` are triangles at the top, ``ceiling`` cuts what runs away.
 
     Values that are not finite leave a gap.
     """
 
-    lines: tuple[Line, ...]
-    x: Axis
-    y: Axis
-    levels: tuple[tuple[str, float], ...] = ()
-    marks: tuple[float, ...] = ()
-    ceiling: float = math.inf
-
-    @property
-    def text(self) -> str:
-        """Both axes and the lines."""
-        return f"{self.y.title} over {self.x.title}: {', '.join(one.label for one in self.lines)}"
-
-    def draw(self, axes: Axes) -> None:
-        """Draw lines, bands, levels and marks."""
-        banded = sum(bool(line.band) for line in self.lines) <= MOST_BANDS
-        for line in self.lines:
+    def draw(axes: Axes) -> None:
+        banded = sum(bool(line.band) for line in lines) <= MOST_BANDS
+        for line in lines:
             xs, ys = zip(*line.points, strict=True) if line.points else ((), ())
             alone = "." if len(line.points) == 1 else ""
             axes.plot(xs, _finite(ys), marker=alone, label=line.label, **stroke(line.style))
@@ -124,10 +114,10 @@ class LineChart(Chart):
                 xs, low, high = zip(*line.band, strict=True)
                 colour = COLOURS[line.style % len(COLOURS)]
                 axes.fill_between(xs, _finite(low), _finite(high), color=colour, alpha=0.14, lw=0)
-        for name, value in self.levels:
-            axes.axhline(value, color=THEME["soft"], lw=1, ls=LEVEL)
+        for name, value in levels:
+            axes.axhline(value, color=THEME["soft"], lw=1, ls=(0, (2, 4)))
             # Lines come down from the base toward the lower levels: names stand on the far side.
-            up = value == max(level for _, level in self.levels)
+            up = value == max(level for _, level in levels)
             axes.annotate(
                 name,
                 (1, value),
@@ -138,17 +128,18 @@ class LineChart(Chart):
                 va="bottom" if up else "top",
                 color=THEME["soft"],
             )
-        _scale(axes, self.x, self.y)
-        shown = [y for line in self.lines for _, y in line.points if math.isfinite(y)]
-        shown += [value for _, value in self.levels]
-        if shown and not self.y.log:
-            axes.set_ylim(_padded(min(shown), min(max(shown), self.ceiling)))
+        _set_up(axes, x, y)
+        shown = [y for line in lines for _, y in line.points if math.isfinite(y)]
+        shown += [value for _, value in levels]
+        if shown and not y.log:
+            axes.set_ylim(_padded(min(shown), min(max(shown), ceiling)))
         left, right = axes.set_xlim(axes.get_xlim())
-        for moment in self.marks:
+        for moment in marks:
             place, top = min(max(moment, left), right), axes.get_xaxis_transform()
             axes.plot(place, 1.02, "v", ms=5, c=THEME["soft"], transform=top, clip_on=False)
-        self.x.set_up(axes.xaxis)
-        self.y.set_up(axes.yaxis)
+
+    key = tuple((line.label, line.style) for line in lines)
+    return Chart(draw, f"{y.title} over {x.title}: {', '.join(label for label, _ in key)}", key)
 
 
 @dataclass(frozen=True)
@@ -161,123 +152,70 @@ class Dot:
     style: int
 
 
-@dataclass(frozen=True)
-class DotChart(Chart):
+def dot_chart(dots: Sequence[Dot], x: Axis, y: Axis) -> Chart:
     """Dots with whiskers over seeds."""
 
-    dots: tuple[Dot, ...]
-    x: Axis
-    y: Axis
-
-    @property
-    def text(self) -> str:
-        """Both axes and where every dot is."""
-        places = (f"{d.label} {self.y.form(d.y[0])} at {self.x.form(d.x[0])}" for d in self.dots)
-        return f"{self.y.title} over {self.x.title}: {', '.join(places)}"
-
-    def draw(self, axes: Axes) -> None:
-        """Draw a mark and two whiskers for each dot."""
+    def draw(axes: Axes) -> None:
         axes.margins(0.07)
-        for dot in self.dots:
-            (x, left, right), (y, low, high) = dot.x, dot.y
-            axes.errorbar(
-                x,
-                y,
-                xerr=[[x - left], [right - x]],
-                yerr=[[y - low], [high - y]],
-                label=dot.label,
-                **mark(dot.style),
-            )
-        _scale(axes, self.x, self.y)
-        self.x.set_up(axes.xaxis)
-        self.y.set_up(axes.yaxis)
+        for dot in dots:
+            (middle, left, right), (height, low, high) = dot.x, dot.y
+            whiskers = [[middle - left], [right - middle]], [[height - low], [high - height]]
+            axes.errorbar(middle, height, xerr=whiskers[0], yerr=whiskers[1], **mark(dot.style))
+        _set_up(axes, x, y)
+
+    places = (f"{dot.label} {y.form(dot.y[0])} at {x.form(dot.x[0])}" for dot in dots)
+    text = f"{y.title} over {x.title}: {', '.join(places)}"
+    return Chart(draw, text, tuple((dot.label, dot.style) for dot in dots))
 
 
-@dataclass(frozen=True)
-class BarChart(Chart):
+def bar_chart(
+    labels: Sequence[str], counts: Sequence[Counter[str]], kinds: Sequence[tuple[str, int]]
+) -> Chart:
     """A bar of shares for each label; each kind has a colour, by its number, and its place."""
+    key = legend(kinds, "s")
 
-    labels: tuple[str, ...]
-    counts: tuple[Counter[str], ...]
-    kinds: tuple[tuple[str, int], ...]
-    margins: ClassVar = (0, 2, 0, 0)
-
-    @property
-    def height(self) -> float:
-        """A row for each label, and the legend's rows."""
-        return 34 * len(self.labels) + 2 + self._key.height
-
-    @property
-    def text(self) -> str:
-        """How many there are of each kind."""
-        return "; ".join(f"{k}: {sum(c[k] for c in self.counts):,}" for k, _ in self.kinds)
-
-    @property
-    def _key(self) -> Legend:
-        return Legend(self.kinds, "s")
-
-    def draw(self, axes: Axes) -> None:
-        """Draw bars under their labels and totals, from the top."""
-        count = len(self.labels)
-        key = self._key.height / 34
-        axes.set(xlim=(0, 1), ylim=(count, -key))
-        axes.set_axis_off()
-        for row, (label, counts) in enumerate(zip(self.labels, self.counts, strict=True)):
-            total = sum(counts[kind] for kind, _ in self.kinds)
-            axes.text(0, row + 0.4, shorten(label, 44), va="baseline")
+    def draw(axes: Axes) -> None:
+        axes.set(xlim=(0, 1), ylim=(len(labels), -key.height / BAR_ROW))
+        key.draw(axes)
+        for row, (label, counter) in enumerate(zip(labels, counts, strict=True)):
+            total = sum(counter[kind] for kind, _ in kinds)
+            axes.text(0, row + 0.4, shorten(label, 44))
             axes.text(1, row + 0.4, f"{total:,}", ha="right", c=THEME["soft"])
             start = 0.0
-            for kind, colour in self.kinds:
-                share = counts[kind] / total if total else 0.0
+            for kind, colour in kinds:
+                share = counter[kind] / total if total else 0.0
                 edge = {"edgecolor": THEME["ground"], "lw": 1}
                 axes.barh(row + 0.7, share, 0.36, start, color=COLOURS[colour], **edge)
                 start += share
-        self._key.draw(axes)
+
+    text = "; ".join(f"{kind}: {sum(one[kind] for one in counts):,}" for kind, _ in kinds)
+    return Chart(draw, text, (), BAR_ROW * len(labels) + key.height, (0, 0, 0, 0))
 
 
-@dataclass(frozen=True)
-class Legend(Chart):
+def legend(key: Sequence[tuple[str, int]], shape: str = "-") -> Chart:
     """Labels with their styles; ``shape`` "-" for lines, "" for dots, else one shape for all."""
+    longest = max((len(label) for label, _ in key), default=0)
+    columns = min(max(1, int(WIDTH / (44 + 7 * longest))), len(key) or 1)
 
-    labels: tuple[tuple[str, int], ...]
-    shape: str = "-"
-    margins: ClassVar = (0, 0, 0, 0)
-
-    @property
-    def columns(self) -> int:
-        """As many as fit beside each other."""
-        longest = max((len(label) for label, _ in self.labels), default=0)
-        return min(max(1, int(WIDTH / (44 + 7 * longest))), len(self.labels) or 1)
-
-    @property
-    def height(self) -> float:
-        """A row for as many labels as there are columns."""
-        return 20 * math.ceil(len(self.labels) / self.columns) + 4
-
-    @property
-    def text(self) -> str:
-        """The labels."""
-        return f"Legend: {', '.join(label for label, _ in self.labels)}"
-
-    def draw(self, axes: Axes) -> None:
-        """Draw samples and labels row by row."""
+    def draw(axes: Axes) -> None:
         axes.set_axis_off()
-        samples = []
-        for label, style in self.labels:
-            form = stroke(style) if self.shape == "-" else mark(style, self.shape)
-            samples.append(Line2D([], [], label=shorten(label, 54), **form))
-        # matplotlib fills columns; readers go row by row.
-        order = [
-            n for first in range(self.columns) for n in range(first, len(samples), self.columns)
+        forms = [stroke(style) if shape == "-" else mark(style, shape) for _, style in key]
+        samples = [
+            Line2D([], [], label=shorten(label, 54), **form)
+            for (label, _), form in zip(key, forms, strict=True)
         ]
+        # matplotlib fills columns; readers go row by row.
         axes.legend(
-            handles=[samples[n] for n in order],
-            ncols=self.columns,
+            handles=[sample for first in range(columns) for sample in samples[first::columns]],
+            ncols=columns,
             loc="upper left",
             borderpad=0,
             borderaxespad=0,
-            handlelength=2.4 if self.shape == "-" else 1.2,
+            handlelength=2.4 if shape == "-" else 1.2,
         )
+
+    text = f"Legend: {', '.join(label for label, _ in key)}"
+    return Chart(draw, text, (), 20 * math.ceil(len(key) / columns) + 4, (0, 0, 0, 0))
 
 
 def stroke(style: int) -> dict[str, Any]:
@@ -315,7 +253,7 @@ def to_svg(chart: Chart, number: int) -> Markup:
 
 
 def to_png(title: str, panels: Sequence[tuple[str, float, Chart]], height: float) -> bytes:
-    """Draw charts side by side, each with its title and its width in inches."""
+    """Draw charts side by side, each with its title and its width; widths and height in inches."""
     with _styled(8, ""):
         widths = [width for _, width, _ in panels]
         figure = Figure(figsize=(max(sum(widths), 8), height), layout="constrained", dpi=130)
@@ -324,8 +262,7 @@ def to_png(title: str, panels: Sequence[tuple[str, float, Chart]], height: float
         for axes, (panel_title, _, chart) in zip(every_axes, panels, strict=True):
             chart.draw(axes)
             axes.set_title(panel_title, size=9, loc="left")
-            if isinstance(chart, LineChart):
-                axes.set_xlabel(chart.x.title)
+            if chart.key:
                 axes.legend(loc="upper right")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -367,9 +304,11 @@ def _styled(size: float, salt: str) -> Iterator[None]:
         yield
 
 
-def _scale(axes: Axes, x: Axis, y: Axis) -> None:
+def _set_up(axes: Axes, x: Axis, y: Axis) -> None:
     axes.set(xscale="log" if x.log else "linear", yscale="log" if y.log else "linear")
     axes.set_xlabel(x.title)
+    x.set_up(axes.xaxis)
+    y.set_up(axes.yaxis)
 
 
 def _finite(values: Sequence[float]) -> list[float]:

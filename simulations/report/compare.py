@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, plain, words
 from simulations.report.cells import Cell
-from simulations.report.charts import MOST_LINES, Axis, Dot, DotChart, Legend
+from simulations.report.charts import MOST_LINES, Axis, Chart, Dot, dot_chart, legend
 from simulations.report.costs import scales
 from simulations.report.grid import Grid, Group
 from simulations.report.losses import tick
@@ -55,8 +55,7 @@ def comparison(grid: Grid, run: Run, shares: Mapping[str, float | None]) -> Sect
         blocks = [_list(grid, first)]
     # More devices move more bytes: there the picture would compare sizes, not settings.
     if not scales(grid) and (chart := _against_bytes(grid)) is not None:
-        legend = Legend(tuple((dot.label, dot.style) for dot in chart.dots), "")
-        blocks.append(Panels((("Loss against bytes", chart),), legend))
+        blocks.append(Panels((("Loss against bytes", chart),), legend(chart.key, "")))
     blocks.append(_every_cell(run, shares))
     text = "Final held-out loss: lower is better."
     if grid.repeated:
@@ -109,7 +108,7 @@ def _others(cells: Sequence[Cell], known: Sequence[str] = KNOWN) -> list[str]:
     return [name for name in names if name not in known]
 
 
-def _against_bytes(grid: Grid) -> DotChart | None:
+def _against_bytes(grid: Grid) -> Chart | None:
     """Draw quality against bytes, where groups move different amounts."""
     dots: list[Dot] = []
     for group in grid.groups[:MOST_LINES]:
@@ -121,7 +120,7 @@ def _against_bytes(grid: Grid) -> DotChart | None:
     if len(dots) < 2 or most < 1.3 * least:
         return None
     x = Axis("bytes moved", size, log=most > 8 * least)
-    return DotChart(tuple(dots), x, Axis("final loss", tick))
+    return dot_chart(dots, x, Axis("final loss", tick))
 
 
 def _every_cell(run: Run, shares: Mapping[str, float | None]) -> Fold:

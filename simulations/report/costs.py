@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from simulations.records import DoneRecord
 from simulations.report.blocks import Block, Panels, Section, Table, Td, folded
 from simulations.report.cells import Cell
-from simulations.report.charts import Axis, Legend, Line, LineChart
+from simulations.report.charts import Axis, Chart, Line, legend, line_chart
 from simulations.report.grid import Grid, spread
 from simulations.report.text import counted, duration, factor, size, whole
 
@@ -57,9 +57,8 @@ def costs(grid: Grid) -> Section:
     blocks: list[Block] = []
     if growing:
         chart = growth_chart(growing)
-        names = Legend(tuple((line.label, line.style) for line in chart.lines))
-        blocks = [_growth_table(growing)]
-        blocks.append(Panels((("Growth with the number of devices", chart),), names))
+        panels = Panels((("Growth with the number of devices", chart),), legend(chart.key))
+        blocks = [_growth_table(growing), panels]
     title = ", ".join(part for part in (grid.row_title, grid.column_title) if part) or "cells"
     rows = [(group.label, _row(medians(group.cells))) for group in grid.groups]
     blocks.append(folded(Table((title, *COSTS), tuple(rows))))
@@ -91,7 +90,7 @@ def _growth_table(growing: Sequence[Scale]) -> Table:
     return Table(("devices", *COSTS), tuple(rows), caption)
 
 
-def growth_chart(growing: Sequence[Scale]) -> LineChart:
+def growth_chart(growing: Sequence[Scale]) -> Chart:
     """Draw every cost as a multiple of that of the fewest devices."""
     first = growing[0]
     lines = [
@@ -103,4 +102,4 @@ def growth_chart(growing: Sequence[Scale]) -> LineChart:
             lines.append(Line(name, tuple(times), len(lines) - 1))
     x = Axis("devices", lambda value: f"{value:,.0f}", log=True)
     y = Axis("times the smallest", lambda value: f"×{value:g}", log=True)
-    return LineChart(tuple(lines), x, y)
+    return line_chart(lines, x, y)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from simulations.report.blocks import Block, Fold, Panels, Section, folded
 from simulations.report.cells import TierLoss
-from simulations.report.charts import COLOURS, MOST_LINES, Axis, Legend, Line, LineChart
+from simulations.report.charts import COLOURS, MOST_LINES, Axis, Chart, Line, legend, line_chart
 from simulations.report.grid import Grid, Group
 from simulations.report.reach import merged, reached_table, tiers_of
 from simulations.report.text import tier_rank, time_unit
@@ -58,14 +58,14 @@ def _by_tier(group: Group, tiers: Sequence[str]) -> Block:
     marks = sorted({note.at_s for cell in group.cells for note in cell.notes})
     panels = [(f"over {over}", loss_chart(curves, over, marks)) for over in OVER]
     caption = "Triangles at the top mark notes, such as a crash." if marks else ""
-    return Panels(tuple(panels), Legend(tuple((tier, n) for n, tier in enumerate(tiers))), caption)
+    return Panels(tuple(panels), legend(panels[0][1].key), caption)
 
 
 def _by_case(grid: Grid, tier: str) -> list[Block]:
     """Draw a panel for each column, a line for each row; turned where rows are too many."""
     turned = len(grid.rows) > len(COLOURS) and 1 < len(grid.columns) < len(grid.rows)
     across, along = (grid.rows, grid.columns) if turned else (grid.columns, grid.rows)
-    panels: dict[Over, list[tuple[str, LineChart]]] = {over: [] for over in OVER}
+    panels: dict[Over, list[tuple[str, Chart]]] = {over: [] for over in OVER}
     for over, panel in itertools.product(OVER, across[:MOST_PANELS]):
         curves: list[Curve] = []
         for style, line in enumerate(along[:MOST_LINES]):
@@ -75,19 +75,19 @@ def _by_case(grid: Grid, tier: str) -> list[Block]:
         if any(series for _, _, series in curves):
             title = " · ".join(part for part in (panel, f"over {over}") if part)
             panels[over].append((title, loss_chart(curves, over)))
-    names = Legend(tuple((name, n) for n, name in enumerate(along[:MOST_LINES]) if name))
+    key = [(name, n) for n, name in enumerate(along[:MOST_LINES]) if name]
     left = max(len(across) - MOST_PANELS, 0), max(len(along) - MOST_LINES, 0)
     caption = f"Not drawn: {left[0]} panels and {left[1]} lines." if any(left) else ""
-    legend = names if names.labels else None
+    names = legend(key) if key else None
     if len(across) == 1:
-        return [Panels((*panels[OVER[0]], *panels[OVER[1]]), legend, caption)]
-    first, second = (Panels(tuple(panels[over]), legend, caption) for over in OVER)
+        return [Panels((*panels[OVER[0]], *panels[OVER[1]]), names, caption)]
+    first, second = (Panels(tuple(panels[over]), names, caption) for over in OVER)
     if len(across) > OPEN:
         return [first, Fold("The same over simulated time", (second,))]
     return [first, second]
 
 
-def loss_chart(curves: Sequence[Curve], over: Over, marks: Sequence[float] = ()) -> LineChart:
+def loss_chart(curves: Sequence[Curve], over: Over, marks: Sequence[float] = ()) -> Chart:
     """Draw curves with the levels that all of them share; ``marks`` are moments in seconds."""
     merged_curves = []
     for label, style, series in curves:
@@ -98,7 +98,7 @@ def loss_chart(curves: Sequence[Curve], over: Over, marks: Sequence[float] = ())
         ends = [points[-1][0] for _, _, points, _ in merged_curves if points]
         unit, scale = time_unit(max(ends, default=1.0))
         x = Axis(f"simulated time, {unit}", lambda value: f"{value:.3g}")
-    lines = tuple(
+    lines = [
         Line(
             label,
             tuple((x / scale, y) for x, y in points),
@@ -106,21 +106,21 @@ def loss_chart(curves: Sequence[Curve], over: Over, marks: Sequence[float] = ())
             tuple((x / scale, least, most) for x, least, most in band),
         )
         for label, style, points, band in merged_curves
-    )
-    at = tuple(mark / scale for mark in marks[:MOST_MARKS]) if over == "simulated time" else ()
+    ]
+    at = [mark / scale for mark in marks[:MOST_MARKS]] if over == "simulated time" else []
     levels, ceiling = _levels(lines, [one for _, _, series in curves for one in series])
-    return LineChart(lines, x, Axis("loss", tick), levels, at, ceiling)
+    return line_chart(lines, x, Axis("loss", tick), levels=levels, marks=at, ceiling=ceiling)
 
 
 def _levels(
     lines: Sequence[Line], series: Sequence[TierLoss]
-) -> tuple[tuple[tuple[str, float], ...], float]:
+) -> tuple[list[tuple[str, float]], float]:
     """Choose the levels to name, and the ceiling above which a line has run away."""
     bases = [one.base for one in series if one.base is not None]
     bests = [one.best for one in series if one.best is not None]
     finite = [y for line in lines for _, y in line.points if math.isfinite(y)]
     if not bases or not finite:
-        return (), math.inf
+        return [], math.inf
     levels = []
     base, low = statistics.median(bases), min(finite)
     # One level stands for all only where all are nearly the same.
@@ -130,7 +130,7 @@ def _levels(
     # Far below every line the optimum would press them together.
     if bests and max(bests) - min(bests) <= alike and low - min(bests) < base - low:
         levels.append(("best possible", statistics.median(bests)))
-    return tuple(levels), max(base + 0.6 * (base - low), base * 1.02, *bases)
+    return levels, max(base + 0.6 * (base - low), base * 1.02, *bases)
 
 
 def tick(value: float) -> str:

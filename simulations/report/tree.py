@@ -7,11 +7,10 @@ a row counts the others; a tree without a list of nodes is drawn tier by tier fr
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -43,34 +42,23 @@ class Row:
     rest: bool = False
 
 
-@dataclass(frozen=True)
-class TreeChart(Chart):
-    """One tree."""
+def tree_chart(tree: TopologyRecord) -> Chart:
+    """A tree's rows from the top, each joined to its parent's."""
+    rows = _rows_of_nodes(tree.nodes) if tree.nodes else _rows_of_counts(tree.counts)
+    height = ROW * len(rows) + 2
 
-    rows: tuple[Row, ...]
-    counts: Mapping[str, int]
-    margins: ClassVar = (0, 0, 0, 0)
+    def place(row: int) -> tuple[float, float]:
+        return 10 + rows[row].depth * INDENT, (row + 0.5) * ROW
 
-    @property
-    def height(self) -> float:
-        """The rows."""
-        return ROW * len(self.rows) + 2
-
-    @property
-    def text(self) -> str:
-        """How many nodes each tier has."""
-        return f"A tree: {', '.join(f'{count} {tier}' for tier, count in self.counts.items())}"
-
-    def draw(self, axes: Axes) -> None:
-        """Draw rows from the top, each joined to its parent's."""
-        axes.set(xlim=(0, WIDTH), ylim=(self.height, 0))
+    def draw(axes: Axes) -> None:
+        axes.set(xlim=(0, WIDTH), ylim=(height, 0))
         axes.set_axis_off()
-        branches: list[tuple[float, float]] = []
-        for number, row in enumerate(self.rows):
-            x, y = self._place(number)
+        for number, row in enumerate(rows):
+            x, y = place(number)
             if row.parent is not None:
-                above, start = self._place(row.parent)
-                branches += [(above, start + 5), (above, y), (x - 5, y), (math.nan, math.nan)]
+                above, start = place(row.parent)
+                branch = [above, above, x - 5], [start + 5, y, y]
+                axes.plot(*branch, color=THEME["rule"], lw=1.5, zorder=0)
             if not row.rest:
                 form = {**ATTACKER, "mew": 2} if row.attacker else {**HONEST, "color": COLOURS[0]}
                 axes.plot(x, y, ms=7, **form)
@@ -78,12 +66,9 @@ class TreeChart(Chart):
             axes.text(x + 10, y, row.text, va="center_baseline", **style)
             if row.devices:
                 _draw_devices(axes, row, y)
-        axes.plot(
-            *zip(*branches, strict=True), c=THEME["rule"], lw=1.5, zorder=0
-        ) if branches else ()
 
-    def _place(self, row: int) -> tuple[float, float]:
-        return 10 + self.rows[row].depth * INDENT, (row + 0.5) * ROW
+    text = f"A tree: {', '.join(f'{count} {tier}' for tier, count in tree.counts.items())}"
+    return Chart(draw, text, (), height, (0, 0, 0, 0))
 
 
 def _draw_devices(axes: Axes, row: Row, y: float) -> None:
@@ -115,7 +100,7 @@ def topology(grid: Grid) -> Section | None:
     for name, tree in by_attackers:
         different.setdefault(tuple(sorted(tree.counts.items())), (name, tree))
     drawn = list(different.values())
-    charts = tuple((name if len(drawn) > 1 else "", chart_of(tree)) for name, tree in drawn)
+    charts = tuple((name if len(drawn) > 1 else "", tree_chart(tree)) for name, tree in drawn)
     left = len(drawn) - MOST_TREES
     caption = f"{counted(left, 'more tree')} in the table only." if left > 0 else ""
     text = (
@@ -139,12 +124,6 @@ def _table(trees: Sequence[tuple[str, TopologyRecord]]) -> Table:
 
 def _attackers(nodes: Sequence[NodeEntry]) -> int:
     return sum(node.attacker for node in nodes)
-
-
-def chart_of(tree: TopologyRecord) -> TreeChart:
-    """Lay out a tree row by row."""
-    rows = _rows_of_nodes(tree.nodes) if tree.nodes else _rows_of_counts(tree.counts)
-    return TreeChart(tuple(rows), tree.counts)
 
 
 def _rows_of_nodes(nodes: Sequence[NodeEntry]) -> list[Row]:

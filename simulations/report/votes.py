@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from simulations.report.blocks import Block, Panels, Section, Table, folded, plain
 from simulations.report.cells import Tally
-from simulations.report.charts import BarChart
+from simulations.report.charts import bar_chart
 from simulations.report.grid import Grid
 from simulations.report.text import tier_rank, whole
 
@@ -59,8 +59,7 @@ def _charts(tallies: Mapping[str, Tally], title: str) -> Panels:
         (f"Updates, by {title}", (*UPDATES, REFUSED), updates),
     ):
         kinds = [(kind, COLOUR_OF.get(kind, OTHER_COLOUR)) for kind in _kinds(first, counts)]
-        bars = tuple(tallies)[:MOST_BARS], tuple(counts[:MOST_BARS]), tuple(kinds)
-        panels.append((name, BarChart(*bars)))
+        panels.append((name, bar_chart(list(tallies)[:MOST_BARS], counts[:MOST_BARS], kinds)))
     left = len(tallies) - MOST_BARS
     caption = f"{left} more in the table only." if left > 0 else ""
     return Panels(tuple(panels), caption=caption, wide=True)

@@ -15,7 +15,7 @@ from simulations.records import TopologyRecord
 from simulations.report import write_report
 from simulations.report.cells import read_cell
 from simulations.report.charts import Chart
-from simulations.report.tree import chart_of
+from simulations.report.tree import tree_chart
 from tests.simulations.report import made
 from tests.simulations.report.page import Page, page_of
 
@@ -115,10 +115,9 @@ def test_attackers_are_counted_and_marked_in_the_tree(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     page = page_of(folder)
     assert page.row("topology", "nodes")["attackers"] == "36"
-    chart = chart_of(TopologyRecord.model_validate(made.tree(2, 2, 3, 10, 0.3)))
-    marks = drawn(chart)
+    marks = drawn(tree_chart(TopologyRecord.model_validate(made.tree(2, 2, 3, 10, 0.3))))
     assert marks["attacker"] == 36
-    assert marks["honest"] == 84 + len(chart.rows)
+    assert marks["honest"] == 84 + (1 + 2 + 4 + 12)
 
 
 def test_a_large_tree_is_drawn_in_part_and_counted_whole(tmp_path: Path) -> None:
