@@ -1,8 +1,9 @@
-"""The records of a simulated cell, which ``world`` writes and ``report`` reads.
+"""The records of a run: ``experiment`` and ``world`` write them, ``report`` reads them.
 
-A cell's file holds one record a line, as JSON with its ``kind``. It begins with a ``CellRecord``
-and ends with a ``DoneRecord``. A number that JSON does not have, such as a loss that an attack
-drove to infinity, is written as null. ``at_s`` is in seconds of simulated time since the beginning.
+``experiment.json`` holds an ``ExperimentRecord``, ``cells/ID.failed.json`` a ``FailureRecord``. A
+cell's file holds one record a line, as JSON with its ``kind``: first a ``CellRecord``, at the end a
+``DoneRecord``. A number that JSON does not have, such as a loss that an attack drove to infinity,
+is written as null. ``at_s`` is in seconds of simulated time since the beginning.
 """
 
 from __future__ import annotations
@@ -136,6 +137,28 @@ class DoneRecord(_Record):
     messages: int
     devices: int
     rounds: int
+
+
+class ExperimentRecord(_Record):
+    """What was asked, with the command line's changes in ``set``, and every cell in order."""
+
+    name: str
+    question: str
+    compare: tuple[str, ...]
+    quick: bool
+    set: dict[str, JsonValue]
+    versions: dict[str, str]
+    cells: tuple[CellRecord, ...]
+
+
+class FailureRecord(_Record):
+    """Why a cell failed: a stable code, a sentence, and where it happened."""
+
+    id: str
+    name: str
+    code: str
+    sentence: str
+    trace: str = ""
 
 
 class UnknownRecord(_Record):

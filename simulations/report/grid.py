@@ -156,7 +156,7 @@ def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
     ranks: dict[tuple[str, str], tuple[Any, ...]] = {}
     for cell in run.cells:
         place = label(cell, rows, names), label(cell, columns, names)
-        ranks[place] = tuple(run.experiment.rank(key, setting(cell, key)) for key in names)
+        ranks[place] = tuple(run.rank(key, setting(cell, key)) for key in names)
         places.setdefault(place, []).append(cell)
     in_order = sorted(places, key=lambda place: ranks[place])
     return Grid(

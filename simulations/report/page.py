@@ -65,7 +65,7 @@ def render(run: Run, answers: Sequence[str], composed: Sequence[Section]) -> str
     unfinished = ""
     if missing:
         begun = f", {run.begun:,} of them begun" if run.begun else ""
-        begun += f", {len(run.failed):,} of them failed" if run.failed else ""
+        begun += f", {len(run.failures):,} of them failed" if run.failures else ""
         unfinished = (
             f"Unfinished: {counted(missing, 'cell')} of {run.expected:,} not finished yet{begun}. "
             "Figures are of the others."

@@ -31,20 +31,20 @@ def notes(run: Run) -> Section | None:
 def configuration(run: Run) -> Section:
     """Show the experiment's file as it was given, the versions, and what is missing."""
     experiment = run.experiment
-    blocks: list[Block] = [Fold("experiment.toml", (Text(experiment.toml, code=True),))]
+    blocks: list[Block] = [Fold("experiment.toml", (Text(run.toml, code=True),))]
     for head, values in (
         (
             ("set on the command line", "to"),
-            {k: value_text(v) for k, v in experiment.changes.items()},
+            {k: value_text(v) for k, v in experiment.set.items()},
         ),
         (("version of", ""), _versions(run)),
     ):
         if values:
             rows = [(name, words([value])) for name, value in values.items()]
             blocks.append(Table(head, tuple(rows)))
-    if run.failed:
-        failed = Table(("cell", "why"), tuple((name, words([why])) for name, why in run.failed))
-        blocks.append(Fold(f"{counted(len(run.failed), 'cell')} failed", (failed,)))
+    if run.failures:
+        reasons = Table(("cell", "why"), tuple((f.name, words([f.sentence])) for f in run.failures))
+        blocks.append(Fold(f"{counted(len(run.failures), 'cell')} failed", (reasons,)))
     if run.missing:
         names = Text("\n".join(run.missing), code=True)
         blocks.append(Fold(f"{counted(len(run.missing), 'cell')} not finished", (names,)))

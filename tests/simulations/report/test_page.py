@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -22,10 +22,15 @@ from tests.simulations.report.page import Page, page_of
 RUNS = [made.byzantine, made.scale, made.forgetting, made.stragglers, made.single]
 
 
-@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
-def test_a_page_needs_nothing_but_itself(make: Any, tmp_path: Path) -> None:
-    page = page_of(make(tmp_path / "run"))
-    html = (tmp_path / "run" / "report.html").read_text("utf-8")
+@pytest.fixture(scope="module", params=RUNS, ids=lambda make: make.__name__)
+def html(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of each of the runs, made once."""
+    folder = request.param(tmp_path_factory.mktemp("runs") / "run")
+    return write_report(folder).html.read_text("utf-8")
+
+
+def test_a_page_needs_nothing_but_itself(html: str) -> None:
+    page = Page(html)
     assert not re.search(r"https?:|@import|url\((?!#)", html)
     assert {
         value for _, name, value in page.attributes if name == "href" and value[0] != "#"
@@ -35,9 +40,8 @@ def test_a_page_needs_nothing_but_itself(make: Any, tmp_path: Path) -> None:
     assert "<script" not in html
 
 
-@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
-def test_every_link_of_the_contents_leads_to_a_section(make: Any, tmp_path: Path) -> None:
-    page = page_of(make(tmp_path / "run"))
+def test_every_link_of_the_contents_leads_to_a_section(html: str) -> None:
+    page = Page(html)
     links = [value[1:] for _, name, value in page.attributes if name == "href"]
     assert links == page.sections
 
@@ -56,31 +60,28 @@ def drawn(chart: Chart) -> Counter[str]:
     chart.draw(axes)
     points: Counter[str] = Counter()
     for line in axes.lines:
-        points[str(line.get_label())] += len(line.get_xydata())
+        points[str(line.get_label())] += len(np.atleast_1d(line.get_xdata()))
     return points
 
 
-@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
-def test_every_chart_says_in_words_what_it_shows(make: Any, tmp_path: Path) -> None:
-    page = page_of(make(tmp_path / "run"))
+def test_every_chart_says_in_words_what_it_shows(html: str) -> None:
+    page = Page(html)
     charts = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "role")]
     words = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
     assert charts == ["img"] * len(words)
     assert all(words)
 
 
-@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
-def test_charts_do_not_share_what_they_refer_to(make: Any, tmp_path: Path) -> None:
-    page = page_of(make(tmp_path / "run"))
+def test_charts_do_not_share_what_they_refer_to(html: str) -> None:
+    page = Page(html)
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(set(ids)) == len(ids)
     used = {value for _, name, value in page.attributes if name == "xlink:href"}
     assert used <= {f"#{name}" for name in ids}
 
 
-@pytest.mark.parametrize("make", RUNS, ids=lambda make: make.__name__)
-def test_colours_of_charts_follow_the_page(make: Any, tmp_path: Path) -> None:
-    page = page_of(make(tmp_path / "run"))
+def test_colours_of_charts_follow_the_page(html: str) -> None:
+    page = Page(html)
     styles = [value for tag, name, value in page.attributes if tag != "td" and name == "style"]
     assert any("var(--c0)" in style for style in styles)
     assert not [style for style in styles if "#" in style]
@@ -164,7 +165,8 @@ def test_a_line_begins_at_the_base(tmp_path: Path) -> None:
     topology = made.tree(1, 1, 1, 4, 0)
     records = [r for r in made.curve(Random(1), topology, 3, kept=1, pace=10) if r["at_s"] > 0]
     everything = [topology, *records, made.done(records, topology, 1)]
-    root = read_cell(made.write_cell(tmp_path, {"seed": 0}, {}, everything)).losses["root"]
+    folder = made.write_experiment(tmp_path, 'name = "x"')
+    root = read_cell(made.write_cell(folder, {"seed": 0}, {}, everything)).losses["root"]
     assert root.base == pytest.approx(4.22)
     assert root.by_time[0] == root.by_round[0] == (0.0, root.base)
     assert root.by_time[1][0] == 10

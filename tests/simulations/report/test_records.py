@@ -28,10 +28,8 @@ def test_an_unfinished_run_says_how_many_cells_are_missing(tmp_path: Path) -> No
 
 def test_cells_of_experiment_json_name_those_that_are_missing(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
-    cells = [{"id": "abc", "name": "seed=7"}]
-    cells += [{"id": path.stem, "name": "seed=0"} for path in (folder / "cells").glob("*.jsonl")]
-    resolved = {"versions": {"banyan": "9.9"}, "cells": cells}
-    (folder / "experiment.json").write_text(json.dumps(resolved), "utf-8")
+    made.add_cell(folder, {"id": "abc", "name": "seed=7", "vary": {"seed": 7}})
+    made.change(folder, versions={"banyan": "9.9"})
     report = write_report(folder)
     assert report.missing == 1
     assert json.loads(report.json.read_text("utf-8"))["missing"] == ["seed=7"]
@@ -47,7 +45,9 @@ def test_a_finished_run_does_not_say_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_run_without_finished_cells_is_a_page_that_says_so(tmp_path: Path) -> None:
-    folder = made.write_experiment(tmp_path / "run", 'name = "x"\n[run]\nseeds = [0, 1]\n')
+    folder = made.write_experiment(tmp_path / "run", 'name = "x"')
+    for seed in (0, 1):
+        made.add_cell(folder, {"id": f"{seed}", "name": f"seed={seed}", "vary": {"seed": seed}})
     report = write_report(folder)
     html = report.html.read_text("utf-8")
     assert "No cell is finished yet." in html
@@ -86,6 +86,14 @@ def test_a_damaged_line_is_refused_with_its_file_and_number(
     assert not (folder / "report.html").exists()
 
 
+def test_a_damaged_experiment_is_refused_with_the_field(tmp_path: Path) -> None:
+    folder = made.single(tmp_path / "run")
+    made.change(folder, cells=[{"id": "abc", "name": 7}])
+    with pytest.raises(NodeError, match=r"experiment\.json: cells\.0\.name: ") as refused:
+        write_report(folder)
+    assert refused.value.code == "bad-record"
+
+
 def test_a_folder_without_an_experiment_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as refused:
         write_report(tmp_path)
@@ -114,8 +122,7 @@ def test_a_cell_that_failed_is_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_what_the_command_line_changed_is_said(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
-    changed = {"quick": True, "set": {"rounds.f": 3}, "versions": made.VERSIONS, "question": "Q?"}
-    (folder / "experiment.json").write_text(json.dumps(changed), "utf-8")
+    made.change(folder, quick=True, set={"rounds.f": 3}, question="Q?")
     page = Page(write_report(folder).html.read_text("utf-8"))
     assert page.row("configuration", "rounds.f") == {
         "set on the command line": "rounds.f",

@@ -180,10 +180,7 @@ def test_a_final_loss_that_is_null_is_called_diverged(tmp_path: Path) -> None:
 def test_attacks_stand_in_rows_where_the_experiment_asks_for_it(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     columns = page_of(folder).row("attacks", "banyan")
-    source = folder / "experiment.toml"
-    asked = source.read_text("utf-8")
-    turned = asked.replace('["strategy.name", "attack.name"]', '["attack.name", "strategy.name"]')
-    source.write_text(turned, "utf-8")
+    made.change(folder, compare=["attack.name", "strategy.name"])
     page = page_of(folder)
     for attack in ("sign_flip", "alie", "gaussian", "ipm", "worst"):
         assert page.row("attacks", attack)["banyan"] == columns[attack]
