@@ -10,9 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from nodes.errors import NodeError
 
@@ -104,13 +112,19 @@ class TrafficRecord(_Record):
 
 
 class MatrixRecord(_Record):
-    """``losses[i][j]``: the loss on column j after learning row i."""
+    """``losses[i][j]``: the loss on source j after learning source i, in the order of learning."""
 
     kind: Literal["matrix"] = "matrix"
     name: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
+    sources: tuple[str, ...]
     losses: tuple[tuple[float | None, ...], ...]
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Self:
+        count = len(self.sources)
+        if not count or [len(row) for row in self.losses] != [count] * count:
+            raise ValueError(f"{count} sources need {count}×{count} losses")
+        return self
 
 
 class NoteRecord(_Record):

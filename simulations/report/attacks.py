@@ -41,8 +41,8 @@ def gains_without(run: Run) -> dict[str, float]:
 def retained(run: Run) -> dict[str, float | None]:
     """Compute for every attacked cell the share that it keeps, by the cell's id.
 
-    A share that the cell's own records give stands. Minus infinity where a loss is not finite; None
-    without an attack-free run that learned something.
+    Minus infinity where a loss is not finite; None without an attack-free run that learned
+    something.
     """
     without = gains_without(run)
     attacked = [cell for cell in run.cells if is_attacked(cell)]
@@ -50,11 +50,10 @@ def retained(run: Run) -> dict[str, float | None]:
 
 
 def _share(cell: Cell, whole: float) -> float | None:
-    share = cell.final("retained")
-    if share is None and cell.gain is not None and whole > 0:
-        share = cell.gain / whole
+    if cell.gain is None or whole <= 0:
+        return None
     # However it ran away, a network without a finite loss keeps nothing.
-    return share if share is None or math.isfinite(share) else -math.inf
+    return cell.gain / whole if math.isfinite(cell.gain) else -math.inf
 
 
 def _apart_from_attack(cell: Cell) -> str:

@@ -99,10 +99,7 @@ class Cell:
     @property
     def gain(self) -> float | None:
         """How far the loss fell below the base."""
-        if (gain := self.final("gain")) is not None:
-            return gain
-        base, loss = self.final("base"), self.final("loss")
-        return None if base is None or loss is None else base - loss
+        return self.final("gain")
 
     @property
     def tally(self) -> Tally:

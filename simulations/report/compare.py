@@ -47,7 +47,9 @@ def comparison(grid: Grid, run: Run, shares: Mapping[str, float | None]) -> Sect
         names = _others(grid.cells)
         if any(cell.gain is not None for cell in grid.cells):
             names.insert(0, "gain")
-        tables = [_matrix(grid, *_figure(name), None, name.replace("_", " ")) for name in names]
+        tables = [
+            _matrix(grid, _final(name), figure, None, name.replace("_", " ")) for name in names
+        ]
         if tables:
             captions = ", ".join(table.caption for table in tables)
             blocks.append(Fold(f"The same for other figures: {captions}", tuple(tables)))
@@ -87,7 +89,7 @@ def _list(grid: Grid, first: Group | None) -> Table:
     rows = []
     for group in grid.groups:
         cells = [group.td(loss, figure, strong=group is first)]
-        cells += [group.td(*_figure(name)) for name in ("gain", *names)]
+        cells += [group.td(_final(name), figure) for name in ("gain", *names)]
         cells.append(group.td(bytes_moved, size))
         cells.append(group.td(lambda cell: cell.done.virtual_s, duration))
         rows.append((group.label, (*cells, Td(str(len(group.cells))))))
@@ -96,10 +98,8 @@ def _list(grid: Grid, first: Group | None) -> Table:
     return Table((*head, "bytes moved", "simulated time", "seeds"), tuple(rows))
 
 
-def _figure(name: str) -> tuple[Callable[[Cell], float | None], Callable[[float], str]]:
-    """Where a final figure is in a cell, and how it is written."""
-    form = percent if name == "retained" else figure
-    return (lambda cell: cell.gain if name == "gain" else cell.final(name)), form
+def _final(name: str) -> Callable[[Cell], float | None]:
+    return lambda cell: cell.final(name)
 
 
 def _others(cells: Sequence[Cell], known: Sequence[str] = KNOWN) -> list[str]:

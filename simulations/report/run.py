@@ -76,7 +76,7 @@ def read_run(folder: Path) -> Run:
         unknown.update(cell.unknown)
         if cell.topology is not None:
             # Hundreds of cells share a few trees; one of each is enough to draw.
-            shape = tree_shape(cell.topology)
+            shape = _tree_shape(cell.topology)
             if shape in trees:
                 cell = replace(cell, topology=None)
             trees.add(shape)
@@ -120,7 +120,7 @@ def _rank(order: Mapping[str, tuple[str, ...]], key: str, value: Any) -> tuple[i
     return values.index(as_json) if as_json in values else len(values), as_json
 
 
-def tree_shape(topology: TopologyRecord) -> tuple[object, ...]:
+def _tree_shape(topology: TopologyRecord) -> tuple[object, ...]:
     """Reduce a tree to what it looks like: tiers, scopes, and how many attackers there are."""
     scopes = Counter((node.tier, node.scope) for node in topology.nodes)
     attackers = sum(node.attacker for node in topology.nodes)

@@ -15,17 +15,6 @@ from simulations.report.forgotten import measured
 from simulations.report.run import Run
 from simulations.report.votes import UPDATES
 
-COSTS: tuple[str, ...] = (
-    "up_bytes",
-    "down_bytes",
-    "virtual_s",
-    "wall_s",
-    "cpu_s",
-    "peak_bytes",
-    "events",
-)
-COSTS += ("devices", "rounds", "messages")
-
 
 def row(cell: Cell, share: float | None) -> dict[str, Any]:
     """Make nested tables of a cell's plain values; ``share`` is what it keeps under attack."""
@@ -37,7 +26,7 @@ def row(cell: Cell, share: float | None) -> dict[str, Any]:
         "vary": cell.vary,
         "final": cell.done.final,
         "retained": share,
-        "cost": {name: getattr(cell.done, name) for name in COSTS},
+        "cost": cell.done.model_dump(exclude={"kind", "final"}),
         "outcomes": tally.outcomes,
         "updates": {name: tally.updates[name] for name in UPDATES},
         "refused": tally.refused,

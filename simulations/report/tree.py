@@ -18,7 +18,6 @@ from simulations.records import NodeEntry, TopologyRecord
 from simulations.report.blocks import Panels, Section, Table, plain
 from simulations.report.charts import COLOURS, THEME, WIDTH, Chart, shorten
 from simulations.report.grid import Grid
-from simulations.report.run import tree_shape
 from simulations.report.text import counted, tier_rank, whole
 
 MOST_ROWS = 44
@@ -87,17 +86,13 @@ def _draw_devices(axes: Axes, row: Row, y: float) -> None:
 
 def topology(grid: Grid) -> Section | None:
     """Show every tree of the run that looks different, with counts by tier."""
-    trees: dict[tuple[object, ...], tuple[str, TopologyRecord]] = {}
-    for group in grid.groups:
-        for tree in (cell.topology for cell in group.cells):
-            if tree is not None:
-                trees.setdefault(tree_shape(tree), (group.label, tree))
+    trees = [(g.label, tree) for g in grid.groups for cell in g.cells if (tree := cell.topology)]
     if not trees:
         return None
     # A tree with attackers shows more than the same tree without them.
-    by_attackers = sorted(trees.values(), key=lambda tree: -_attackers(tree[1].nodes))
+    trees.sort(key=lambda tree: -_attackers(tree[1].nodes))
     different: dict[tuple[tuple[str, int], ...], tuple[str, TopologyRecord]] = {}
-    for name, tree in by_attackers:
+    for name, tree in trees:
         different.setdefault(tuple(sorted(tree.counts.items())), (name, tree))
     drawn = list(different.values())
     charts = tuple((name if len(drawn) > 1 else "", tree_chart(tree)) for name, tree in drawn)

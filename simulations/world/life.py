@@ -284,8 +284,7 @@ class Life:
         self._record(
             MatrixRecord(
                 name="loss after each turn",
-                rows=learned,
-                columns=learned,
+                sources=learned,
                 losses=tuple(tuple(row[: len(learned)]) for _, row in self._matrix),
             )
         )

@@ -252,7 +252,7 @@ def matrix(random: Random, lost: float, name: str = "root") -> Record:
             since = lost * (i - j) * random.uniform(0.8, 1.2)
             row.append(round(learned[j] + since if j <= i else start[j] - 0.1 * (i + 1), 4))
         losses.append(row)
-    return {"kind": "matrix", "name": name, "rows": systems, "columns": systems, "losses": losses}
+    return {"kind": "matrix", "name": name, "sources": systems, "losses": losses}
 
 
 def forgetting(folder: Path, seeds: int = 3) -> Path:

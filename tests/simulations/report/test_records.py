@@ -57,6 +57,9 @@ def test_a_run_without_finished_cells_is_a_page_that_says_so(tmp_path: Path) -> 
     assert report.answers == ()
 
 
+OBLONG = {"kind": "matrix", "name": "m", "sources": ["a", "b"], "losses": [[1, 2]]}
+
+
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
@@ -64,13 +67,25 @@ def test_a_run_without_finished_cells_is_a_page_that_says_so(tmp_path: Path) -> 
         (lambda lines: [*lines[:2], "", *lines[2:]], 3),
         (lambda lines: [*lines[:2], '{"kind": "loss", "at_s": "soon"}', *lines[2:]], 3),
         (lambda lines: [*lines[:2], '{"what": "no kind"}', *lines[2:]], 3),
+        (lambda lines: [*lines[:2], json.dumps(OBLONG), *lines[2:]], 3),
         (lambda lines: lines[1:], 1),
         (lambda lines: [lines[0], *lines], 2),
         (lambda lines: lines[:7], 8),
         (lambda lines: [*lines, lines[1]], 0),
         (lambda lines: [], 1),
     ],
-    ids=["cut", "blank", "wrong type", "no kind", "no cell", "two", "no done", "more", "empty"],
+    ids=[
+        "cut",
+        "blank",
+        "wrong type",
+        "no kind",
+        "oblong",
+        "no cell",
+        "two",
+        "no done",
+        "more",
+        "empty",
+    ],
 )
 def test_a_damaged_line_is_refused_with_its_file_and_number(
     damage: Any, line: int, tmp_path: Path
