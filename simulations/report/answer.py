@@ -7,7 +7,7 @@ from simulations.report.compare import best, loss
 from simulations.report.costs import scales
 from simulations.report.forgotten import forgotten
 from simulations.report.grid import Grid
-from simulations.report.reach import ENOUGH, reach, tiers_of
+from simulations.report.losses import ENOUGH, reach, tiers_of
 from simulations.report.text import duration, factor, figure, percent
 
 APART = 1.5

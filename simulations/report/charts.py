@@ -19,15 +19,21 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import matplotlib
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis as MatplotlibAxis
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from nodes.errors import NodeError
 from simulations.report.cells import Points
+
+try:
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis as MatplotlibAxis
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+except ImportError as error:
+    sentence = "A report needs matplotlib; install the extra: banyan-fl[simulations]."
+    raise NodeError("no-matplotlib", sentence) from error
 
 STYLE = files("simulations.report").joinpath("report.css").read_text("utf-8")
 THEME = dict(reversed(re.findall(r"--(\w+): (#[0-9a-f]{6});", STYLE)))

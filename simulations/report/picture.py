@@ -14,8 +14,7 @@ from simulations.report.compare import loss
 from simulations.report.costs import growth_chart, scales
 from simulations.report.forgotten import forgotten
 from simulations.report.grid import Grid, Spread
-from simulations.report.losses import SERVED, Curve, loss_chart
-from simulations.report.reach import tiers_of
+from simulations.report.losses import SERVED, Curve, loss_chart, tiers_of
 from simulations.report.text import percent
 
 MOST_LINES = 8

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulations.report.blocks import HEATS, heat
 from simulations.report.cells import MOST_POINTS, thinned
 from simulations.report.grid import spread
-from simulations.report.reach import merged
+from simulations.report.losses import merged
 from simulations.report.text import (
     duration,
     factor,

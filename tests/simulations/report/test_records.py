@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,12 @@ def test_a_folder_without_an_experiment_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as refused:
         write_report(tmp_path)
     assert refused.value.code == "no-run"
+
+
+def test_without_matplotlib_the_error_says_what_to_install() -> None:
+    program = "import sys; sys.modules['matplotlib'] = None; import simulations.report"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "no-matplotlib: A report needs matplotlib; install the extra" in ended.stderr
 
 
 def test_records_of_unknown_kinds_are_counted_and_passed_over(tmp_path: Path) -> None:
