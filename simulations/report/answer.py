@@ -40,14 +40,13 @@ def _growth(grid: Grid) -> str:
     growing = scales(grid)
     if not growing:
         return ""
-    first, last = growing[0], growing[-1]
+    few, many = min(growing), max(growing)
     times = [
-        f"{name} {factor(last.medians[name] / first.medians[name])}"
+        f"{name} {factor(growing[many][name] / growing[few][name])}"
         for name in ("wall time", "peak memory", "messages")
-        if first.medians[name] > 0
+        if growing[few][name] > 0
     ]
-    devices = f"From {first.devices:,} to {last.devices:,} devices"
-    return f"{devices} ({factor(last.devices / first.devices)}): {', '.join(times)}."
+    return f"From {few:,} to {many:,} devices ({factor(many / few)}): {', '.join(times)}."
 
 
 def _forgetting(grid: Grid) -> str:

@@ -43,6 +43,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (
 SHAPES = "os^DP"
 WIDTH, HEIGHT = 420, 250
 BAR_ROW = 34
+Band = tuple[tuple[float, float, float], ...]
+"""(x, least, most) over seeds."""
 MOST_LINES = 21
 MOST_BANDS = 6
 """With bands around more lines nobody can tell which is whose."""
@@ -88,12 +90,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Line:
-    """A line over x; ``band`` has (x, least, most) over seeds."""
+    """A line over x, with a band over seeds."""
 
     label: str
     points: Points
     style: int
-    band: tuple[tuple[float, float, float], ...] = ()
+    band: Band = ()
 
 
 def line_chart(
@@ -306,7 +308,7 @@ def _styled(size: float, salt: str) -> Iterator[None]:
     }
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # A name in letters that the font lacks shows boxes; that is no reason to lose the report.
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         yield
 
 

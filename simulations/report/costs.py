@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from simulations.records import DoneRecord
 from simulations.report.blocks import Block, Panels, Section, Table, Td, folded
@@ -25,15 +24,9 @@ COSTS: dict[str, tuple[Callable[[DoneRecord], float], Callable[[float | None], s
     "rounds": (lambda done: done.rounds, whole),
 }
 """Each cost by its title: where it is in a cell's last record, and how it is written."""
+Scales = dict[int, dict[str, float]]
+"""The median of every cost by its title, by number of devices, fewest first."""
 GROWING = ("wall time", "CPU time", "peak memory", "messages", "events")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Cells of one number of devices: the median of every cost by its title."""
-
-    devices: int
-    medians: dict[str, float]
 
 
 def medians(cells: Sequence[Cell]) -> dict[str, float]:
@@ -42,13 +35,13 @@ def medians(cells: Sequence[Cell]) -> dict[str, float]:
     return {name: one.median for name, one in spreads.items() if one is not None}
 
 
-def scales(grid: Grid) -> list[Scale]:
-    """Costs by number of devices, fewest first; empty unless that is what groups differ in."""
+def scales(grid: Grid) -> Scales:
+    """Take the costs by number of devices; empty unless that is what groups differ in."""
     by_group = [{cell.done.devices for cell in group.cells} for group in grid.groups]
     counts = sorted(set[int]().union(*by_group))
     if len(counts) < 2 or any(len(devices) > 1 for devices in by_group):
-        return []
-    return [Scale(n, medians([c for c in grid.cells if c.done.devices == n])) for n in counts]
+        return {}
+    return {n: medians([c for c in grid.cells if c.done.devices == n]) for n in counts}
 
 
 def costs(grid: Grid) -> Section:
@@ -81,24 +74,22 @@ def _row(now: dict[str, float], before: dict[str, float] | None = None) -> tuple
     return tuple(values)
 
 
-def _growth_table(growing: Sequence[Scale]) -> Table:
-    rows = [(f"{growing[0].devices:,}", _row(growing[0].medians))]
-    for before, now in itertools.pairwise(growing):
-        label = f"{now.devices:,} ({factor(now.devices / before.devices)})"
-        rows.append((label, _row(now.medians, before.medians)))
+def _growth_table(growing: Scales) -> Table:
+    counts = list(growing)
+    rows = [(f"{counts[0]:,}", _row(growing[counts[0]]))]
+    for before, now in itertools.pairwise(counts):
+        rows.append((f"{now:,} ({factor(now / before)})", _row(growing[now], growing[before])))
     caption = "By number of devices; below, how many times the row above"
     return Table(("devices", *COSTS), tuple(rows), caption)
 
 
-def growth_chart(growing: Sequence[Scale]) -> Chart:
+def growth_chart(growing: Scales) -> Chart:
     """Draw every cost as a multiple of that of the fewest devices."""
-    first = growing[0]
-    lines = [
-        Line("in proportion", tuple((s.devices, s.devices / first.devices) for s in growing), 6)
-    ]
+    fewest = min(growing)
+    lines = [Line("in proportion", tuple((n, n / fewest) for n in growing), 6)]
     for name in GROWING:
-        if all(scale.medians[name] > 0 for scale in growing):
-            times = [(s.devices, s.medians[name] / first.medians[name]) for s in growing]
+        if all(costs[name] > 0 for costs in growing.values()):
+            times = [(n, costs[name] / growing[fewest][name]) for n, costs in growing.items()]
             lines.append(Line(name, tuple(times), len(lines) - 1))
     x = Axis("devices", lambda value: f"{value:,.0f}", log=True)
     y = Axis("times the smallest", lambda value: f"×{value:g}", log=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from simulations.report.blocks import Td
 from simulations.report.cells import Cell, TierLoss
-from simulations.report.run import Run
+from simulations.report.run import Run, rank
 from simulations.report.text import key_text, value_text
 
 
@@ -156,7 +156,7 @@ def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
     ranks: dict[tuple[str, str], tuple[Any, ...]] = {}
     for cell in run.cells:
         place = label(cell, rows, names), label(cell, columns, names)
-        ranks[place] = tuple(run.rank(key, setting(cell, key)) for key in names)
+        ranks[place] = tuple(rank(run.order, key, setting(cell, key)) for key in names)
         places.setdefault(place, []).append(cell)
     in_order = sorted(places, key=lambda place: ranks[place])
     return Grid(

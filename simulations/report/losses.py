@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 import statistics
@@ -10,9 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, folded
-from simulations.report.cells import Cell, Points, TierLoss
-from simulations.report.charts import COLOURS, MOST_LINES, Axis, Chart, Line, legend, line_chart
+from simulations.report.cells import Cell, Points, TierLoss, thinned
+from simulations.report.charts import (
+    COLOURS,
+    MOST_LINES,
+    Axis,
+    Band,
+    Chart,
+    Line,
+    legend,
+    line_chart,
+)
 from simulations.report.grid import Grid, Group, Spread, spread
 from simulations.report.text import duration, factor, figure, percent, tier_rank, time_unit
 
@@ -24,7 +34,6 @@ OPEN = 6
 """With more panels only those over rounds are open."""
 SERVED = "what devices are served"
 
-MOST_STEPS = 120
 ENOUGH = 0.9
 """The share of the best loss reduction whose time is compared."""
 ALIKE = 0.05
@@ -145,36 +154,25 @@ def tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def merged(series: Sequence[Points]) -> tuple[Points, tuple[tuple[float, float, float], ...]]:
+def merged(series: Sequence[Points]) -> tuple[Points, Band]:
     """Merge the series of several seeds into their median and their band of least and most.
 
     A seed takes no part before its first value and keeps its last. A value that is not finite
     counts as infinite.
     """
-    places = sorted({x for points in series for x, _ in points})
-    if len(places) > MOST_STEPS:
-        step = (len(places) - 1) / (MOST_STEPS - 1)
-        places = [places[round(i * step)] for i in range(MOST_STEPS)]
-    middle, band = [], []
-    for x in places:
-        values = [v for points in series if (v := value_at(points, x)) is not None]
-        middle.append((x, statistics.median(values)))
-        band.append((x, min(values), max(values)))
-    return tuple(middle), tuple(band) if len(series) > 1 else ()
-
-
-def value_at(points: Points, x: float) -> float | None:
-    """Interpolate between the points; the last value after them, None before."""
-    place = bisect.bisect_right(points, x, key=lambda point: point[0])
-    if not place:
-        return None
-    before, value = points[place - 1]
-    if not math.isfinite(value):
-        return math.inf
-    if place == len(points) or not math.isfinite(points[place][1]):
-        return value
-    after, then = points[place]
-    return value + (then - value) * (x - before) / (after - before)
+    series = [points for points in series if points]
+    every_x = sorted({x for points in series for x, _ in points})
+    if not every_x:
+        return (), ()
+    places = [x for x, _ in thinned([(x, 0.0) for x in every_x])]
+    values = []
+    for points in series:
+        xs, ys = np.array(points).T
+        values.append(np.interp(places, xs, np.where(np.isfinite(ys), ys, np.inf), left=np.nan))
+    middle = np.nanmedian(values, axis=0).tolist()
+    least, most = np.nanmin(values, axis=0).tolist(), np.nanmax(values, axis=0).tolist()
+    band = tuple(zip(places, least, most, strict=True)) if len(series) > 1 else ()
+    return tuple(zip(places, middle, strict=True)), band
 
 
 def tiers_of(grid: Grid) -> list[str]:

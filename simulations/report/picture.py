@@ -84,7 +84,7 @@ def _range_chart(cases: Sequence[tuple[str, Spread | None]]) -> Chart:
                 axes.text(0.02, row, "diverged", transform=axes.get_yaxis_transform())
         names = [shorten(name, LONGEST) for name, _ in cases[:MOST_ROWS]]
         axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
         axes.margins(x=0.05)
         axes.grid(axis="x")
 

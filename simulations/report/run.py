@@ -47,10 +47,6 @@ class Run:
         """Cells of the whole run."""
         return len(self.experiment.cells)
 
-    def rank(self, key: str, value: Any) -> tuple[int, str]:
-        """Sort the values of a setting as the experiment's cells have them."""
-        return _rank(self.order, key, value)
-
 
 def read_run(folder: Path) -> Run:
     """Read everything that the report needs, each file once.
@@ -82,7 +78,7 @@ def read_run(folder: Path) -> Run:
             trees.add(shape)
         cells.append(cell)
     order = _order(experiment)
-    cells.sort(key=lambda cell: [_rank(order, key, cell.vary.get(key)) for key in order])
+    cells.sort(key=lambda cell: [rank(order, key, cell.vary.get(key)) for key in order])
     done = {cell.id for cell in cells}
     failures = [_read(path, FailureRecord) for path in sorted(folder.glob(f"cells/*{FAILED}"))]
     failures = [failure for failure in failures if failure.id not in done]
@@ -115,7 +111,8 @@ def _order(experiment: ExperimentRecord) -> dict[str, tuple[str, ...]]:
     return {key: tuple(values) for key, values in order.items()}
 
 
-def _rank(order: Mapping[str, tuple[str, ...]], key: str, value: Any) -> tuple[int, str]:
+def rank(order: Mapping[str, tuple[str, ...]], key: str, value: Any) -> tuple[int, str]:
+    """Sort the values of a setting as the experiment's cells have them."""
     as_json, values = json.dumps(value, sort_keys=True), order.get(key, ())
     return values.index(as_json) if as_json in values else len(values), as_json
 
