@@ -44,6 +44,7 @@ def row(cell: Cell, share: float | None) -> dict[str, Any]:
 def results_json(run: Run, shares: Mapping[str, float | None], answers: Sequence[str]) -> bytes:
     """Write ``results.json``: what was asked, the answer, and every cell; null where not finite."""
     result = {
+        "format": 1,
         "name": run.experiment.name,
         "question": run.experiment.question,
         "answer": answers,

@@ -25,7 +25,8 @@ def test_an_unfinished_run_says_how_many_cells_are_missing(tmp_path: Path) -> No
     assert (report.finished, report.expected, report.missing) == (28, 30, 2)
     html = report.html.read_text("utf-8")
     assert "Unfinished: 2 cells of 30 not finished yet, 1 of them begun" in html
-    assert json.loads(report.json.read_text("utf-8"))["finished"] == 28
+    results = json.loads(report.json.read_text("utf-8"))
+    assert (results["format"], results["finished"]) == (1, 28)
 
 
 def test_cells_of_experiment_json_name_those_that_are_missing(tmp_path: Path) -> None:
