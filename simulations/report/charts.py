@@ -271,7 +271,7 @@ def to_png(title: str, panels: Sequence[tuple[str, float, Chart]], height: float
             chart.draw(axes)
             axes.set_title(panel_title, size=9, loc="left")
             if chart.key:
-                axes.legend(loc="upper right")
+                axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
