@@ -8,7 +8,7 @@ how a cell is computed; ``simulations.runner`` runs what is not done yet.
 from __future__ import annotations
 
 from simulations.experiment.bundled import bundled, first_sentence, load_experiment
-from simulations.experiment.folder import Failure, Found, Record, Recorder
+from simulations.experiment.folder import Failure, Found
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment, identify, read_experiment
 
@@ -17,8 +17,6 @@ __all__ = [
     "Experiment",
     "Failure",
     "Found",
-    "Record",
-    "Recorder",
     "Settings",
     "bundled",
     "first_sentence",

@@ -13,26 +13,27 @@ A file under its last name is whole. Nothing is deleted but what is made anew.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from pydantic_core import to_json
+from pydantic import ValidationError
 
 from nodes.errors import NodeError
 from nodes.machine.files import write_file
 from simulations.experiment.sweep import Cell, Experiment
-
-Record = Mapping[str, Any]
-"""One line of a cell: JSON, with its ``kind``."""
-Recorder = Callable[[Record], None]
+from simulations.records import (
+    CellRecord,
+    ExperimentRecord,
+    FailureRecord,
+    Record,
+    Recorder,
+    to_line,
+)
 
 _DONE, _PART, _FAILED = ".jsonl", ".part.jsonl", ".failed.json"
 _PACKAGES = {"banyan": "banyan-fl", "flwr": "flwr", "torch": "torch", "numpy": "numpy"}
@@ -86,17 +87,17 @@ class RunFolder:
         """Stream the records of a cell to disk; they count once the block ends without an error.
 
         The first record says what the cell is. Every line is on its way to the disk before the
-        next is made. A number that JSON does not have becomes null.
+        next is made.
         """
         part = self.cells / f"{cell.id}{_PART}"
-        with part.open("wb") as file:
+        with part.open("w", encoding="utf-8") as file:
 
-            def record(what: Record) -> None:
-                file.write(to_json(what, inf_nan_mode="null", fallback=_as_python) + b"\n")
+            def write(record: Record) -> None:
+                file.write(f"{to_line(record)}\n")
                 file.flush()
 
-            record({"kind": "cell", **_about(cell), "versions": versions()})
-            yield record
+            write(_record_of(cell, versions()))
+            yield write
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.cells / f"{cell.id}{_DONE}")
@@ -104,7 +105,7 @@ class RunFolder:
 
     def fail(self, failure: Failure) -> None:
         """Keep why a cell failed; what it recorded until then stays in its part file."""
-        body = json.dumps(asdict(failure), indent=2, ensure_ascii=False)
+        body = FailureRecord(**asdict(failure)).model_dump_json(indent=2)
         write_file(self.cells / f"{failure.id}{_FAILED}", body.encode())
 
 
@@ -160,36 +161,36 @@ def _taken_over(folder: RunFolder, experiment: Experiment) -> Found:
 
 
 def _describe(path: Path, experiment: Experiment, now: Mapping[str, str]) -> None:
-    resolved = {
-        "name": experiment.name,
-        "question": experiment.question,
-        "compare": experiment.compare,
-        "quick": experiment.quick,
-        "set": experiment.overrides,
-        "versions": now,
-        "cells": [_about(cell) for cell in experiment.cells],
-    }
-    write_file(path / "experiment.toml", experiment.text.encode())
-    write_file(
-        path / "experiment.json", json.dumps(resolved, indent=1, ensure_ascii=False).encode()
+    resolved = ExperimentRecord(
+        name=experiment.name,
+        question=experiment.question,
+        compare=tuple(experiment.compare),
+        quick=experiment.quick,
+        set=dict(experiment.overrides),
+        versions=dict(now),
+        cells=tuple(_record_of(cell, {}) for cell in experiment.cells),
     )
+    write_file(path / "experiment.toml", experiment.text.encode())
+    text = resolved.model_dump_json(indent=1, exclude={"cells": {"__all__": {"kind", "versions"}}})
+    write_file(path / "experiment.json", text.encode())
 
 
-def _about(cell: Cell) -> dict[str, Any]:
-    return {
-        "id": cell.id,
-        "name": cell.name,
-        "vary": dict(cell.vary),
-        "settings": cell.settings.model_dump(mode="json"),
-    }
+def _record_of(cell: Cell, versions: Mapping[str, str]) -> CellRecord:
+    return CellRecord(
+        id=cell.id,
+        name=cell.name,
+        vary=dict(cell.vary),
+        settings=cell.settings.model_dump(mode="json"),
+        versions=dict(versions),
+    )
 
 
 def _earlier_versions(path: Path) -> dict[str, str]:
     try:
-        found = json.loads((path / "experiment.json").read_text("utf-8"))["versions"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # the file is for people; cells say their own versions
-    return found if isinstance(found, dict) else {}
+        earlier = ExperimentRecord.model_validate_json((path / "experiment.json").read_bytes())
+    except (OSError, ValidationError):
+        return {}  # it is written anew; cells say their own versions
+    return earlier.versions
 
 
 def _is_ours(path: Path) -> bool:
@@ -216,10 +217,3 @@ def _held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _as_python(value: object) -> Any:
-    """A number or an array of numpy's as JSON has it."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"a record cannot hold {type(value).__name__}")

@@ -1,7 +1,7 @@
-"""What a page is made of: sections of tables, panels of charts, prose and folds.
+"""The parts of a page: sections of tables, charts and folds.
 
 The template knows these shapes and nothing of experiments; sections know experiments and no HTML.
-Text is escaped where it meets HTML: by the template, and by ``chart`` and ``tree`` for their SVG.
+Texts are escaped where they meet HTML: by the template, and by ``charts`` for their SVG.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from markupsafe import Markup
+from simulations.report.charts import Chart
 
 MOST_OPEN = 20
-"""A table with more rows than this is folded."""
+"""A table of more rows is folded."""
 HEATS = 9
 """Steps of a heat scale, 0 the worst."""
 
@@ -42,19 +42,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One chart under its title."""
-
-    title: str
-    svg: Markup
-
-
-@dataclass(frozen=True)
 class Panels:
-    """Charts side by side that share a legend; ``wide`` ones stand at most two in a row."""
+    """Titled charts side by side with one legend; ``wide`` ones stand at most two in a row."""
 
-    panels: tuple[Panel, ...]
-    legend: Markup | None = None
+    panels: tuple[tuple[str, Chart], ...]
+    legend: Chart | None = None
     caption: str = ""
     wide: bool = False
     shape: ClassVar[str] = "panels"
@@ -69,36 +61,29 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Prose:
-    """A paragraph."""
+class Text:
+    """A paragraph; ``code``: as it was written, line by line."""
 
     text: str
-    shape: ClassVar[str] = "prose"
-
-
-@dataclass(frozen=True)
-class Code:
-    """Text as it was written."""
-
-    text: str
-    shape: ClassVar[str] = "code"
+    code: bool = False
+    shape: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What only some readers want, behind one line."""
+    """Blocks that only some readers want, behind one line."""
 
     summary: str
     blocks: tuple[Block, ...]
     shape: ClassVar[str] = "fold"
 
 
-Block = Table | Beside | Panels | Prose | Code | Fold
+Block = Table | Beside | Panels | Text | Fold
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence on how to read what follows, and what follows."""
+    """A heading, a sentence on how to read the blocks, and the blocks."""
 
     id: str
     title: str
@@ -107,21 +92,24 @@ class Section:
 
 
 def folded(table: Table) -> Table | Fold:
-    """A long table behind one line."""
+    """Fold a table that is long."""
     if len(table.rows) <= MOST_OPEN:
         return table
     return Fold(table.caption or f"A table of {len(table.rows)} rows", (table,))
 
 
 def plain(values: Sequence[str]) -> tuple[Td, ...]:
-    """Values without marks."""
+    """Make table values without marks."""
     return tuple(Td(value) for value in values)
 
 
+def words(values: Sequence[str]) -> tuple[Td, ...]:
+    """Make table values that are texts."""
+    return tuple(Td(value, words=True) for value in values)
+
+
 def heat(share: float | None) -> int | None:
-    """A share of 0 (worst) to 1 (best) as a step of the scale; what lies outside is at its end."""
+    """Place a share from 0 (worst) to 1 (best) on the heat scale; one outside is at its end."""
     if share is None:
         return None
-    if not share > 0:
-        return 0
-    return min(HEATS - 1, int(share * HEATS))
+    return min(HEATS - 1, int(share * HEATS)) if share > 0 else 0

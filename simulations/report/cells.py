@@ -1,11 +1,12 @@
 """One cell's file as a summary: its figures, its counts, and thinned series of its losses.
 
-A file is read once, line by line. What is kept does not grow with the number of rounds: of each
-tier at most ``MOST_POINTS`` points over rounds and over simulated time, and the first notes.
+A file is read once, line by line. The summary does not grow with the number of rounds: it has at
+most ``MOST_POINTS`` points a tier over rounds and over simulated time, and the first notes.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from simulations.report.records import (
+from simulations.records import (
     CellRecord,
     DoneRecord,
     LossRecord,
@@ -21,7 +22,7 @@ from simulations.report.records import (
     NoteRecord,
     RoundRecord,
     TopologyRecord,
-    TrafficRecord,
+    UnknownRecord,
     bad_record,
     read_records,
 )
@@ -45,63 +46,68 @@ class TierLoss:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of rounds and of updates."""
+    """Counts of rounds by outcome, of updates by what became of them, of refusals by code."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     updates: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Count the other's too."""
+        """Add another's counts."""
         self.outcomes.update(other.outcomes)
         self.updates.update(other.updates)
         self.refused.update(other.refused)
 
+    def count(self, record: RoundRecord) -> None:
+        """Count one round and its updates."""
+        self.outcomes[record.outcome] += 1
+        self.updates["accepted"] += record.accepted
+        self.updates["outvoted"] += record.outvoted
+        self.updates["late"] += record.late
+        self.updates["stand-in"] += record.stand_ins
+        self.refused.update(record.refused)
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One finished cell."""
+    """One finished cell; ``note_counts`` counts all notes, ``unknown`` records of other kinds."""
 
     id: str
     name: str
     vary: Mapping[str, JsonValue]
     settings: Mapping[str, JsonValue]
+    versions: Mapping[str, str]
     done: DoneRecord
     topology: TopologyRecord | None
     losses: Mapping[str, TierLoss]
     tallies: Mapping[str, Tally]
     matrices: tuple[MatrixRecord, ...]
     notes: tuple[NoteRecord, ...]
-    noted: Counter[str]
-    messages: int | None
-    versions: Mapping[str, str]
+    note_counts: Counter[str]
     unknown: Counter[str]
 
     def final(self, name: str) -> float | None:
-        """A figure of the ``done`` record; None when there is no such number.
+        """Look up a figure of the ``done`` record; None when there is none.
 
-        NaN for a loss or a gain that is null: JSON has no other word for what is not finite.
+        NaN for a loss or a gain that is null: it was not finite, which JSON cannot say.
         """
         value = self.done.final.get(name)
         if value is None and name in self.done.final and name.startswith(("loss", "gain")):
-            return float("nan")
-        return float(value) if isinstance(value, int | float) else None
+            return math.nan
+        return value
 
     @property
     def gain(self) -> float | None:
         """How far the loss fell below the base."""
-        base, loss = self.final("base"), self.final("loss")
-        if (gain := self.final("gain")) is not None:
-            return gain
-        return None if base is None or loss is None else base - loss
+        return self.final("gain")
 
     @property
     def tally(self) -> Tally:
         """All tiers together."""
-        whole = Tally()
-        for of in self.tallies.values():
-            whole.add(of)
-        return whole
+        every = Tally()
+        for tally in self.tallies.values():
+            every.add(tally)
+        return every
 
 
 def read_cell(path: Path) -> Cell:
@@ -113,12 +119,11 @@ def read_cell(path: Path) -> Cell:
     head: CellRecord | None = None
     done: DoneRecord | None = None
     topology: TopologyRecord | None = None
-    messages: int | None = None
     losses: dict[str, _Losses] = {}
     tallies: dict[str, Tally] = {}
     matrices: list[MatrixRecord] = []
     notes: list[NoteRecord] = []
-    noted: Counter[str] = Counter()
+    note_counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     number = 0
     for number, record in read_records(path):
@@ -132,20 +137,18 @@ def read_cell(path: Path) -> Cell:
             case TopologyRecord():
                 topology = record
             case RoundRecord():
-                _count(tallies.setdefault(record.tier, Tally()), record)
+                tallies.setdefault(record.tier, Tally()).count(record)
             case LossRecord():
                 losses.setdefault(record.tier, _Losses()).add(record)
-            case TrafficRecord():
-                messages = record.messages
             case MatrixRecord():
                 matrices.append(record)
             case NoteRecord():
-                noted[record.what] += 1
+                note_counts[record.what] += 1
                 if len(notes) < MOST_NOTES:
                     notes.append(record)
             case DoneRecord():
                 done = record
-            case _:
+            case UnknownRecord():
                 unknown[record.kind] += 1
     if head is None or done is None:
         raise bad_record(path, number + 1, "the file ends without a done record")
@@ -154,26 +157,16 @@ def read_cell(path: Path) -> Cell:
         name=head.name,
         vary=head.vary,
         settings=head.settings,
+        versions=head.versions,
         done=done,
         topology=topology,
-        losses={tier: of.summary() for tier, of in losses.items()},
+        losses={tier: series.summary() for tier, series in losses.items()},
         tallies=tallies,
         matrices=tuple(matrices),
         notes=tuple(notes),
-        noted=noted,
-        messages=messages if done.messages is None else done.messages,
-        versions=head.versions,
+        note_counts=note_counts,
         unknown=unknown,
     )
-
-
-def _count(tally: Tally, record: RoundRecord) -> None:
-    tally.outcomes[record.outcome] += 1
-    tally.updates["accepted"] += record.accepted
-    tally.updates["outvoted"] += record.outvoted
-    tally.updates["late"] += record.late
-    tally.updates["stand-in"] += record.stand_ins
-    tally.refused.update(record.refused)
 
 
 class _Losses:
@@ -185,7 +178,7 @@ class _Losses:
         self._best: dict[str, float] = {}
 
     def add(self, record: LossRecord) -> None:
-        loss = float("nan") if record.loss is None else record.loss
+        loss = math.nan if record.loss is None else record.loss
         self._seen.append((record.at_s, record.round, record.scope, loss))
         if record.base is not None:
             self._base[record.scope] = record.base
@@ -206,7 +199,9 @@ class _Losses:
         rounds: dict[int, dict[str, float]] = {}
         for _, number, scope, loss in sorted(self._seen, key=lambda seen: seen[0]):
             rounds.setdefault(number, {})[scope] = loss
-        return [(float(n), sum(of.values()) / len(of)) for n, of in sorted(rounds.items())]
+        return [
+            (float(n), sum(losses.values()) / len(losses)) for n, losses in sorted(rounds.items())
+        ]
 
     def _by_time(self) -> list[tuple[float, float]]:
         # A scope not measured yet stands at its base: otherwise the mean would jump whenever one
@@ -228,7 +223,7 @@ def _mean(values: Mapping[str, float]) -> float | None:
 
 
 def thinned(points: list[tuple[float, float]]) -> Points:
-    """At most ``MOST_POINTS`` of them, evenly chosen, with the first and the last."""
+    """Choose at most ``MOST_POINTS`` points evenly, with the first and the last."""
     if len(points) <= MOST_POINTS:
         return tuple(points)
     step = (len(points) - 1) / (MOST_POINTS - 1)

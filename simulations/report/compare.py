@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
-from simulations.report.blocks import Block, Fold, Panel, Panels, Section, Table, Td, plain
+from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, plain, words
 from simulations.report.cells import Cell
-from simulations.report.chart import MOST_LINES, Axis, Dot, dot_chart, legend
-from simulations.report.costs import is_about_scale
+from simulations.report.charts import MOST_LINES, Axis, Chart, Dot, dot_chart, legend
+from simulations.report.costs import scales
 from simulations.report.grid import Grid, Group
 from simulations.report.losses import tick
 from simulations.report.run import Run
@@ -17,7 +16,6 @@ from simulations.report.text import duration, figure, percent, size, value_text
 
 MOST_CELLS = 400
 KNOWN = ("loss", "base", "gain")
-SHARES = {"retained"}
 
 
 def loss(cell: Cell) -> float | None:
@@ -26,41 +24,45 @@ def loss(cell: Cell) -> float | None:
 
 
 def bytes_moved(cell: Cell) -> float:
-    """Up and down together."""
+    """Bytes up and down together."""
     return float(cell.done.up_bytes + cell.done.down_bytes)
 
 
 def best(grid: Grid) -> tuple[Group, Group] | None:
-    """The groups of the lowest and of the highest median final loss; None without losses."""
-    known = [(of.median, n) for n, g in enumerate(grid.groups) if (of := g.spread(loss))]
-    if not known:
-        return None
-    return grid.groups[min(known)[1]], grid.groups[max(known)[1]]
+    """Find the groups of the lowest and of the highest median final loss; None without losses."""
+    known = [(s.median, n) for n, group in enumerate(grid.groups) if (s := group.spread(loss))]
+    return (grid.groups[min(known)[1]], grid.groups[max(known)[1]]) if known else None
 
 
-def comparison(grid: Grid) -> Section:
-    """Rows and columns of the final loss, or one row a group with every figure."""
+def comparison(grid: Grid, run: Run, shares: Mapping[str, float | None]) -> Section:
+    """Tabulate the final loss by rows and columns, or every figure of a group in one row.
+
+    Args:
+        shares: what attacked cells keep under attack, by the cell's id.
+    """
     ends = best(grid)
+    first = ends[0] if ends and len(grid.groups) > 1 else None
     if len(grid.columns) > 1:
-        blocks: list[Block] = [_matrix(grid, loss, figure, ends[0] if ends else None)]
-        tables = []
-        for name in _others(grid, gain=True):
-            form = percent if name in SHARES else figure
-            of_name = _matrix(grid, _named(name), form, None)
-            tables.append(replace(of_name, caption=name.replace("_", " ")))
+        blocks: list[Block] = [_matrix(grid, loss, figure, first)]
+        names = _others(grid.cells)
+        if any(cell.gain is not None for cell in grid.cells):
+            names.insert(0, "gain")
+        tables = [
+            _matrix(grid, _final(name), figure, None, name.replace("_", " ")) for name in names
+        ]
         if tables:
-            names = ", ".join(table.caption for table in tables)
-            blocks.append(Fold(f"The same for other figures: {names}", tuple(tables)))
+            captions = ", ".join(table.caption for table in tables)
+            blocks.append(Fold(f"The same for other figures: {captions}", tuple(tables)))
     else:
-        blocks = [_list(grid, ends[0] if ends else None)]
+        blocks = [_list(grid, first)]
     # More devices move more bytes: there the picture would compare sizes, not settings.
-    chart = None if is_about_scale(grid) else _against_bytes(grid)
-    if chart is not None:
-        blocks.append(chart)
+    if not scales(grid) and (chart := _against_bytes(grid)) is not None:
+        blocks.append(Panels((("Loss against bytes", chart),), legend(chart.key, "")))
+    blocks.append(_every_cell(run, shares))
     text = "Final held-out loss: lower is better."
     if grid.repeated:
         text += " Median over seeds, below it from least to most."
-    if ends and len(grid.groups) > 1:
+    if first:
         text += " The best is bold and underlined."
     title = "Comparison" if len(grid.groups) > 1 else "Result"
     return Section("comparison", title, text, tuple(blocks))
@@ -68,104 +70,74 @@ def comparison(grid: Grid) -> Section:
 
 def _matrix(
     grid: Grid,
-    of: Callable[[Cell], float | None],
+    value: Callable[[Cell], float | None],
     form: Callable[[float], str],
     first: Group | None,
+    caption: str = "",
 ) -> Table:
     rows = []
     for row in grid.rows:
-        cells = []
-        for column in grid.columns:
-            group = grid.at(row, column)
-            found = group.spread(of) if group else None
-            strong = group is not None and group is first
-            cells.append(found.td(form, strong=strong) if found else Td("–"))
+        groups = [grid.at(row, column) for column in grid.columns]
+        cells = [g.td(value, form, strong=g is first) if g else Td("–") for g in groups]
         rows.append((row or "all cells", tuple(cells)))
-    return Table((grid.row_title or "cells", *grid.columns), tuple(rows), over=grid.column_title)
+    head = (grid.row_title or "cells", *grid.columns)
+    return Table(head, tuple(rows), caption, over=grid.column_title)
 
 
 def _list(grid: Grid, first: Group | None) -> Table:
-    names = _others(grid, gain=False)
+    names = _others(grid.cells)
     rows = []
     for group in grid.groups:
-        cells = [_td(group, loss, figure, group is first and len(grid.groups) > 1)]
-        cells.append(_td(group, _named("gain"), figure))
-        cells += [_td(group, _named(n), percent if n in SHARES else figure) for n in names]
-        cells.append(_td(group, bytes_moved, size))
-        cells.append(_td(group, lambda cell: cell.done.virtual_s, duration))
-        cells.append(Td(str(len(group.cells))))
-        rows.append((group.label, tuple(cells)))
-    head = (
-        "loss",
-        "gain",
-        *(name.replace("_", " ") for name in names),
-        "bytes moved",
-        "simulated time",
-        "seeds",
-    )
-    return Table((grid.row_title or "cells", *head), tuple(rows))
+        cells = [group.td(loss, figure, strong=group is first)]
+        cells += [group.td(_final(name), figure) for name in ("gain", *names)]
+        cells.append(group.td(bytes_moved, size))
+        cells.append(group.td(lambda cell: cell.done.virtual_s, duration))
+        rows.append((group.label, (*cells, Td(str(len(group.cells))))))
+    figures = [name.replace("_", " ") for name in names]
+    head = (grid.row_title or "cells", "loss", "gain", *figures)
+    return Table((*head, "bytes moved", "simulated time", "seeds"), tuple(rows))
 
 
-def _td(
-    group: Group,
-    of: Callable[[Cell], float | None],
-    form: Callable[[float], str],
-    strong: bool = False,
-) -> Td:
-    found = group.spread(of)
-    return found.td(form, strong=strong) if found else Td("–")
+def _final(name: str) -> Callable[[Cell], float | None]:
+    return lambda cell: cell.final(name)
 
 
-def _named(name: str) -> Callable[[Cell], float | None]:
-    return (lambda cell: cell.gain) if name == "gain" else (lambda cell: cell.final(name))
-
-
-def _others(grid: Grid, *, gain: bool) -> list[str]:
-    """Final figures besides the loss, in the order of the records."""
-    cells = [cell for group in grid.groups for cell in group.cells]
+def _others(cells: Sequence[Cell], known: Sequence[str] = KNOWN) -> list[str]:
+    """List final figures besides the known, in the order of the records."""
     names = dict.fromkeys(n for c in cells for n in c.done.final if c.final(n) is not None)
-    found = [name for name in names if name not in KNOWN]
-    has_gain = any(cell.gain is not None for cell in cells)
-    return ["gain", *found] if gain and has_gain else found
+    return [name for name in names if name not in known]
 
 
-def _against_bytes(grid: Grid) -> Panels | None:
-    """Quality against bytes, where groups move different amounts."""
+def _against_bytes(grid: Grid) -> Chart | None:
+    """Draw quality against bytes, where groups move different amounts."""
     dots: list[Dot] = []
     for group in grid.groups[:MOST_LINES]:
         moved, end = group.spread(bytes_moved), group.spread(loss)
         if moved and end and moved.least > 0 and math.isfinite(end.most):
             across = (moved.median, moved.least, moved.most)
             dots.append(Dot(group.label, across, (end.median, end.least, end.most), len(dots)))
-    if len(dots) < 2:
+    least, most = (choose((d.x[0] for d in dots), default=0.0) for choose in (min, max))
+    if len(dots) < 2 or most < 1.3 * least:
         return None
-    most, least = max(dot.x[0] for dot in dots), min(dot.x[0] for dot in dots)
-    if most < 1.3 * least:
-        return None
-    chart = dot_chart(
-        dots, Axis("bytes moved", size, log=most > 8 * least), Axis("final loss", tick)
-    )
-    names = legend([(dot.label, dot.style) for dot in dots], dots=True)
-    return Panels((Panel("Loss against bytes", chart),), names)
+    x = Axis("bytes moved", size, log=most > 8 * least)
+    return dot_chart(dots, x, Axis("final loss", tick))
 
 
-def every_cell(run: Run, kept: Mapping[str, float | None]) -> Fold:
-    """One row a cell: what results.csv holds, for reading."""
+def _every_cell(run: Run, shares: Mapping[str, float | None]) -> Fold:
+    """Tabulate every cell, one a row: what results.csv holds, for reading."""
     cells = run.cells[:MOST_CELLS]
     keys = list(dict.fromkeys(key for cell in cells for key in cell.vary))
-    names = list(dict.fromkeys(n for c in cells for n in c.done.final if c.final(n) is not None))
+    names = _others(cells, known=())
     rows = []
     for cell in cells:
-        varied = [
-            Td(value_text(cell.vary[key]) if key in cell.vary else "–", words=True) for key in keys
-        ]
-        figures = [figure(cell.final(name)) for name in names]
-        if kept:
-            figures.append(percent(kept.get(cell.id)))
         done = cell.done
+        varied = words([value_text(cell.vary[key]) if key in cell.vary else "–" for key in keys])
+        figures = [figure(cell.final(name)) for name in names]
+        if shares:
+            figures.append(percent(shares.get(cell.id)))
         figures += [size(bytes_moved(cell)), duration(done.virtual_s), duration(done.wall_s)]
         rows.append((cell.id, (*varied, *plain(figures))))
-    share = ("kept under attack",) if kept else ()
+    share = ("kept under attack",) if shares else ()
     head = ("cell", *keys, *names, *share, "bytes moved", "simulated time", "wall time")
     left = len(run.cells) - len(cells)
     caption = f"{left:,} more are in results.csv only" if left else ""

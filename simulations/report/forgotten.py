@@ -10,191 +10,127 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulations.forgetting import LossMatrix
+from simulations.records import MatrixRecord
 from simulations.report.blocks import Beside, Block, Fold, Section, Table, Td, heat
 from simulations.report.grid import Grid, Spread, spread
-from simulations.report.records import MatrixRecord
 from simulations.report.text import figure
 
 AVERAGE, TRANSFER, FORGETTING = "average loss", "backward transfer", "forgetting"
-ABOVE = "above its best"
 OPEN = 6
 LEAST_RISE = 0.05
-"""What is forgotten less than this is not coloured as if it mattered."""
+"""A smaller rise is not coloured as if it mattered."""
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """One learner: the median matrix over seeds, and each measure over seeds.
+    """One learner: the median matrix over seeds, (n, n), and each measure over seeds.
 
-    Where rows are not the columns in the same order there is ``above its best`` in place of the
-    measures of a ``LossMatrix``, and nothing where a loss is not finite.
+    There are no measures where a loss is not finite.
     """
 
     label: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
+    sources: tuple[str, ...]
     losses: NDArray[np.float64]
     measures: Mapping[str, Spread]
 
 
 def remembered(grid: Grid) -> list[Remembered]:
-    """Every named matrix of every group."""
-    found = []
-    alike = (
-        len({m.name for group in grid.groups for cell in group.cells for m in cell.matrices}) == 1
-    )
+    """Collect every named matrix of every group."""
+    learners = []
+    one_name = len({m.name for cell in grid.cells for m in cell.matrices}) == 1
     for group in grid.groups:
         named: dict[tuple[str, tuple[str, ...]], list[MatrixRecord]] = {}
-        for cell in group.cells:
-            for matrix in cell.matrices:
-                named.setdefault((matrix.name, matrix.columns), []).append(matrix)
-        for (name, columns), of in named.items():
+        for matrix in (matrix for cell in group.cells for matrix in cell.matrices):
+            named.setdefault((matrix.name, matrix.sources), []).append(matrix)
+        for (name, sources), matrices in named.items():
             label = f"{group.label} · {name}"
-            if alike or len(grid.groups) == 1:
+            if one_name or len(grid.groups) == 1:
                 label = group.label if len(grid.groups) > 1 else name
-            # Seeds may differ in how long they went on; what all of them have is shown.
-            rows = _shared([matrix.rows for matrix in of])
-            stacked = np.stack([_array(matrix)[: len(rows)] for matrix in of])
-            measures = _over_seeds(of)
-            found.append(Remembered(label, rows, columns, np.median(stacked, axis=0), measures))
-    return found
+            losses = np.median([_array(matrix) for matrix in matrices], axis=0)
+            learners.append(Remembered(label, sources, losses, _over_seeds(matrices)))
+    return learners
 
 
 def _array(matrix: MatrixRecord) -> NDArray[np.float64]:
-    shape = len(matrix.rows), len(matrix.columns)
-    losses = np.full(shape, np.nan)
-    for i, row in enumerate(matrix.losses[: shape[0]]):
-        for j, loss in enumerate(row[: shape[1]]):
-            losses[i, j] = math.nan if loss is None else loss
-    return losses
+    """The losses as (n, n) float64; NaN where one is null."""
+    return np.array(matrix.losses, float)
 
 
 def measured(matrix: MatrixRecord) -> LossMatrix | None:
-    """The square part as a ``LossMatrix``: rows before the first source, such as the base, are cut.
-
-    None where there is no such part or a loss is not finite.
-    """
-    count = len(matrix.columns)
-    if not count or matrix.rows[-count:] != matrix.columns:
-        return None
-    losses = _array(matrix)[-count:]
-    return LossMatrix(matrix.columns, losses) if np.isfinite(losses).all() else None
-
-
-def above_best(matrix: MatrixRecord) -> float | None:
-    """How far the last row is above the best of each column, mean over columns.
-
-    For a matrix that does not say which source each row learned; None where a loss is not finite.
-    """
+    """Give the matrix what measures it; None where a loss is not finite."""
     losses = _array(matrix)
-    if not losses.size or not np.isfinite(losses).all():
-        return None
-    return float((losses[-1] - losses.min(axis=0)).mean())
+    return LossMatrix(matrix.sources, losses) if np.isfinite(losses).all() else None
 
 
 def _over_seeds(matrices: Sequence[MatrixRecord]) -> dict[str, Spread]:
-    square = [of for matrix in matrices if (of := measured(matrix)) is not None]
-    if square:
-        values = {
-            AVERAGE: [m.average for m in square],
-            TRANSFER: [m.backward_transfer for m in square],
-            FORGETTING: [m.forgetting for m in square],
-        }
-    else:
-        risen = [(m, rise) for m in matrices if (rise := above_best(m)) is not None]
-        values = {
-            AVERAGE: [float(_array(m)[-1].mean()) for m, _ in risen],
-            ABOVE: [rise for _, rise in risen],
-        }
-    spreads = {name: spread(found) for name, found in values.items()}
-    return {name: of for name, of in spreads.items() if of is not None}
-
-
-def _shared(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The beginning that all have in common."""
-    shortest = min(rows, key=len)
-    same = [all(of[n] == name for of in rows) for n, name in enumerate(shortest)]
-    return shortest[: same.index(False)] if False in same else shortest
+    finite = [one for matrix in matrices if (one := measured(matrix)) is not None]
+    values = {
+        AVERAGE: [one.average for one in finite],
+        TRANSFER: [one.backward_transfer for one in finite],
+        FORGETTING: [one.forgetting for one in finite],
+    }
+    return {name: over for name, of_seeds in values.items() if (over := spread(of_seeds))}
 
 
 def forgetting(grid: Grid) -> Section | None:
-    """Measures first, then each matrix."""
-    found = remembered(grid)
-    if not found:
+    """Show the measures of every learner first, then each matrix."""
+    learners = remembered(grid)
+    if not learners:
         return None
-    blocks: list[Block] = [_summary(found)] if any(of.measures for of in found) else []
-    risen = np.concatenate([_risen(of).ravel() for of in found])
-    most = max(LEAST_RISE, float(risen[np.isfinite(risen)].max(initial=0.0)))
-    tables = tuple(_matrix(of, most) for of in found)
+    blocks: list[Block] = [_summary(learners)] if any(one.measures for one in learners) else []
+    risen = [rise for one in learners for rise in _risen(one).flat if math.isfinite(rise)]
+    tables = tuple(_matrix(learner, max(LEAST_RISE, *risen)) for learner in learners)
     blocks.append(Beside(tables[:OPEN]))
     if len(tables) > OPEN:
         blocks.append(Fold(f"{len(tables) - OPEN} more matrices", (Beside(tables[OPEN:]),)))
     text = (
         "A row is what was learned last, a column what the loss is measured on. Colour, the same "
         "in all matrices, says how far a loss has risen above its best since that source was "
-        "learned; what is grey was not learned yet."
+        "learned; what is grey was not learned yet. Backward transfer below zero means that "
+        "earlier sources got worse; forgetting is the mean rise of earlier sources above their "
+        "best."
     )
-    if any(FORGETTING in of.measures for of in found):
-        text += (
-            " Backward transfer below zero means that earlier sources got worse; forgetting is the "
-            "mean rise of earlier sources above their best."
-        )
-    if any(ABOVE in of.measures for of in found):
-        text += " “Above its best” is the mean rise of all at the end."
     return Section("forgetting", "Forgetting", text, tuple(blocks))
 
 
-def _summary(found: Sequence[Remembered]) -> Table:
-    measures = dict.fromkeys(name for of in found for name in of.measures)
+def _summary(learners: Sequence[Remembered]) -> Table:
+    measures = (AVERAGE, TRANSFER, FORGETTING)
     least = {
-        name: min(of.measures[name].median for of in found if name in of.measures)
-        for name in measures
-        if name != TRANSFER
+        name: min(one.measures[name].median for one in learners if one.measures)
+        for name in (AVERAGE, FORGETTING)
+        if len(learners) > 1
     }
     rows = []
-    for of in found:
+    for learner in learners:
         cells = []
         for name in measures:
-            value = of.measures.get(name)
-            strong = len(found) > 1 and value is not None and value.median == least.get(name)
+            value = learner.measures.get(name)
+            strong = value is not None and value.median == least.get(name)
             cells.append(value.td(figure, strong=strong) if value else Td("–"))
-        rows.append((of.label, tuple(cells)))
+        rows.append((learner.label, tuple(cells)))
     return Table(("learner", *measures), tuple(rows), "At the end, over all sources")
 
 
 def forgotten(grid: Grid) -> list[tuple[str, Spread]]:
-    """Each learner with how much it forgets; empty where that was not measured."""
-    measures = [(of.label, of.measures) for of in remembered(grid)]
-    for name in (FORGETTING, ABOVE):
-        if found := [(label, of[name]) for label, of in measures if name in of]:
-            return found
-    return []
+    """List each learner with how much it forgets; empty where that was not measured."""
+    return [(one.label, one.measures[FORGETTING]) for one in remembered(grid) if one.measures]
 
 
-def _risen(of: Remembered) -> NDArray[np.float64]:
-    """How far each loss is above its best since its source was learned; 0 before."""
-    learned = _learned(of.rows, of.columns)
-    best = np.minimum.accumulate(np.where(learned, of.losses, np.inf), axis=0)
-    risen: NDArray[np.float64] = np.where(learned, of.losses, 0.0) - np.where(learned, best, 0.0)
+def _risen(learner: Remembered) -> NDArray[np.float64]:
+    """How far each loss is above its best since its source was learned, (n, n); 0 before."""
+    learned = np.tri(len(learner.sources), dtype=bool)
+    best = np.minimum.accumulate(np.where(learned, learner.losses, np.inf), axis=0)
+    risen: NDArray[np.float64] = np.where(learned, learner.losses - best, 0.0)
     return risen
 
 
-def _matrix(of: Remembered, most: float) -> Table:
-    learned, risen = _learned(of.rows, of.columns), _risen(of)
+def _matrix(learner: Remembered, most: float) -> Table:
+    risen = _risen(learner)
     rows = []
-    for i, name in enumerate(of.rows):
+    for i, name in enumerate(learner.sources):
         cells = []
-        for j in range(len(of.columns)):
-            loss = float(of.losses[i, j])
-            step = heat(1 - float(risen[i, j]) / most) if learned[i, j] else None
-            note = "" if learned[i, j] else "early"
-            cells.append(Td(figure(loss), heat=step, note=note))
+        for j, loss in enumerate(learner.losses[i]):
+            step = heat(1 - float(risen[i, j]) / most) if j <= i else None
+            cells.append(Td(figure(loss), heat=step, note="" if j <= i else "early"))
         rows.append((name, tuple(cells)))
-    return Table(("after learning", *of.columns), tuple(rows), of.label, over="loss on")
-
-
-def _learned(rows: Sequence[str], columns: Sequence[str]) -> NDArray[np.bool_]:
-    """Which source was learned by which row, by its name; all where names do not match."""
-    if not set(columns) <= set(rows):
-        return np.ones((len(rows), len(columns)), bool)
-    return np.array([[rows.index(name) <= i for name in columns] for i in range(len(rows))])
+    return Table(("after learning", *learner.sources), tuple(rows), learner.label, over="loss on")

@@ -1,7 +1,7 @@
-"""How cells are arranged: rows and columns by the settings that vary, seeds together.
+"""The grid: cells in rows and columns by the settings that vary, seeds together.
 
 ``compare`` names the settings; the last is the columns. A varied setting that it leaves out joins
-the rows, unless the others already decide it: seeds are the only thing that is ever averaged over.
+the rows, unless the others already decide it: only seeds are ever averaged over.
 """
 
 from __future__ import annotations
@@ -14,35 +14,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulations.report.blocks import Td
-from simulations.report.cells import Cell
-from simulations.report.run import Run
+from simulations.report.cells import Cell, TierLoss
+from simulations.report.run import Run, rank
 from simulations.report.text import key_text, value_text
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most over seeds. What is not finite counts as infinite."""
+    """Median, least and most over seeds; a value that is not finite counts as infinite."""
 
     median: float
     least: float
     most: float
-    count: int
 
     def td(
         self, form: Callable[[float], str], *, heat: int | None = None, strong: bool = False
     ) -> Td:
-        """The median, and under it least and most where they differ as written."""
+        """Make a table value: the median, under it least and most where they differ as written."""
         least, most = form(self.least), form(self.most)
         under = f"{least} – {most}" if least != most else ""
         return Td(form(self.median), under, heat, strong)
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """Over those that there are; None when there are none."""
-    there = [math.inf if math.isnan(v) else v for v in values if v is not None]
-    if not there:
-        return None
-    return Spread(statistics.median(there), min(there), max(there), len(there))
+    """Spread the values that are not None; None when there are none."""
+    known = [math.inf if math.isnan(v) else v for v in values if v is not None]
+    return Spread(statistics.median(known), min(known), max(known)) if known else None
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,24 @@ class Group:
         """Row and column in one."""
         return " · ".join(part for part in (self.row, self.column) if part) or "all cells"
 
-    def spread(self, of: Callable[[Cell], float | None]) -> Spread | None:
-        """A figure of each cell, over the seeds."""
-        return spread(of(cell) for cell in self.cells)
+    def spread(self, value: Callable[[Cell], float | None]) -> Spread | None:
+        """Spread a figure of each cell over the seeds."""
+        return spread(map(value, self.cells))
+
+    def td(
+        self,
+        value: Callable[[Cell], float | None],
+        form: Callable[[float], str],
+        *,
+        strong: bool = False,
+    ) -> Td:
+        """Make a table value of a figure of each cell."""
+        over_seeds = self.spread(value)
+        return over_seeds.td(form, strong=strong) if over_seeds else Td("–")
+
+    def losses(self, tier: str) -> list[TierLoss]:
+        """The losses of a tier in the cells that have it."""
+        return [cell.losses[tier] for cell in self.cells if tier in cell.losses]
 
 
 @dataclass(frozen=True)
@@ -87,13 +99,17 @@ class Grid:
         return any(len(group.cells) > 1 for group in self.groups)
 
     def at(self, row: str, column: str) -> Group | None:
-        """The group in that place; None where no cell is finished yet."""
-        found = (g for g in self.groups if (g.row, g.column) == (row, column))
-        return next(found, None)
+        """The group in a place; None where no cell is finished yet."""
+        return next((g for g in self.groups if (g.row, g.column) == (row, column)), None)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of all groups."""
+        return [cell for group in self.groups for cell in group.cells]
 
 
 def setting(cell: Cell, key: str) -> Any:
-    """A varied value, or one of the settings by its dotted path; None when there is none."""
+    """Look up a varied value, or a setting by its dotted path; None when there is none."""
     if key in cell.vary:
         return cell.vary[key]
     value: Any = cell.settings
@@ -105,14 +121,14 @@ def setting(cell: Cell, key: str) -> Any:
 
 
 def varied(cells: Sequence[Cell]) -> list[str]:
-    """Settings that differ between cells, cases first, without the seed."""
+    """List the settings that differ between cells, cases first, without the seed."""
     keys = dict.fromkeys(key for cell in cells for key in cell.vary if key != "seed")
     several = [key for key in keys if len({_json(setting(cell, key)) for cell in cells}) > 1]
     return sorted(several, key=lambda key: key != "case")
 
 
 def choose_keys(run: Run) -> tuple[list[str], list[str]]:
-    """The settings of rows and of columns."""
+    """Choose the settings of rows and of columns."""
     cells = run.cells
     several = varied(cells)
     asked = [k for k in run.experiment.compare if len({_json(setting(c, k)) for c in cells}) > 1]
@@ -140,7 +156,7 @@ def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
     ranks: dict[tuple[str, str], tuple[Any, ...]] = {}
     for cell in run.cells:
         place = label(cell, rows, names), label(cell, columns, names)
-        ranks[place] = tuple(run.experiment.rank(key, setting(cell, key)) for key in names)
+        ranks[place] = tuple(rank(run.order, key, setting(cell, key)) for key in names)
         places.setdefault(place, []).append(cell)
     in_order = sorted(places, key=lambda place: ranks[place])
     return Grid(
@@ -151,17 +167,14 @@ def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
 
 
 def label(cell: Cell, keys: Sequence[str], among: Sequence[str]) -> str:
-    """A cell's values of some settings; a bare number carries the name of its setting."""
+    """Write a cell's values of some settings; a bare number carries the name of its setting."""
     parts = []
     for key in keys:
         value = setting(cell, key)
-        bare = isinstance(value, bool | int | float | list) and not _words(value)
+        is_words = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        bare = isinstance(value, bool | int | float | list) and not is_words
         parts.append(f"{key_text(key, among)} {value_text(value)}" if bare else value_text(value))
     return ", ".join(parts)
-
-
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value)
 
 
 def _json(value: Any) -> str:

@@ -1,31 +1,50 @@
-"""Loss over rounds and over simulated time: a line for each tier, or for each case."""
+"""Loss over rounds and over simulated time, and when each group has learned nearly enough."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from markupsafe import Markup
+import numpy as np
 
-from simulations.report.blocks import Block, Fold, Panel, Panels, Section, folded
-from simulations.report.cells import Cell, TierLoss
-from simulations.report.chart import COLOURS, MOST_LINES, Axis, Line, legend, line_chart
-from simulations.report.grid import Grid, Group
-from simulations.report.reach import merged, reached_table, tiers_of
-from simulations.report.text import time_unit
-from simulations.report.tiers import tier_rank
+from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, folded
+from simulations.report.cells import Cell, Points, TierLoss, thinned
+from simulations.report.charts import (
+    COLOURS,
+    MOST_LINES,
+    Axis,
+    Band,
+    Chart,
+    Line,
+    legend,
+    line_chart,
+)
+from simulations.report.grid import Grid, Group, Spread, spread
+from simulations.report.text import duration, factor, figure, percent, tier_rank, time_unit
 
-Over = Literal["round", "time"]
+Over = Literal["rounds", "simulated time"]
+OVER: tuple[Over, Over] = ("rounds", "simulated time")
 MOST_PANELS = 18
+MOST_MARKS = 60
 OPEN = 6
 """With more panels only those over rounds are open."""
+SERVED = "what devices are served"
+
+ENOUGH = 0.9
+"""The share of the best loss reduction whose time is compared."""
+ALIKE = 0.05
+"""Bases that differ by more than this share of the best loss reduction are different tasks."""
+
+Curve = tuple[str, int, Sequence[TierLoss]]
+"""A label, a style, and the losses of every seed."""
 
 
 def losses(grid: Grid) -> Section | None:
-    """Both charts; of several groups what devices are served, with the tiers folded away."""
+    """Draw all tiers of a single group; of several groups one tier, with the others folded."""
     tiers = tiers_of(grid)
     if not tiers:
         return None
@@ -38,7 +57,7 @@ def losses(grid: Grid) -> Section | None:
             )
     else:
         blocks = _by_case(grid, tiers[0])
-        whose = "what devices are served" if tiers[0] == "device" else f"the tier “{tiers[0]}”"
+        whose = SERVED if tiers[0] == "device" else f"the tier “{tiers[0]}”"
         text = (
             f"Mean held-out loss of {whose}: median over seeds, bands from least to most. Lower is "
             "better; a line that leaves the top has run away."
@@ -51,93 +70,181 @@ def losses(grid: Grid) -> Section | None:
 
 
 def _by_tier(group: Group, tiers: Sequence[str]) -> Block:
-    series = [(tier, n, _of(group.cells, tier)) for n, tier in enumerate(tiers)]
+    curves = [(tier, style, group.losses(tier)) for style, tier in enumerate(tiers)]
     marks = sorted({note.at_s for cell in group.cells for note in cell.notes})
-    panels = []
-    for over in ("round", "time"):
-        lines = [_line(tier, style, of, over) for tier, style, of in series]
-        everything = [one for _, _, of in series for one in of]
-        at = marks[:60] if over == "time" else ()
-        panels.append(Panel(_title(over), _chart(lines, everything, over, at)))
-    noted = "Triangles at the top mark notes, such as a crash." if marks else ""
-    return Panels(tuple(panels), legend([(tier, n) for tier, n, _ in series]), noted)
+    panels = [(f"over {over}", loss_chart(curves, over, marks)) for over in OVER]
+    caption = "Triangles at the top mark notes, such as a crash." if marks else ""
+    return Panels(tuple(panels), legend(panels[0][1].key), caption)
 
 
 def _by_case(grid: Grid, tier: str) -> list[Block]:
-    """A panel for each column and axis, a line for each row; turned where rows are too many."""
-    turned = len(grid.rows) > COLOURS and 1 < len(grid.columns) < len(grid.rows)
+    """Draw a panel for each column, a line for each row; turned where rows are too many."""
+    turned = len(grid.rows) > len(COLOURS) and 1 < len(grid.columns) < len(grid.rows)
     across, along = (grid.rows, grid.columns) if turned else (grid.columns, grid.rows)
-    panels: dict[Over, list[Panel]] = {"round": [], "time": []}
-    for over, of_panel in itertools.product(panels, across[:MOST_PANELS]):
-        lines, everything = [], []
-        for style, of_line in enumerate(along[:MOST_LINES]):
-            group = grid.at(of_panel, of_line) if turned else grid.at(of_line, of_panel)
+    panels: dict[Over, list[tuple[str, Chart]]] = {over: [] for over in OVER}
+    for over, panel in itertools.product(OVER, across[:MOST_PANELS]):
+        curves: list[Curve] = []
+        for style, line in enumerate(along[:MOST_LINES]):
+            group = grid.at(panel, line) if turned else grid.at(line, panel)
             if group is not None:
-                series = _of(group.cells, tier)
-                lines.append(_line(of_line, style, series, over))
-                everything += series
-        if any(line.points for line in lines):
-            title = " · ".join(part for part in (of_panel, _title(over)) if part)
-            panels[over].append(Panel(title, _chart(lines, everything, over)))
-    names = legend([(name, style) for style, name in enumerate(along[:MOST_LINES]) if name])
+                curves.append((line, style, group.losses(tier)))
+        if any(series for _, _, series in curves):
+            title = " · ".join(part for part in (panel, f"over {over}") if part)
+            panels[over].append((title, loss_chart(curves, over)))
+    key = [(name, n) for n, name in enumerate(along[:MOST_LINES]) if name]
     left = max(len(across) - MOST_PANELS, 0), max(len(along) - MOST_LINES, 0)
-    said = f"Not drawn: {left[0]} panels and {left[1]} lines." if any(left) else ""
+    caption = f"Not drawn: {left[0]} panels and {left[1]} lines." if any(left) else ""
+    names = legend(key) if key else None
     if len(across) == 1:
-        return [Panels((*panels["round"], *panels["time"]), names, said)]
-    first, second = (Panels(tuple(of), names, said) for of in panels.values())
+        return [Panels((*panels[OVER[0]], *panels[OVER[1]]), names, caption)]
+    first, second = (Panels(tuple(panels[over]), names, caption) for over in OVER)
     if len(across) > OPEN:
         return [first, Fold("The same over simulated time", (second,))]
     return [first, second]
 
 
-def _title(over: Over) -> str:
-    return "over rounds" if over == "round" else "over simulated time"
+def loss_chart(curves: Sequence[Curve], over: Over, marks: Sequence[float] = ()) -> Chart:
+    """Draw curves with the levels that all of them share; ``marks`` are moments in seconds."""
+    merged_curves = []
+    for label, style, series in curves:
+        points = [one.by_round if over == "rounds" else one.by_time for one in series]
+        merged_curves.append((label, style, *merged(points)))
+    x, scale = Axis("closed rounds", lambda value: f"{value:,.0f}", counts=True), 1.0
+    if over == "simulated time":
+        ends = [points[-1][0] for _, _, points, _ in merged_curves if points]
+        unit, scale = time_unit(max(ends, default=1.0))
+        x = Axis(f"simulated time, {unit}", lambda value: f"{value:.3g}")
+    lines = [
+        Line(
+            label,
+            tuple((x / scale, y) for x, y in points),
+            style,
+            tuple((x / scale, least, most) for x, least, most in band),
+        )
+        for label, style, points, band in merged_curves
+    ]
+    at = [mark / scale for mark in marks[:MOST_MARKS]] if over == "simulated time" else []
+    levels, ceiling = _levels(lines, [one for _, _, series in curves for one in series])
+    return line_chart(lines, x, Axis("loss", tick), levels=levels, marks=at, ceiling=ceiling)
 
 
-def _of(cells: Sequence[Cell], tier: str) -> list[TierLoss]:
-    return [cell.losses[tier] for cell in cells if tier in cell.losses]
-
-
-def _line(label: str, style: int, of: Sequence[TierLoss], over: Over) -> Line:
-    points, band = merged([one.by_round if over == "round" else one.by_time for one in of])
-    return Line(label, points, style, band)
-
-
-def _chart(
-    lines: Sequence[Line], of: Sequence[TierLoss], over: Over, marks: Sequence[float] = ()
-) -> Markup:
-    bases = [one.base for one in of if one.base is not None]
-    bests = [one.best for one in of if one.best is not None]
-    there = [y for line in lines for _, y in line.points if math.isfinite(y)]
-    levels: list[tuple[str, float]] = []
-    ceiling = None
-    if bases and there:
-        base, low = statistics.median(bases), min(there)
-        ceiling = max(base + 0.6 * (base - low), base * 1.02, *bases)
-        # One level stands for all only where all are nearly the same.
-        apart = 0.1 * max(base - low, 0.01 * abs(base))
-        if max(bases) - min(bases) <= apart:
-            levels.append(("base", base))
-        # Far below every line the optimum would press them together.
-        if bests and max(bests) - min(bests) <= apart and low - min(bests) < base - low:
-            levels.append(("best possible", statistics.median(bests)))
-    last = max((x for line in lines for x, _ in line.points), default=1.0)
-    x = Axis("closed rounds", lambda value: f"{value:,.0f}", counts=True)
-    if over == "time":
-        x = time_axis(last)
-    return line_chart(lines, x, Axis("loss", tick), levels=levels, marks=marks, ceiling=ceiling)
-
-
-def time_axis(last: float) -> Axis:
-    """An axis of simulated time in the unit that fits its end."""
-    unit, scale = time_unit(last)
-    return Axis(f"simulated time, {unit}", _in(scale), unit=scale)
-
-
-def _in(scale: float) -> Callable[[float], str]:
-    return lambda value: f"{value / scale:.3g}"
+def _levels(
+    lines: Sequence[Line], series: Sequence[TierLoss]
+) -> tuple[list[tuple[str, float]], float]:
+    """Choose the levels to name, and the ceiling above which a line has run away."""
+    bases = [one.base for one in series if one.base is not None]
+    bests = [one.best for one in series if one.best is not None]
+    finite = [y for line in lines for _, y in line.points if math.isfinite(y)]
+    if not bases or not finite:
+        return [], math.inf
+    levels = []
+    base, low = statistics.median(bases), min(finite)
+    # One level stands for all only where all are nearly the same.
+    alike = 0.1 * max(base - low, 0.01 * abs(base))
+    if max(bases) - min(bases) <= alike:
+        levels.append(("base", base))
+    # Far below every line the optimum would press them together.
+    if bests and max(bests) - min(bests) <= alike and low - min(bests) < base - low:
+        levels.append(("best possible", statistics.median(bests)))
+    return levels, max(base + 0.6 * (base - low), base * 1.02, *bases)
 
 
 def tick(value: float) -> str:
-    """A loss beside an axis."""
+    """Write a loss beside an axis."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def merged(series: Sequence[Points]) -> tuple[Points, Band]:
+    """Merge the series of several seeds into their median and their band of least and most.
+
+    A seed takes no part before its first value and keeps its last. A value that is not finite
+    counts as infinite.
+    """
+    series = [points for points in series if points]
+    every_x = sorted({x for points in series for x, _ in points})
+    if not every_x:
+        return (), ()
+    places = [x for x, _ in thinned([(x, 0.0) for x in every_x])]
+    values = []
+    for points in series:
+        xs, ys = np.array(points).T
+        values.append(np.interp(places, xs, np.where(np.isfinite(ys), ys, np.inf), left=np.nan))
+    middle = np.nanmedian(values, axis=0).tolist()
+    least, most = np.nanmin(values, axis=0).tolist(), np.nanmax(values, axis=0).tolist()
+    band = tuple(zip(places, least, most, strict=True)) if len(series) > 1 else ()
+    return tuple(zip(places, middle, strict=True)), band
+
+
+def tiers_of(grid: Grid) -> list[str]:
+    """List the tiers with losses, the one to compare cases by first.
+
+    That is what devices are served, else the root: trees of different depth have it in common.
+    """
+    tiers = {tier for group in grid.groups for cell in group.cells for tier in cell.losses}
+    return sorted(tiers, key=lambda tier: (tier != "device", tier_rank(tier)))
+
+
+@dataclass(frozen=True)
+class Reach:
+    """When every group reaches a loss, in seconds over seeds; None where a seed never does."""
+
+    target: float
+    times: tuple[tuple[str, Spread | None], ...]
+
+    @property
+    def first(self) -> float:
+        """The least median time."""
+        return min(time.median for _, time in self.times if time is not None)
+
+
+def reach(grid: Grid, tier: str) -> Reach | None:
+    """Find when every group reaches ``ENOUGH`` of the best group's loss reduction.
+
+    None with fewer than two groups, when nobody learned, or where bases differ: then one loss is
+    not as hard to reach for all.
+    """
+    curves = [group.losses(tier) for group in grid.groups]
+    bases = [one.base for losses in curves for one in losses if one.base is not None]
+    ends = [e for losses in curves if (e := _end([one.by_time for one in losses])) is not None]
+    if len(grid.groups) < 2 or not bases or not ends or min(ends) >= statistics.median(bases):
+        return None
+    base = statistics.median(bases)
+    if max(bases) - min(bases) > ALIKE * (base - min(ends)):
+        return None
+    target = base - ENOUGH * (base - min(ends))
+    times = []
+    for group in grid.groups:
+        seconds = [_when(cell, tier, target) for cell in group.cells]
+        # A seed that never gets there leaves no median to speak of.
+        times.append((group.label, None if None in seconds else spread(seconds)))
+    return Reach(target, tuple(times))
+
+
+def _end(series: Sequence[Points]) -> float | None:
+    ends = [points[-1][1] for points in series if points]
+    there = [end for end in ends if math.isfinite(end)]
+    return statistics.median(there) if there else None
+
+
+def _when(cell: Cell, tier: str, target: float) -> float | None:
+    points = cell.losses[tier].by_time if tier in cell.losses else ()
+    return next((at for at, loss in points if loss <= target), None)
+
+
+def reached_table(grid: Grid, tier: str) -> Table | None:
+    """Tabulate ``reach``, with how many times as long as the first each group took."""
+    reached = reach(grid, tier)
+    if reached is None:
+        return None
+    first = reached.first
+    rows = []
+    for label, time in reached.times:
+        times = factor(time.median / first) if time and first > 0 else "–"
+        strong = time is not None and time.median == first
+        shown = time.td(duration, strong=strong) if time else Td("not reached")
+        rows.append((label, (shown, Td(times))))
+    caption = (
+        f"Simulated time to a loss of {figure(reached.target)}: {percent(ENOUGH)} of the best "
+        "loss reduction here"
+    )
+    return Table(("case", "simulated time", "of the shortest"), tuple(rows), caption)

@@ -5,109 +5,88 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic_core import to_json
 
 from simulations.report.cells import Cell
 from simulations.report.forgotten import measured
 from simulations.report.run import Run
-
-COSTS = (
-    "up_bytes",
-    "down_bytes",
-    "virtual_s",
-    "wall_s",
-    "cpu_s",
-    "peak_bytes",
-    "events",
-    "devices",
-    "rounds",
-)
-UPDATES = ("accepted", "outvoted", "late", "stand-in")
+from simulations.report.votes import UPDATES
 
 
-def row(cell: Cell, kept: float | None) -> dict[str, Any]:
-    """A cell as nested tables of plain values."""
+def row(cell: Cell, share: float | None) -> dict[str, Any]:
+    """Make nested tables of a cell's plain values; ``share`` is what it keeps under attack."""
     tally = cell.tally
+    matrices = [(m.name, one) for m in cell.matrices if (one := measured(m)) is not None]
     return {
         "id": cell.id,
         "name": cell.name,
-        "vary": dict(cell.vary),
-        "final": dict(cell.done.final),
-        "retained": kept,
-        "cost": {name: getattr(cell.done, name) for name in COSTS} | {"messages": cell.messages},
-        "outcomes": dict(tally.outcomes),
+        "vary": cell.vary,
+        "final": cell.done.final,
+        "retained": share,
+        "cost": cell.done.model_dump(exclude={"kind", "final"}),
+        "outcomes": tally.outcomes,
         "updates": {name: tally.updates[name] for name in UPDATES},
-        "refused": dict(tally.refused),
+        "refused": tally.refused,
         "forgetting": {
-            matrix.name: {
-                "average": of.average,
-                "backward_transfer": of.backward_transfer,
-                "forgetting": of.forgetting,
+            name: {
+                "average": matrix.average,
+                "backward_transfer": matrix.backward_transfer,
+                "forgetting": matrix.forgetting,
             }
-            for matrix in cell.matrices
-            if (of := measured(matrix)) is not None
+            for name, matrix in matrices
         },
     }
 
 
-def to_json(run: Run, kept: Mapping[str, float | None], answers: Sequence[str]) -> str:
-    """``results.json``; a figure that is not finite is null."""
+def results_json(run: Run, shares: Mapping[str, float | None], answers: Sequence[str]) -> bytes:
+    """Write ``results.json``: what was asked, the answer, and every cell; null where not finite."""
     result = {
         "format": 1,
         "name": run.experiment.name,
         "question": run.experiment.question,
-        "answer": list(answers),
+        "answer": answers,
         "expected": run.expected,
         "finished": len(run.cells),
-        "missing": list(run.missing),
-        "versions": dict(run.experiment.versions),
-        "cells": [row(cell, kept.get(cell.id)) for cell in run.cells],
+        "missing": run.missing,
+        "versions": run.experiment.versions,
+        "cells": [row(cell, shares.get(cell.id)) for cell in run.cells],
     }
-    return json.dumps(_finite(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(result, indent=1, inf_nan_mode="null") + b"\n"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(of) for key, of in value.items()}
-    if isinstance(value, list):
-        return [_finite(of) for of in value]
-    return value
+def results_csv(run: Run, shares: Mapping[str, float | None]) -> bytes:
+    """Write ``results.csv``: settings by their dotted path, ``final.…``, costs, and counts.
 
-
-def to_csv(run: Run, kept: Mapping[str, float | None]) -> str:
-    """``results.csv``: settings by their dotted path, ``final.…``, costs, and counts.
-
-    Lists are written as JSON; what a cell does not have is empty.
+    Lists are written as JSON; a value that a cell does not have is empty.
     """
-    rows = [_flat(row(cell, kept.get(cell.id))) for cell in run.cells]
-    seen = dict.fromkeys(name for of in rows for name in of) or {"id": None, "name": None}
+    rows = [_flat(row(cell, shares.get(cell.id))) for cell in run.cells]
+    seen = dict.fromkeys(name for flat in rows for name in flat) or {("id", "id"): None}
     # A column belongs beside its like, though the first cells do not have it.
-    groups = list(dict.fromkeys(name.split(":")[0] for name in seen))
-    columns = sorted(seen, key=lambda name: groups.index(name.split(":")[0]))
+    groups = list(dict.fromkeys(group for group, _ in seen))
+    columns = sorted(seen, key=lambda column: groups.index(column[0]))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([name.partition(":")[2] or name for name in columns])
-    for of in rows:
-        table.writerow([of.get(name, "") for name in columns])
-    return text.getvalue()
+    table.writerow([name for _, name in columns])
+    table.writerows([flat.get(column, "") for column in columns] for flat in rows)
+    return text.getvalue().encode()
 
 
-def _flat(of: Mapping[str, Any]) -> dict[str, Any]:
-    """One level: ``group:column`` to a value, where groups keep like columns together."""
-    flat: dict[str, Any] = {"id": of["id"], "name": of["name"]}
-    flat |= {f"vary:{key}": _plain(value) for key, value in of["vary"].items()}
-    flat |= {f"final:final.{key}": _plain(value) for key, value in of["final"].items()}
-    flat["retained"] = _plain(of["retained"])
-    flat |= {f"cost:{key}": _plain(value) for key, value in of["cost"].items()}
-    flat |= {f"outcomes:rounds.{key}": value for key, value in of["outcomes"].items()}
-    flat |= {f"updates:updates.{key}": value for key, value in of["updates"].items()}
-    flat |= {f"refused:refused.{key}": value for key, value in of["refused"].items()}
-    for matrix, measures in of["forgetting"].items():
-        flat |= {f"forgetting:{matrix}.{key}": value for key, value in measures.items()}
+def _flat(nested: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Flatten to one level: (group, column) to a plain value."""
+    flat: dict[tuple[str, str], Any] = {}
+    prefixes = {"final": "final.", "outcomes": "rounds.", "updates": "updates."}
+    prefixes |= {"refused": "refused.", "vary": "", "cost": ""}
+    for group, values in nested.items():
+        if group == "forgetting":
+            for matrix, measures in values.items():
+                flat |= {(group, f"{matrix}.{key}"): value for key, value in measures.items()}
+        elif group in prefixes:
+            flat |= {(group, prefixes[group] + key): _plain(v) for key, v in values.items()}
+        else:
+            flat[group, group] = _plain(values)
     return flat
 
 

@@ -17,7 +17,7 @@ NBSP = "\u00a0"
 
 
 def figure(value: float | None) -> str:
-    """A loss, a gain or a count; ``–`` for nothing, ``diverged`` for what is not finite."""
+    """Write a loss, a gain or a count; ``–`` for none, ``diverged`` for one that is not finite."""
     if value is None:
         return DASH
     if not math.isfinite(value):
@@ -39,18 +39,18 @@ def figure(value: float | None) -> str:
 
 
 def marked(text: str) -> Markup:
-    """A paragraph as markup: what stands between backticks is code, lines run on."""
+    """Turn a paragraph into markup: join its lines, show what stands between backticks as code."""
     escaped = str(escape(" ".join(text.split())))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S704  escaped above
 
 
 def whole(value: float | None) -> str:
-    """A count, with thousands apart."""
+    """Write a count, with thousands apart."""
     return DASH if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
 def percent(share: float | None) -> str:
-    """A share of one; what is far beyond any use is cut at a thousand percent."""
+    """Write a share of one; beyond a thousand percent only that it is beyond."""
     if share is None:
         return DASH
     if not math.isfinite(share):
@@ -61,14 +61,14 @@ def percent(share: float | None) -> str:
 
 
 def factor(value: float | None) -> str:
-    """How many times: ``×9.8``."""
+    """Write how many times: ``×9.8``."""
     if value is None or not math.isfinite(value):
         return DASH
     return f"×{value:,.0f}" if value >= 100 else f"×{value:.3g}"
 
 
 def size(count: float | None) -> str:
-    """Bytes in decimal units."""
+    """Write bytes in decimal units."""
     if count is None or not math.isfinite(count):
         return DASH
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -78,16 +78,17 @@ def size(count: float | None) -> str:
     return f"{count:.0f}{NBSP}B"
 
 
+TIERS = ("root", "language", "domain", "subdomain")
 UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 def time_unit(most: float) -> tuple[str, float]:
-    """The unit in which times up to ``most`` seconds read well, and its seconds."""
+    """Choose the unit for times up to ``most`` seconds; gives its name and its seconds."""
     return next(((name, scale) for name, scale in UNITS if most >= 2 * scale), ("s", 1.0))
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in a unit that fits."""
+    """Write seconds in a unit that fits."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
     if 0 < seconds < 1:
@@ -98,7 +99,7 @@ def duration(seconds: float | None) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A setting's value: a pipeline reads ``arc + centred_clipping``, a fan-out ``2×3×10``."""
+    """Write a setting's value: a pipeline as ``arc + clipping``, a fan-out as ``2×3×10``."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -111,8 +112,9 @@ def value_text(value: Any) -> str:
         return " / ".join(map(value_text, value)) or "nothing"
     if isinstance(value, Mapping):
         # A table that is swept as a whole, such as an attack with its fraction: its name leads.
-        rest = [f"{key_text(key)} {value_text(of)}" for key, of in value.items() if key != "name"]
-        return ", ".join([*([value_text(value["name"])] if "name" in value else []), *rest])
+        name = [value_text(value["name"])] if "name" in value else []
+        items = [(key, item) for key, item in value.items() if key != "name"]
+        return ", ".join([*name, *(f"{key_text(key)} {value_text(item)}" for key, item in items)])
     if isinstance(value, str):
         return value
     if isinstance(value, float | int):
@@ -121,7 +123,7 @@ def value_text(value: Any) -> str:
 
 
 def key_text(path: str, among: Collection[str] = ()) -> str:
-    """The shortest name of a dotted setting that no other of ``among`` shares."""
+    """Shorten a dotted setting to a name that no other of ``among`` shares."""
     short = _short(path)
     clash = any(_short(other) == short for other in among if other != path)
     return path if clash else short
@@ -134,5 +136,13 @@ def _short(path: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Write a count with its noun: ``1 cell``, ``2 cells``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def tier_rank(tier: str) -> tuple[int, int]:
+    """Sort tiers: root first, devices last, ``tierN`` between by number."""
+    if tier in TIERS:
+        return 0, TIERS.index(tier)
+    number = tier.removeprefix("tier")
+    return (2, 0) if tier == "device" else (1, int(number) if number.isdigit() else 0)

@@ -2,7 +2,7 @@
 
 Rows are indented by tier, so that a tree reads the same at a phone's width. Attackers are crosses,
 honest nodes circles. Above ``MOST_ROWS`` scopes the children of a scope are drawn only in part, and
-a row says what is left out; a tree without a list of nodes is drawn tier by tier from its counts.
+a row counts the others; a tree without a list of nodes is drawn tier by tier from its counts.
 """
 
 from __future__ import annotations
@@ -10,182 +10,157 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 
-from simulations.report.blocks import Block, Panel, Panels, Section, Table, plain
+from simulations.records import NodeEntry, TopologyRecord
+from simulations.report.blocks import Panels, Section, Table, plain
+from simulations.report.charts import COLOURS, THEME, WIDTH, Chart, shorten
 from simulations.report.grid import Grid
-from simulations.report.records import Node, TopologyRecord
-from simulations.report.run import tree_shape
-from simulations.report.text import counted, whole
-from simulations.report.tiers import tier_rank
+from simulations.report.text import counted, tier_rank, whole
 
 MOST_ROWS = 44
 MOST_MARKS = 20
 MOST_TREES = 4
-WIDTH, ROW, INDENT = 420, 21, 20
-MARKS_END = 412
+ROW, INDENT, MARKS_END = 21, 20, 412
+HONEST: dict[str, Any] = {"marker": "o", "ls": "", "label": "honest"}
+ATTACKER: dict[str, Any] = {"marker": "x", "ls": "", "label": "attacker", "color": COLOURS[1]}
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """A scope with how many devices and attackers hang below it; ``rest`` stands for several."""
+
     depth: int
     parent: int | None
     text: str
     attacker: bool = False
-    devices: tuple[int, int] = (0, 0)
+    devices: int = 0
+    attackers: int = 0
     rest: bool = False
 
 
+def tree_chart(tree: TopologyRecord) -> Chart:
+    """A tree's rows from the top, each joined to its parent's."""
+    rows = _rows_of_nodes(tree.nodes) if tree.nodes else _rows_of_counts(tree.counts)
+    height = ROW * len(rows) + 2
+
+    def place(row: int) -> tuple[float, float]:
+        return 10 + rows[row].depth * INDENT, (row + 0.5) * ROW
+
+    def draw(axes: Axes) -> None:
+        axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+        axes.set_axis_off()
+        for number, row in enumerate(rows):
+            x, y = place(number)
+            if row.parent is not None:
+                above, start = place(row.parent)
+                branch = [above, above, x - 5], [start + 5, y, y]
+                axes.plot(*branch, color=THEME["rule"], lw=1.5, zorder=0)
+            if not row.rest:
+                form = {**ATTACKER, "mew": 2} if row.attacker else {**HONEST, "color": COLOURS[0]}
+                axes.plot(x, y, ms=7, **form)
+            style = {"style": "italic", "color": THEME["soft"]} if row.rest else {}
+            axes.text(x + 10, y, row.text, va="center_baseline", **style)
+            if row.devices:
+                _draw_devices(axes, row, y)
+
+    text = f"A tree: {', '.join(f'{count} {tier}' for tier, count in tree.counts.items())}"
+    return Chart(draw, text, (), height, (0, 0, 0, 0))
+
+
+def _draw_devices(axes: Axes, row: Row, y: float) -> None:
+    shown = min(row.devices, MOST_MARKS)
+    # Where there is no room for all, attackers keep their share; one is never lost.
+    share = max(bool(row.attackers), round(row.attackers * shown / row.devices))
+    crosses = min(shown, share)
+    number = f"{row.devices:,}"
+    start = MARKS_END - 8 * len(number) - 6 - shown * 8
+    places = [start + place * 8 for place in range(shown)]
+    axes.plot(places[:crosses], [y] * crosses, ms=5, mew=1.6, **ATTACKER)
+    honest = {**HONEST, "mfc": "none", "color": THEME["soft"]}
+    axes.plot(places[crosses:], [y] * (shown - crosses), ms=5, **honest)
+    axes.text(MARKS_END, y, number, ha="right", va="center_baseline", color=THEME["soft"])
+
+
 def topology(grid: Grid) -> Section | None:
-    """Every tree of the run that looks different, with counts by tier."""
-    trees: dict[tuple[object, ...], tuple[str, TopologyRecord]] = {}
-    for group in grid.groups:
-        for tree in (cell.topology for cell in group.cells):
-            if tree is not None:
-                trees.setdefault(tree_shape(tree), (group.label, tree))
+    """Show every tree of the run that looks different, with counts by tier."""
+    trees = [(g.label, tree) for g in grid.groups for cell in g.cells if (tree := cell.topology)]
     if not trees:
         return None
     # A tree with attackers shows more than the same tree without them.
-    shown = sorted(trees.values(), key=lambda of: -sum(node.attacker for node in of[1].nodes))
-    drawn: dict[tuple[tuple[str, int], ...], tuple[str, TopologyRecord]] = {}
-    for name, tree in shown:
-        drawn.setdefault(tuple(sorted(tree.counts.items())), (name, tree))
-    several = len(drawn) > 1
-    panels = tuple(
-        Panel(name if several else "", draw(tree))
-        for name, tree in list(drawn.values())[:MOST_TREES]
-    )
+    trees.sort(key=lambda tree: -_attackers(tree[1].nodes))
+    different: dict[tuple[tuple[str, int], ...], tuple[str, TopologyRecord]] = {}
+    for name, tree in trees:
+        different.setdefault(tuple(sorted(tree.counts.items())), (name, tree))
+    drawn = list(different.values())
+    charts = tuple((name if len(drawn) > 1 else "", tree_chart(tree)) for name, tree in drawn)
     left = len(drawn) - MOST_TREES
-    said = f"{counted(left, 'more tree')} in the table only." if left > 0 else ""
-    blocks: list[Block] = [Panels(panels, caption=said, wide=True), _table(list(drawn.values()))]
+    caption = f"{counted(left, 'more tree')} in the table only." if left > 0 else ""
     text = (
         "A row is a node with children; the marks beside it are its devices: a circle is honest, a "
         f"cross is an attacker. Of more than {MOST_MARKS} devices the marks show the shares, the "
         "number all."
     )
-    return Section("topology", "Topology", text, tuple(blocks))
+    panels = Panels(charts[:MOST_TREES], caption=caption, wide=True)
+    return Section("topology", "Topology", text, (panels, _table(drawn)))
 
 
 def _table(trees: Sequence[tuple[str, TopologyRecord]]) -> Table:
     tiers = sorted({tier for _, tree in trees for tier in tree.counts}, key=tier_rank)
     rows = []
     for name, tree in trees:
-        bad = sum(node.attacker for node in tree.nodes)
-        attackers = whole(bad) if tree.nodes else "not listed"
-        counts = [whole(tree.counts[tier]) if tier in tree.counts else "–" for tier in tiers]
+        counts = [whole(tree.counts.get(tier)) for tier in tiers]
+        attackers = whole(_attackers(tree.nodes)) if tree.nodes else "not listed"
         rows.append((name if len(trees) > 1 else "nodes", plain([*counts, attackers])))
     return Table(("tree", *tiers, "attackers"), tuple(rows), caption="Nodes of every tier")
 
 
-def draw(tree: TopologyRecord) -> Markup:
-    """One tree as SVG."""
-    rows = _rows(tree.nodes) if tree.nodes else _by_counts(tree.counts)
-    parts = []
-    for number, row in enumerate(rows):
-        x, y = 10 + row.depth * INDENT, number * ROW + ROW / 2
-        if row.parent is not None:
-            from_x, from_y = 10 + rows[row.parent].depth * INDENT, row.parent * ROW + ROW / 2
-            parts.append(f'<path class="branch" d="M{from_x} {from_y + 5:g}V{y:g}H{x - 5}"/>')
-        parts.append("" if row.rest else _node(x, y, row.attacker))
-        kind = "rest" if row.rest else "scope"
-        parts.append(f'<text class="{kind}" x="{x + 10}" y="{y + 4:g}">{escape(row.text)}</text>')
-        parts.append(_marks(row, y))
-    said = ", ".join(f"{count} {tier}" for tier, count in tree.counts.items())
-    return Markup(  # noqa: S704  texts are escaped above
-        f'<svg class="chart tree" viewBox="0 0 {WIDTH} {len(rows) * ROW + 2}" role="img"'
-        f' aria-label="A tree: {escape(said)}">{"".join(parts)}</svg>'
-    )
+def _attackers(nodes: Sequence[NodeEntry]) -> int:
+    return sum(node.attacker for node in nodes)
 
 
-def _node(x: float, y: float, attacker: bool) -> str:
-    if attacker:
-        return f'<path class="bad" d="M{x - 4} {y - 4:g}l8 8m0 -8l-8 8"/>'
-    return f'<circle class="inner" cx="{x}" cy="{y:g}" r="4"/>'
-
-
-def _marks(row: _Row, y: float) -> str:
-    count, bad = row.devices
-    if not count:
-        return ""
-    shown = min(count, MOST_MARKS)
-    # Where there is no room for all, attackers keep their share; one is never lost.
-    crosses = bad if shown == count else min(shown, max(bool(bad), round(bad * shown / count)))
-    number = f"{count:,}"
-    start = MARKS_END - 7 * len(number) - 6 - shown * 8
-    parts = []
-    for place in range(shown):
-        x = start + place * 8
-        if place < crosses:
-            parts.append(
-                f'<path class="bad" d="M{x - 2.7:.1f} {y - 2.7:.1f}l5.4 5.4m0 -5.4l-5.4 5.4"/>'
-            )
-        else:
-            parts.append(f'<circle class="leaf" cx="{x}" cy="{y:g}" r="2.7"/>')
-    text = f"{counted(count, 'device')}, {counted(bad, 'attacker')}"
-    parts.append(
-        f'<text class="tick" x="{MARKS_END}" y="{y + 4:g}" text-anchor="end">{number}</text>'
-    )
-    return f"<g><title>{escape(text)}</title>{''.join(parts)}</g>"
-
-
-def _rows(nodes: Sequence[Node]) -> list[_Row]:
+def _rows_of_nodes(nodes: Sequence[NodeEntry]) -> list[Row]:
     parents = {node.parent for node in nodes}
-    inner = [n for n in nodes if n.id in parents or n.tier != "device"]
-    children: dict[str | None, list[Node]] = defaultdict(list)
-    devices: dict[str | None, list[Node]] = defaultdict(list)
-    known = {node.id for node in inner}
+    scopes: dict[int | None, list[NodeEntry]] = defaultdict(list)
+    devices: dict[int | None, list[NodeEntry]] = defaultdict(list)
     for node in nodes:
-        if node.id in known:
-            children[node.parent if node.parent in known else None].append(node)
-        else:
-            devices[node.parent].append(node)
-    most = max((len(of) for of in children.values()), default=0)
-    while True:
-        rows: list[_Row] = []
-        _descend(None, 0, None, children, devices, most, rows)
-        if len(rows) <= MOST_ROWS or most <= 1:
-            return rows[: 2 * MOST_ROWS]
-        most -= 1
+        is_leaf = node.tier == "device" and node.id not in parents
+        (devices if is_leaf else scopes)[node.parent].append(node)
+
+    def below(scope: NodeEntry) -> list[NodeEntry]:
+        return devices[scope.id] + [leaf for child in scopes[scope.id] for leaf in below(child)]
+
+    def descend(parent: int | None, depth: int, above: int | None, most: int) -> None:
+        """Add rows for a node's first ``most`` children and for all below them."""
+        children = scopes[parent]
+        # One child more takes no more room than the row that counts it.
+        shown = len(children) if len(children) <= most + 1 else most
+        for child in children[:shown]:
+            name = shorten(child.scope.rstrip("/").rsplit("/", 1)[-1] or "root", 24)
+            own = devices[child.id]
+            rows.append(Row(depth, above, name, child.attacker, len(own), _attackers(own)))
+            descend(child.id, depth + 1, len(rows) - 1, most)
+        if hidden := children[shown:]:
+            leaves = [leaf for child in hidden for leaf in below(child)]
+            text, bad = f"{len(hidden)} more", _attackers(leaves)
+            rows.append(Row(depth, above, text, False, len(leaves), bad, rest=True))
+
+    for most in range(max(map(len, scopes.values()), default=1), 0, -1):
+        rows: list[Row] = []
+        descend(None, 0, None, most)
+        if len(rows) <= MOST_ROWS:
+            break
+    return rows[: 2 * MOST_ROWS]
 
 
-def _descend(
-    of: str | None,
-    depth: int,
-    parent: int | None,
-    children: Mapping[str | None, Sequence[Node]],
-    devices: Mapping[str | None, Sequence[Node]],
-    most: int,
-    rows: list[_Row],
-) -> None:
-    """Add the rows of a node's first ``most`` children and what lies below them."""
-    mine = children.get(of, ())
-    # One child more takes no more room than the row that says it is left out.
-    shown = mine if len(mine) <= most + 1 else mine[:most]
-    for node in shown:
-        own = devices.get(node.id, ())
-        last = node.scope.rstrip("/").rsplit("/", 1)[-1] or "root"
-        text = last if len(last) <= 24 else f"{last[:23]}…"
-        bad = sum(device.attacker for device in own)
-        rows.append(_Row(depth, parent, text, node.attacker, (len(own), bad)))
-        _descend(node.id, depth + 1, len(rows) - 1, children, devices, most, rows)
-    if left := mine[len(shown) :]:
-        count = bad = 0
-        below = [node.id for node in left]
-        while below:
-            node_id = below.pop()
-            count += len(devices.get(node_id, ()))
-            bad += sum(device.attacker for device in devices.get(node_id, ()))
-            below += [child.id for child in children.get(node_id, ())]
-        text = f"{len(left)} more"
-        rows.append(_Row(depth, parent, text, devices=(count, bad), rest=True))
-
-
-def _by_counts(counts: Mapping[str, int]) -> list[_Row]:
+def _rows_of_counts(counts: Mapping[str, int]) -> list[Row]:
     tiers = sorted(counts, key=tier_rank)
-    rows: list[_Row] = []
+    rows = []
     for depth, tier in enumerate(tiers):
         above = counts[tiers[depth - 1]] if depth else 0
         each = f" · {counts[tier] / above:,.3g} below each" if above else ""
-        rows.append(_Row(depth, depth - 1 if depth else None, f"{tier}: {counts[tier]:,}{each}"))
+        text = f"{tier}: {counts[tier]:,}{each}"
+        rows.append(Row(depth, depth - 1 if depth else None, text))
     return rows

@@ -18,10 +18,11 @@ from typing import Protocol
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from simulations.experiment.folder import Failure, Found, Recorder, RunFolder, opened
+from simulations.experiment.folder import Failure, Found, RunFolder, opened
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment
 from simulations.processes import ONE_THREAD, Say, Supervisor, environment, steps
+from simulations.records import Recorder
 from simulations.runner.progress import Display
 
 Tick = Callable[[float], None]

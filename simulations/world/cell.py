@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocol import Role
-from simulations.experiment.folder import Record
 from simulations.experiment.settings import Settings
+from simulations.records import Recorder
 from simulations.world.build import build
 from simulations.world.hosts import Hosts, LocalHost, ProcessHost
 from simulations.world.life import live_in, topology
@@ -21,7 +21,7 @@ from simulations.world.members import Maker
 
 
 def run_cell(
-    settings: Settings, seed: int, record: Callable[[Record], None], tick: Callable[[float], None]
+    settings: Settings, seed: int, record: Recorder, tick: Callable[[float], None]
 ) -> None:
     """Run one cell to its end.
 
@@ -41,7 +41,7 @@ def run_cell(
 
 
 def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], None]) -> None:
-    """Where members live while ``use`` runs: here, in several processes, or behind Flower."""
+    """Run ``use`` with a host: in this process, in several processes, or behind Flower."""
     if given.run.engine == "flower":
         from simulations.world.flower import live
 
@@ -61,7 +61,7 @@ def _with_host(given: Settings, seed: int, maker: Maker, use: Callable[[Hosts], 
 
 
 def shards(maker: Maker, workers: int) -> list[int]:
-    """For each place a process: what hangs below one lowest scope stays together."""
+    """Assign every place to a process; what hangs below one lowest scope stays together."""
     lowest = {place.id: at % workers for at, place in enumerate(maker.places.lowest())}
     shard = []
     for place in maker.places:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from protocol import Role
-from simulations.experiment.folder import Record
 from simulations.experiment.settings import Settings
-from simulations.world.hosts import Hosts, LocalHost
+from simulations.records import (
+    DoneRecord,
+    LossRecord,
+    MatrixRecord,
+    NodeEntry,
+    NoteRecord,
+    Recorder,
+    RoundRecord,
+    TopologyRecord,
+    TrafficRecord,
+)
+from simulations.world.hosts import Hosts, LocalHost, Usage
 from simulations.world.members import Maker, Told, Turn
 from simulations.world.places import Place
 from simulations.world.post import Event, Post
@@ -20,22 +30,22 @@ from simulations.world.problems import Measured
 from simulations.world.schedule import Calendar, calendar, matching
 from simulations.world.texts import Texts
 
-MOST_DRAWN = 400
-"""Nodes of a tree that a report draws one by one."""
-SERVED = 200
-"""How many points a curve of what devices are served has at most."""
+MOST_LISTED = 400
+"""A tree of more nodes is recorded by its counts alone."""
+MOST_POINTS = 200
+"""Points of the curve of what devices are served."""
 
 
 @dataclass
 class _Round:
-    """What is known of the round that is open at one parent."""
+    """The round that is open at one parent."""
 
     opened_ms: int = 0
     late: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
 
-class _Life:
+class Life:
     """A world from its first round to its last."""
 
     def __init__(
@@ -43,7 +53,7 @@ class _Life:
         given: Settings,
         maker: Maker,
         host: Hosts,
-        record: Callable[[Record], None],
+        record: Recorder,
         tick: Callable[[float], None],
     ) -> None:
         self._given, self._maker, self._host = given, maker, host
@@ -59,11 +69,11 @@ class _Life:
         self._rounds: dict[int, _Round] = {}
         self._latest: dict[int, Measured] = {}
         self._done_ms: int | None = None
-        self._served, self._told_s = 0, 0.0
+        self._measured, self._point_at_s = 0, 0.0
         self._matrix: list[tuple[str, list[float]]] = []
 
     def run(self) -> None:
-        """Let it live until every lowest scope has closed its rounds and the tiers have settled."""
+        """Run until every lowest scope has closed its rounds and the tiers have settled."""
         post, start = self._post, self._maker.start_ms
         for place in self._maker.places:
             if place.role is not Role.DEVICE:
@@ -74,27 +84,31 @@ class _Life:
             if event.kind == "crash":
                 for place in hit:
                     post.crash(place.id, at_ms)
-            self._note(event.at_s, event.kind, f"{event.nodes}: {len(hit)} nodes")
+            text = f"{event.nodes}: {len(hit)} nodes"
+            self._record(NoteRecord(at_s=event.at_s, what=event.kind, text=text))
         post.run(self._took, self._is_over)
-        self._tell_served(final=True)
-        self._tell_traffic()
-        self._look_back()
-        self._tell_learned()
+        self._record_served(final=True)
+        self._record_traffic()
+        self._measure_turns()
+        self._record_matrix()
         self._tick(1.0)
 
-    def told(self) -> dict[str, Any]:
-        """How it ended."""
-        traffic, devices = self._post.traffic, self._maker.places.devices
-        return {
-            "virtual_s": self._post.elapsed_s,
-            "events": self._post.events,
-            "final": self._final(),
-            "up_bytes": traffic.up_bytes,
-            "down_bytes": traffic.down_bytes,
-            "messages": traffic.messages,
-            "devices": len(devices),
-            "rounds": sum(self._lowest.values()),
-        }
+    def ending(self, wall_s: float, usage: Usage) -> DoneRecord:
+        """Make the last record, of a cell that took ``wall_s`` seconds and ``usage``."""
+        traffic = self._post.traffic
+        return DoneRecord(
+            wall_s=wall_s,
+            cpu_s=usage.cpu_s,
+            peak_bytes=usage.peak_bytes,
+            virtual_s=self._post.elapsed_s,
+            events=self._post.events,
+            final=self._final(),
+            up_bytes=traffic.up_bytes,
+            down_bytes=traffic.down_bytes,
+            messages=traffic.messages,
+            devices=len(self._maker.places.devices),
+            rounds=sum(self._lowest.values()),
+        )
 
     def _is_over(self) -> bool:
         run, post = self._given.run, self._post
@@ -114,147 +128,145 @@ class _Life:
             self._lowest[event.at] = turn.rounds
             whole = self._given.run.rounds * len(self._lowest)
             self._tick(min(1.0, sum(self._lowest.values()) / whole))
-        for told in turn.told:
-            self._tell(self._maker.places[event.at], told)
-        self._look_back()
+        for ledger_event in turn.told:
+            self._record_event(self._maker.places[event.at], ledger_event)
+        self._measure_turns()
 
     # -- records
 
-    def _tell(self, place: Place, told: Told) -> None:
-        open_round, body = self._rounds.setdefault(place.id, _Round()), told.body
-        match told.kind:
+    def _record_event(self, place: Place, event: Told) -> None:
+        open_round, body = self._rounds.setdefault(place.id, _Round()), event.body
+        match event.kind:
             case "round-opened":
-                self._rounds[place.id] = _Round(told.at_ms, refused=open_round.refused)
+                self._rounds[place.id] = _Round(event.at_ms, refused=open_round.refused)
             case "update-accepted":
                 open_round.late += bool(body["late"])
             case "update-refused":
                 code = body["code"]
                 open_round.refused[code] = open_round.refused.get(code, 0) + 1
             case "released" if body["kind"] == "round":
-                self._tell_round(place, told, open_round, "released")
-                self._tell_loss(place, told)
+                self._record_round(place, event, open_round, "released")
+                self._record_loss(place, event)
             case "round-closed":
-                self._tell_round(place, told, open_round, body["outcome"])
+                self._record_round(place, event, open_round, body["outcome"])
 
-    def _tell_round(self, place: Place, told: Told, open_round: _Round, outcome: str) -> None:
-        verdicts = [verdict["verdict"] for verdict in told.body.get("verdicts", ())]
+    def _record_round(self, place: Place, event: Told, open_round: _Round, outcome: str) -> None:
+        verdicts = [verdict["verdict"] for verdict in event.body.get("verdicts", ())]
         self._record(
-            {
-                "kind": "round",
-                "at_s": self._at_s(told),
-                "scope": str(place.scope),
-                "tier": place.tier,
-                "round": told.body["round"],
-                "outcome": outcome,
-                "version": told.body.get("held", {}).get("version"),
-                "step": told.body.get("step"),
-                "accepted": verdicts.count("accepted"),
-                "outvoted": verdicts.count("outvoted"),
-                "stand_ins": verdicts.count("stand-in"),
-                "late": open_round.late,
-                "refused": open_round.refused,
-                "seconds": (told.at_ms - open_round.opened_ms) / 1000,
-            }
+            RoundRecord(
+                at_s=self._at_s(event),
+                scope=str(place.scope),
+                tier=place.tier,
+                round=event.body["round"],
+                outcome=outcome,
+                version=event.body.get("held", {}).get("version"),
+                step=event.body.get("step"),
+                accepted=verdicts.count("accepted"),
+                outvoted=verdicts.count("outvoted"),
+                stand_ins=verdicts.count("stand-in"),
+                late=open_round.late,
+                refused=open_round.refused,
+                seconds=(event.at_ms - open_round.opened_ms) / 1000,
+            )
         )
         self._rounds[place.id] = _Round()
 
-    def _tell_loss(self, place: Place, told: Told) -> None:
-        if told.measured is None:
+    def _record_loss(self, place: Place, event: Told) -> None:
+        if event.measured is None:
             return
-        self._latest[place.id] = told.measured
+        self._latest[place.id] = event.measured
         self._record(
-            {
-                "kind": "loss",
-                "at_s": self._at_s(told),
-                "round": told.body["round"],
-                "scope": str(place.scope),
-                "tier": place.tier,
-                "loss": told.measured.loss,
-                "base": told.measured.base,
-                "best": told.measured.best,
-            }
+            LossRecord(
+                at_s=self._at_s(event),
+                round=event.body["round"],
+                scope=str(place.scope),
+                tier=place.tier,
+                loss=event.measured.loss,
+                base=event.measured.base,
+                best=event.measured.best,
+            )
         )
         if place.id in self._lowest:
-            self._served += 1
-            if self._is_time_to_tell():
-                self._tell_served()
+            self._measured += 1
+            if self._needs_point():
+                self._record_served()
 
-    def _is_time_to_tell(self) -> bool:
+    def _needs_point(self) -> bool:
         """Whether a curve needs another point: by time where that ends the run, else by rounds."""
         run, elapsed = self._given.run, self._post.elapsed_s
         if run.until_s is not None:
-            if elapsed - self._told_s < run.until_s / SERVED:
+            if elapsed - self._point_at_s < run.until_s / MOST_POINTS:
                 return False
-            self._told_s = elapsed
+            self._point_at_s = elapsed
             return True
-        return self._served % max(1, run.rounds * len(self._lowest) // SERVED) == 0
+        return self._measured % max(1, run.rounds * len(self._lowest) // MOST_POINTS) == 0
 
-    def _tell_served(self, final: bool = False) -> None:
-        """What devices are served: the mean over the scopes that they hang below."""
+    def _record_served(self, final: bool = False) -> None:
+        """Record what devices are served: the mean loss over the scopes that they hang below."""
         served = self._mean()
         if served is None:
             return
         self._record(
-            {
-                "kind": "loss",
-                "at_s": self._post.elapsed_s,
-                "round": round(sum(self._lowest.values()) / len(self._lowest)),
-                "scope": "*",
-                "tier": "device",
-                **served,
-            }
+            LossRecord(
+                at_s=self._post.elapsed_s,
+                round=round(sum(self._lowest.values()) / len(self._lowest)),
+                scope="*",
+                tier="device",
+                loss=served.loss,
+                base=served.base,
+                best=served.best,
+            )
         )
         if not final:
-            self._tell_traffic()
+            self._record_traffic()
 
-    def _mean(self) -> dict[str, float | None] | None:
-        """Over the lowest scopes, by their honest devices. Who never released has the base."""
-        found = [
-            (self._latest.get(number) or self._nothing(number), self._below[number])
-            for number in self._lowest
-        ]
-        weights = [weight for _, weight in found]
+    def _mean(self) -> Measured | None:
+        """Average the lowest scopes, weighted by their honest devices; None without any.
+
+        A scope that never released counts with the base.
+        """
+        latest = [(self._latest_of(number), self._below[number]) for number in self._lowest]
+        weights = [weight for _, weight in latest]
         if not sum(weights):
             return None
-        bests = [of.best for of, _ in found if of.best is not None]
-        return {
-            "loss": float(np.average([of.loss for of, _ in found], weights=weights)),
-            "base": float(np.average([of.base for of, _ in found], weights=weights)),
-            "best": float(np.average(bests, weights=weights)) if len(bests) == len(found) else None,
-        }
+        bests = [one.best for one, _ in latest if one.best is not None]
+        return Measured(
+            loss=float(np.average([one.loss for one, _ in latest], weights=weights)),
+            base=float(np.average([one.base for one, _ in latest], weights=weights)),
+            best=float(np.average(bests, weights=weights)) if len(bests) == len(latest) else None,
+        )
 
-    def _nothing(self, number: int) -> Measured:
-        zero = np.zeros(self._maker.problem.layout.size, np.float32)
+    def _latest_of(self, number: int) -> Measured:
+        """Give a scope's latest measurement; measure the base for one that has none."""
         if number not in self._latest:
+            zero = np.zeros(self._maker.problem.layout.size, np.float32)
             self._latest[number] = self._maker.problem.held_out(self._maker.places[number], zero)
         return self._latest[number]
 
-    def _final(self) -> dict[str, Any]:
-        served = self._mean() or {}
-        loss, base = served.get("loss"), served.get("base")
-        gain = base - loss if loss is not None and base is not None else None
+    def _final(self) -> dict[str, float | None]:
+        served = self._mean()
+        final: dict[str, float | None] = {"gain": None}
+        if served is not None:
+            final = {"loss": served.loss, "base": served.base, "best": served.best}
+            final["gain"] = served.base - served.loss
         tiers: dict[str, list[float]] = {}
         for number, measured in sorted(self._latest.items()):  # from the root downwards
             tiers.setdefault(self._maker.places[number].tier, []).append(measured.loss)
-        return served | {
-            "gain": gain,
-            **{f"loss_{tier}": float(np.mean(losses)) for tier, losses in tiers.items()},
-        }
+        return final | {f"loss_{tier}": float(np.mean(losses)) for tier, losses in tiers.items()}
 
-    def _tell_traffic(self) -> None:
+    def _record_traffic(self) -> None:
         traffic = self._post.traffic
         self._record(
-            {
-                "kind": "traffic",
-                "at_s": self._post.elapsed_s,
-                "up_bytes": traffic.up_bytes,
-                "down_bytes": traffic.down_bytes,
-                "messages": traffic.messages,
-            }
+            TrafficRecord(
+                at_s=self._post.elapsed_s,
+                up_bytes=traffic.up_bytes,
+                down_bytes=traffic.down_bytes,
+                messages=traffic.messages,
+            )
         )
 
-    def _look_back(self) -> None:
-        """Where nodes take turns: what their parent knows of every domain after each turn."""
+    def _measure_turns(self) -> None:
+        """Where nodes take turns, measure the parent on every domain after each turn."""
         problem, order = self._maker.problem, self._calendar.order
         turns = self._calendar.turns(self._post.now_ms)
         if turns <= len(self._matrix) or len(self._matrix) >= len(order):
@@ -268,78 +280,59 @@ class _Life:
         learned = problem.domain_of(places[len(self._matrix)])
         self._matrix.append((learned, [known[problem.domain_of(place)] for place in places]))
 
-    def _tell_learned(self) -> None:
+    def _record_matrix(self) -> None:
         if not self._matrix:
             return
+        learned = tuple(name for name, _ in self._matrix)
         self._record(
-            {
-                "kind": "matrix",
-                "name": "loss after each turn",
-                "rows": [name for name, _ in self._matrix],
-                "columns": [name for name, _ in self._matrix],
-                "losses": [row[: len(self._matrix)] for _, row in self._matrix],
-            }
+            MatrixRecord(
+                name="loss after each turn",
+                sources=learned,
+                losses=tuple(tuple(row[: len(learned)]) for _, row in self._matrix),
+            )
         )
 
-    def _note(self, at_s: float, what: str, text: str) -> None:
-        self._record({"kind": "note", "at_s": at_s, "what": what, "text": text})
-
-    def _at_s(self, told: Told) -> float:
-        return (told.at_ms - self._maker.start_ms) / 1000
+    def _at_s(self, event: Told) -> float:
+        return (event.at_ms - self._maker.start_ms) / 1000
 
 
 def live_in(
     given: Settings,
     maker: Maker,
     host: Hosts,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
     started: float,
 ) -> None:
-    """Let a world live in a host, and record it to its end.
+    """Run a world in a host to its end, and record it.
 
     Args:
         started: by ``time.perf_counter``, when the cell began.
     """
-    life = _Life(given, maker, host, record, tick)
+    life = Life(given, maker, host, record, tick)
     life.run()
     usage = host.usage()
-    record(
-        {
-            "kind": "done",
-            "wall_s": time.perf_counter() - started,
-            "cpu_s": usage.cpu_s,
-            "peak_bytes": usage.peak_bytes,
-            **life.told(),
-        }
-    )
+    record(life.ending(time.perf_counter() - started, usage))
 
 
-def topology(maker: Maker) -> Record:
-    """The record of a tree."""
+def topology(maker: Maker) -> TopologyRecord:
+    """Make the record of a tree; above ``MOST_LISTED`` nodes it has only their counts."""
     places = maker.places
-    counts: dict[str, int] = {}
-    for place in places:
-        counts[place.tier] = counts.get(place.tier, 0) + 1
-    drawn = places if len(places) <= MOST_DRAWN else ()
-    return {
-        "kind": "topology",
-        "nodes": [
-            {
-                "id": place.id,
-                "parent": place.parent,
-                "scope": str(place.scope),
-                "tier": place.tier,
-                "name": place.name,
-                "attacker": place.attacker,
-                "rank": place.machine.rank,
-                "speed": place.machine.steps_per_s,
-                "domain": _domain(maker, place),
-            }
-            for place in drawn
-        ],
-        "counts": counts,
-    }
+    nodes = tuple(
+        NodeEntry(
+            id=place.id,
+            parent=place.parent,
+            scope=str(place.scope),
+            tier=place.tier,
+            name=place.name,
+            attacker=place.attacker,
+            rank=place.machine.rank,
+            speed=place.machine.steps_per_s,
+            domain=_domain(maker, place),
+        )
+        for place in (places if len(places) <= MOST_LISTED else ())
+    )
+    return TopologyRecord(nodes=nodes, counts=dict(Counter(place.tier for place in places)))
 
 
 def _domain(maker: Maker, place: Place) -> str:

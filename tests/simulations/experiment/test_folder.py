@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nodes.errors import NodeError
 from simulations.experiment.folder import opened
-from tests.simulations.runner.cells import SMALL, contents, failing, numbers, small, start
+from simulations.records import NoteRecord
+from tests.simulations.runner.cells import (
+    SMALL,
+    contents,
+    failing,
+    loss,
+    numbers,
+    small,
+    start,
+)
 
 
 def test_a_finished_cell_is_its_description_and_then_its_records(tmp_path: Path) -> None:
@@ -44,7 +52,7 @@ def test_the_folder_says_what_was_asked_and_with_which_versions(tmp_path: Path) 
 def test_records_are_on_disk_as_they_are_made(tmp_path: Path) -> None:
     (cell, *_) = small().cells
     with opened(tmp_path, small()) as (folder, _), folder.writing(cell) as record:
-        record({"kind": "note", "text": "half-way"})
+        record(NoteRecord(at_s=1, what="crash", text="half-way"))
         part = tmp_path / "cells" / f"{cell.id}.part.jsonl"
         assert json.loads(part.read_text("utf-8").splitlines()[-1])["text"] == "half-way"
         assert not folder.is_done(cell)
@@ -52,14 +60,14 @@ def test_records_are_on_disk_as_they_are_made(tmp_path: Path) -> None:
     assert not part.exists()
 
 
-def test_what_is_not_a_number_is_null_and_numpy_is_plain(tmp_path: Path) -> None:
+def test_what_is_not_a_number_is_written_as_null(tmp_path: Path) -> None:
     (cell, *_) = small().cells
     with opened(tmp_path, small()) as (folder, _), folder.writing(cell) as record:
-        record({"kind": "loss", "loss": float("nan"), "all": [np.float32("inf"), np.int64(3)]})
-        record({"kind": "loss", "loss": np.float64(0.5), "all": np.arange(2)})
-    lines = (tmp_path / "cells" / f"{cell.id}.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(lines[1]) == {"kind": "loss", "loss": None, "all": [None, 3]}
-    assert json.loads(lines[2]) == {"kind": "loss", "loss": 0.5, "all": [0, 1]}
+        record(loss(1, float("nan")))
+        record(loss(2, float("-inf")))
+        record(loss(3, 0.5))
+    _, *lines = (tmp_path / "cells" / f"{cell.id}.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [None, None, 0.5]
 
 
 def test_a_changed_experiment_keeps_its_cells_and_sets_the_others_aside(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -41,8 +42,8 @@ def tree(languages: int, domains: int, subdomains: int, devices: int, bad: float
     """The topology record of a tree with the last of each scope's devices hostile."""
     nodes: list[Record] = []
 
-    def add(parent: str | None, scope: str, tier: str, name: str, attacker: bool = False) -> str:
-        id_ = f"n{len(nodes)}"
+    def add(parent: int | None, scope: str, tier: str, name: str, attacker: bool = False) -> int:
+        id_ = len(nodes)
         node = {"id": id_, "parent": parent, "scope": scope, "tier": tier, "name": name}
         nodes.append({**node, "attacker": attacker, "rank": 16, "speed": 1.0, "domain": "x"})
         return id_
@@ -127,6 +128,7 @@ def done(records: Sequence[Record], topology: Record, seconds: float, **final: f
         "final": {"loss": loss, "base": base, "gain": base - loss, **final},
         "up_bytes": traffic["up_bytes"] * max(devices, 10) // 10,
         "down_bytes": traffic["down_bytes"] * max(devices, 10) // 10,
+        "messages": traffic["messages"],
         "devices": devices,
         "rounds": max(r["round"] for r in records if "round" in r) if ends else 0,
     }
@@ -135,13 +137,15 @@ def done(records: Sequence[Record], topology: Record, seconds: float, **final: f
 def write_cell(
     folder: Path, vary: Mapping[str, Any], settings: Mapping[str, Any], records: Sequence[Record]
 ) -> Path:
-    """One finished cell's file."""
+    """One finished cell's file, named in the experiment's."""
     name = ", ".join(f"{key}={value}" for key, value in vary.items())
     id_ = hashlib.sha256(name.encode()).hexdigest()[:12]
-    head = {"kind": "cell", "id": id_, "name": name, "vary": dict(vary), "settings": dict(settings)}
+    cell = {"id": id_, "name": name, "vary": dict(vary), "settings": dict(settings)}
+    add_cell(folder, cell)
     path = folder / "cells" / f"{id_}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in (head, *records)), "utf-8")
+    lines = ({"kind": "cell", **cell}, *records)
+    path.write_text("".join(json.dumps(record) + "\n" for record in lines), "utf-8")
     return path
 
 
@@ -149,8 +153,22 @@ def write_experiment(folder: Path, toml: str) -> Path:
     """The experiment's two files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "experiment.toml").write_text(toml, "utf-8")
-    (folder / "experiment.json").write_text(json.dumps({"versions": VERSIONS}), "utf-8")
+    asked = {"question": "", "compare": [], "quick": False, "set": {}, **tomllib.loads(toml)}
+    change(folder, **asked, versions=VERSIONS, cells=[])
     return folder
+
+
+def change(folder: Path, **fields: Any) -> None:
+    """Change fields of ``experiment.json``."""
+    path = folder / "experiment.json"
+    experiment = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(experiment | fields), "utf-8")
+
+
+def add_cell(folder: Path, cell: Record) -> None:
+    """Name one more cell in ``experiment.json``."""
+    cells = json.loads((folder / "experiment.json").read_text("utf-8"))["cells"]
+    change(folder, cells=[*cells, cell])
 
 
 def byzantine(folder: Path, seeds: int = 2) -> Path:
@@ -234,7 +252,7 @@ def matrix(random: Random, lost: float, name: str = "root") -> Record:
             since = lost * (i - j) * random.uniform(0.8, 1.2)
             row.append(round(learned[j] + since if j <= i else start[j] - 0.1 * (i + 1), 4))
         losses.append(row)
-    return {"kind": "matrix", "name": name, "rows": systems, "columns": systems, "losses": losses}
+    return {"kind": "matrix", "name": name, "sources": systems, "losses": losses}
 
 
 def forgetting(folder: Path, seeds: int = 3) -> Path:

@@ -1,4 +1,4 @@
-"""Claims about single figures: how numbers read, what ticks are, how series of seeds become one."""
+"""Claims about single figures: how numbers read, how series of seeds become one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from simulations.report.blocks import HEATS, heat
 from simulations.report.cells import MOST_POINTS, thinned
-from simulations.report.chart import ticks
 from simulations.report.grid import spread
-from simulations.report.reach import merged
+from simulations.report.losses import merged
 from simulations.report.text import (
     duration,
     factor,
@@ -59,23 +58,6 @@ from simulations.report.text import (
 )
 def test_numbers_and_settings_read_well(text: str, expected: str) -> None:
     assert text.replace("\u00a0", " ") == expected
-
-
-@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
-def test_ticks_are_few_rising_and_inside(low: float, wide: float) -> None:
-    high = low + max(wide, abs(low) * 1e-6)
-    found = ticks(low, high)
-    edge = (high - low) * 1e-6
-    assert 1 <= len(found) <= 7
-    assert found == sorted(found)
-    assert all(low - edge <= tick <= high + edge for tick in found)
-
-
-@given(st.floats(1e-6, 1e6), st.floats(1.01, 1e9))
-def test_ticks_of_a_log_axis_are_there_and_inside(low: float, times: float) -> None:
-    found = ticks(low, low * times, log=True)
-    assert 1 <= len(found) <= 9
-    assert all(low * (1 - 1e-6) <= tick <= low * times * (1 + 1e-6) for tick in found)
 
 
 @given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=9))

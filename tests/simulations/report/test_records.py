@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,14 @@ def test_an_unfinished_run_says_how_many_cells_are_missing(tmp_path: Path) -> No
     assert (report.finished, report.expected, report.missing) == (28, 30, 2)
     html = report.html.read_text("utf-8")
     assert "Unfinished: 2 cells of 30 not finished yet, 1 of them begun" in html
-    assert json.loads(report.json.read_text("utf-8"))["finished"] == 28
+    results = json.loads(report.json.read_text("utf-8"))
+    assert (results["format"], results["finished"]) == (1, 28)
 
 
 def test_cells_of_experiment_json_name_those_that_are_missing(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
-    cells = [{"id": "abc", "name": "seed=7"}]
-    cells += [{"id": path.stem, "name": "seed=0"} for path in (folder / "cells").glob("*.jsonl")]
-    resolved = {"versions": {"banyan": "9.9"}, "cells": cells}
-    (folder / "experiment.json").write_text(json.dumps(resolved), "utf-8")
+    made.add_cell(folder, {"id": "abc", "name": "seed=7", "vary": {"seed": 7}})
+    made.change(folder, versions={"banyan": "9.9"})
     report = write_report(folder)
     assert report.missing == 1
     assert json.loads(report.json.read_text("utf-8"))["missing"] == ["seed=7"]
@@ -47,14 +48,19 @@ def test_a_finished_run_does_not_say_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_run_without_finished_cells_is_a_page_that_says_so(tmp_path: Path) -> None:
-    folder = made.write_experiment(tmp_path / "run", 'name = "x"\n[run]\nseeds = [0, 1]\n')
+    folder = made.write_experiment(tmp_path / "run", 'name = "x"')
+    for seed in (0, 1):
+        made.add_cell(folder, {"id": f"{seed}", "name": f"seed={seed}", "vary": {"seed": seed}})
     report = write_report(folder)
     html = report.html.read_text("utf-8")
     assert "No cell is finished yet." in html
     assert "2 cells of 2" in html
     assert Page(html).sections == ["configuration"]
-    assert report.png is not None
+    assert report.png.read_bytes().startswith(b"\x89PNG")
     assert report.answers == ()
+
+
+OBLONG = {"kind": "matrix", "name": "m", "sources": ["a", "b"], "losses": [[1, 2]]}
 
 
 @pytest.mark.parametrize(
@@ -64,13 +70,25 @@ def test_a_run_without_finished_cells_is_a_page_that_says_so(tmp_path: Path) -> 
         (lambda lines: [*lines[:2], "", *lines[2:]], 3),
         (lambda lines: [*lines[:2], '{"kind": "loss", "at_s": "soon"}', *lines[2:]], 3),
         (lambda lines: [*lines[:2], '{"what": "no kind"}', *lines[2:]], 3),
+        (lambda lines: [*lines[:2], json.dumps(OBLONG), *lines[2:]], 3),
         (lambda lines: lines[1:], 1),
         (lambda lines: [lines[0], *lines], 2),
         (lambda lines: lines[:7], 8),
         (lambda lines: [*lines, lines[1]], 0),
         (lambda lines: [], 1),
     ],
-    ids=["cut", "blank", "wrong type", "no kind", "no cell", "two", "no done", "more", "empty"],
+    ids=[
+        "cut",
+        "blank",
+        "wrong type",
+        "no kind",
+        "oblong",
+        "no cell",
+        "two",
+        "no done",
+        "more",
+        "empty",
+    ],
 )
 def test_a_damaged_line_is_refused_with_its_file_and_number(
     damage: Any, line: int, tmp_path: Path
@@ -86,10 +104,24 @@ def test_a_damaged_line_is_refused_with_its_file_and_number(
     assert not (folder / "report.html").exists()
 
 
+def test_a_damaged_experiment_is_refused_with_the_field(tmp_path: Path) -> None:
+    folder = made.single(tmp_path / "run")
+    made.change(folder, cells=[{"id": "abc", "name": 7}])
+    with pytest.raises(NodeError, match=r"experiment\.json: cells\.0\.name: ") as refused:
+        write_report(folder)
+    assert refused.value.code == "bad-record"
+
+
 def test_a_folder_without_an_experiment_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as refused:
         write_report(tmp_path)
     assert refused.value.code == "no-run"
+
+
+def test_without_matplotlib_the_error_says_what_to_install() -> None:
+    program = "import sys; sys.modules['matplotlib'] = None; import simulations.report"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "no-matplotlib: A report needs matplotlib; install the extra" in ended.stderr
 
 
 def test_records_of_unknown_kinds_are_counted_and_passed_over(tmp_path: Path) -> None:
@@ -114,8 +146,7 @@ def test_a_cell_that_failed_is_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_what_the_command_line_changed_is_said(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
-    changed = {"quick": True, "set": {"rounds.f": 3}, "versions": made.VERSIONS, "question": "Q?"}
-    (folder / "experiment.json").write_text(json.dumps(changed), "utf-8")
+    made.change(folder, quick=True, set={"rounds.f": 3}, question="Q?")
     page = Page(write_report(folder).html.read_text("utf-8"))
     assert page.row("configuration", "rounds.f") == {
         "set on the command line": "rounds.f",

@@ -7,7 +7,6 @@ import json
 import statistics
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -94,25 +93,11 @@ def test_forgetting_is_measured_as_the_loss_matrix_does(tmp_path: Path) -> None:
     for path in (folder / "cells").glob("*.jsonl"):
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         record = next(line for line in lines if line["kind"] == "matrix")
-        of = LossMatrix(tuple(record["rows"]), np.array(record["losses"]))
+        of = LossMatrix(tuple(record["sources"]), np.array(record["losses"]))
         row = page.row("forgetting", lines[0]["vary"]["case"])
         assert row["average loss"] == figure(of.average)
         assert row["backward transfer"] == figure(of.backward_transfer)
         assert row["forgetting"] == figure(of.forgetting)
-
-
-def test_a_row_before_the_first_source_is_shown_and_not_measured(tmp_path: Path) -> None:
-    folder = made.write_experiment(tmp_path / "run", 'name = "x"\n')
-    topology = made.tree(1, 1, 1, 4, 0)
-    records = made.curve(Random(1), topology, 3, kept=1, pace=10)
-    rows: dict[str, Any] = {"base": [9, 9], "a": [3, 8], "b": [4, 5]}
-    matrix: made.Record = {"kind": "matrix", "name": "m", "rows": list(rows)}
-    matrix |= {"columns": ["a", "b"], "losses": list(rows.values())}
-    last = made.done(records, topology, 1)
-    made.write_cell(folder, {"seed": 0}, {}, [topology, *records, matrix, last])
-    page = page_of(folder)
-    assert page.row("forgetting", "m")["forgetting"] == "1.000"
-    assert page.row("forgetting", "base", table=1)["b"] == "9.000"
 
 
 def test_a_loss_that_ran_away_is_called_diverged(tmp_path: Path) -> None:
@@ -180,25 +165,7 @@ def test_a_final_loss_that_is_null_is_called_diverged(tmp_path: Path) -> None:
 def test_attacks_stand_in_rows_where_the_experiment_asks_for_it(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     columns = page_of(folder).row("attacks", "banyan")
-    source = folder / "experiment.toml"
-    asked = source.read_text("utf-8")
-    turned = asked.replace('["strategy.name", "attack.name"]', '["attack.name", "strategy.name"]')
-    source.write_text(turned, "utf-8")
+    made.change(folder, compare=["attack.name", "strategy.name"])
     page = page_of(folder)
     for attack in ("sign_flip", "alie", "gaussian", "ipm", "worst"):
         assert page.row("attacks", attack)["banyan"] == columns[attack]
-
-
-def test_a_matrix_of_turns_is_measured_by_its_rise_above_the_best(tmp_path: Path) -> None:
-    folder = made.write_experiment(tmp_path / "run", 'name = "x"\n[run]\nseeds = [0, 1]\n')
-    topology = made.tree(1, 1, 1, 4, 0)
-    records = made.curve(Random(1), topology, 3, kept=1, pace=10)
-    last = made.done(records, topology, 1)
-    for seed, turns in enumerate(([[3, 8], [4, 5]], [[3, 8], [4, 5], [6, 5]])):
-        rows = [f"turn {n + 1}" for n in range(len(turns))]
-        matrix = {"kind": "matrix", "name": "m", "rows": rows, "columns": ["a", "b"]}
-        everything = [topology, *records, {**matrix, "losses": turns}, last]
-        made.write_cell(folder, {"seed": seed}, {}, everything)
-    page = page_of(folder)
-    assert page.row("forgetting", "m")["above its best"] == "1.000"
-    assert [row[0] for row in page.tables["forgetting"][1][-2:]] == ["turn 1", "turn 2"]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from simulations.experiment import Experiment, Record, Settings, read_experiment
+from simulations.experiment import Experiment, Settings, read_experiment
+from simulations.records import DoneRecord, LossRecord, NoteRecord, Recorder
 from simulations.runner import Outcome, RunCell, run_experiment
 
 SMALL = """
@@ -59,29 +60,53 @@ def start(
     return run_experiment(experiment, folder, shown, run_cell=run_cell, workers=workers, only=only)
 
 
+def loss(number: int, value: float) -> LossRecord:
+    """What the root measured after a round."""
+    return LossRecord(
+        at_s=number, round=number, scope="/", tier="root", loss=value, base=None, best=None
+    )
+
+
+def done(rounds: int) -> DoneRecord:
+    """The last record of a cell that cost nothing."""
+    return DoneRecord(
+        wall_s=0,
+        cpu_s=0,
+        peak_bytes=0,
+        virtual_s=rounds,
+        events=0,
+        final={},
+        up_bytes=0,
+        down_bytes=0,
+        messages=0,
+        devices=6,
+        rounds=rounds,
+    )
+
+
 def numbers(
     settings: Settings,
     seed: int,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
 ) -> None:
     """A loss for each round, drawn from the seed and the size of the network."""
     rng = np.random.default_rng([seed, settings.topology.device_count])
     for number in range(settings.run.rounds):
-        record({"kind": "loss", "round": number, "loss": rng.random()})
+        record(loss(number, rng.random()))
         tick((number + 1) / settings.run.rounds)
-    record({"kind": "done", "rounds": settings.run.rounds})
+    record(done(settings.run.rounds))
 
 
 def failing(
     settings: Settings,
     seed: int,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
 ) -> None:
     """As ``numbers``, but cells of seed 1 fail in the middle."""
     if seed == 1:
-        record({"kind": "loss", "round": 0, "loss": 1.0})
+        record(loss(0, 1.0))
         raise ArithmeticError("the tree fell over")
     numbers(settings, seed, record, tick)
 
@@ -89,7 +114,7 @@ def failing(
 def dying(
     settings: Settings,
     seed: int,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
 ) -> None:
     """As ``numbers``, but the process of a cell of seed 1 is killed."""
@@ -101,12 +126,13 @@ def dying(
 def waiting(
     settings: Settings,
     seed: int,
-    record: Callable[[Record], None],
+    record: Recorder,
     tick: Callable[[float], None],
 ) -> None:
     """As ``numbers``, but cells of seed 1 say who they are and then take for ever."""
     if seed == 1:
-        record({"kind": "note", "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]})
+        text = f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}"
+        record(NoteRecord(at_s=0, what="waiting", text=text))
         while True:
             time.sleep(0.05)
             tick(0.5)

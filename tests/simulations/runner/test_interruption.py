@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -17,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulations.experiment import Record, Settings
+from simulations.experiment import Settings
+from simulations.records import NoteRecord, Record, Recorder
 from tests.processes import started
 from tests.simulations.runner.cells import contents, numbers, small, start
 
@@ -39,7 +39,7 @@ class Interrupted:
         self,
         settings: Settings,
         seed: int,
-        record: Callable[[Record], None],
+        record: Recorder,
         tick: Callable[[float], None],
     ) -> None:
         def counted(what: Record) -> None:
@@ -78,16 +78,16 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def waiting_in(folder: Path) -> list[dict[str, object]]:
-    """What cells that take for ever say of themselves."""
-    found: list[dict[str, object]] = []
+def waiting_in(folder: Path) -> list[NoteRecord]:
+    """The notes of cells that take for ever."""
+    notes: list[NoteRecord] = []
     for part in folder.glob("cells/*.part.jsonl"):
         # Other cells record losses, and are soon done: their file may be gone by now.
         with suppress(FileNotFoundError):
             _, *lines = part.read_text("utf-8").split("\n")
-            whole = [json.loads(line) for line in lines[:-1]]
-            found += [said for said in whole if said["kind"] == "note"]
-    return found
+            whole = [line for line in lines[:-1] if '"kind":"note"' in line]
+            notes += map(NoteRecord.model_validate_json, whole)
+    return notes
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,6 @@ def test_processes_compute_on_one_thread(tmp_path: Path) -> None:
     with started(command(tmp_path, 2)) as run:
         until(lambda: len(waiting_in(tmp_path)) == 2)
         run.terminate()
-    assert {said["threads"] for said in waiting_in(tmp_path)} == {"1"}
-    assert len({said["pid"] for said in waiting_in(tmp_path)}) == 2
+    processes, threads = zip(*(note.text.split() for note in waiting_in(tmp_path)), strict=True)
+    assert threads == ("1", "1")
+    assert len(set(processes)) == 2

@@ -8,14 +8,24 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from nodes.errors import NodeError
-from simulations.experiment import Record, Settings
+from simulations.experiment import Settings
+from simulations.records import (
+    DoneRecord,
+    NoteRecord,
+    Record,
+    RoundRecord,
+    TopologyRecord,
+    TrafficRecord,
+)
 from simulations.world import run_cell
 
+R = TypeVar("R")
+TIMES = {"wall_s", "cpu_s", "peak_bytes"}
 ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {
     "topology": {"fan_out": [2, 4]},
@@ -41,32 +51,30 @@ def ran(**changed: Any) -> list[Record]:
     return records
 
 
-def of_kind(records: list[Record], kind: str) -> list[Record]:
-    return [record for record in records if record["kind"] == kind]
+def of_kind(records: list[Record], kind: type[R]) -> list[R]:
+    return [record for record in records if isinstance(record, kind)]
 
 
-def final(records: list[Record]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = records[-1]["final"]
-    return found
+def final(records: list[Record]) -> dict[str, float]:
+    (done,) = of_kind(records[-1:], DoneRecord)
+    return {name: value for name, value in done.final.items() if value is not None}
 
 
-def without_times(records: list[Record]) -> list[Record]:
-    taken = ("wall_s", "cpu_s", "peak_bytes")
-    return [{k: v for k, v in record.items() if k not in taken} for record in records]
+def without_times(records: list[Record]) -> list[dict[str, Any]]:
+    return [record.model_dump(mode="json", exclude=TIMES) for record in records]
 
 
 def test_a_cell_tells_its_tree_its_rounds_and_how_it_ended() -> None:
     records = ran()
-    (tree,) = of_kind(records, "topology")
-    assert tree["counts"] == {"root": 1, "language": 2, "device": 8}
-    rounds = of_kind(records, "round")
-    lowest = [r for r in rounds if r["tier"] == "language"]
-    assert [r["round"] for r in lowest if r["scope"] == "/l0"] == [1, 2, 3]
-    assert {r["outcome"] for r in lowest} <= {"released", "refused-by-gate"}
-    done = records[-1]
-    assert done["kind"] == "done"
-    assert done["final"]["loss"] < done["final"]["base"]
-    assert done["up_bytes"] == of_kind(records, "traffic")[-1]["up_bytes"] > 0
+    (tree,) = of_kind(records, TopologyRecord)
+    assert tree.counts == {"root": 1, "language": 2, "device": 8}
+    lowest = [r for r in of_kind(records, RoundRecord) if r.tier == "language"]
+    assert [r.round for r in lowest if r.scope == "/l0"] == [1, 2, 3]
+    assert {r.outcome for r in lowest} <= {"released", "refused-by-gate"}
+    (done,) = of_kind(records, DoneRecord)
+    assert records[-1] is done
+    assert final(records)["loss"] < final(records)["base"]
+    assert done.up_bytes == of_kind(records, TrafficRecord)[-1].up_bytes > 0
 
 
 def test_the_same_seed_gives_the_same_records() -> None:
@@ -88,7 +96,7 @@ def test_flowers_engine_gives_the_same_records(tmp_path: Path) -> None:
         "given = Settings.model_validate(json.loads(sys.argv[1]))\n"
         "records = []\n"
         "run_cell(given, 0, records.append, lambda _: None)\n"
-        "print('\\n' + json.dumps(records))\n"
+        "print('\\n' + json.dumps([record.model_dump(mode='json') for record in records]))\n"
     )
     settings = SMALL | {"run": {"rounds": 1, "engine": "flower"}}
     command = [sys.executable, str(program), json.dumps(settings)]
@@ -98,8 +106,8 @@ def test_flowers_engine_gives_the_same_records(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = json.loads(done.stdout.strip().splitlines()[-1])
-    ours = json.loads(json.dumps(ran(run={"rounds": 1})))
-    assert without_times(theirs) == without_times(ours)
+    theirs = [{k: v for k, v in record.items() if k not in TIMES} for record in theirs]
+    assert theirs == without_times(ran(run={"rounds": 1}))
 
 
 @pytest.mark.parametrize("attack", ["scaled_sign_flip", "alie_optimal", "not_finite"])
@@ -115,7 +123,7 @@ def test_attackers_cost_banyan_less_than_a_plain_average(attack: str) -> None:
 
 def test_what_is_not_finite_is_refused_with_its_code() -> None:
     records = ran(topology={"fan_out": [1, 4]}, attack={"name": "not_finite", "fraction": 0.25})
-    refused = [r["refused"] for r in of_kind(records, "round")]
+    refused = [r.refused for r in of_kind(records, RoundRecord)]
     assert any("not-finite" in codes for codes in refused)
 
 
@@ -129,7 +137,7 @@ def test_federations_that_wait_in_another_way_learn_too(name: str) -> None:
         rounds={"f": 0, "deadline_s": 20},
     )
     assert final(records)["gain"] > 0
-    took = [r["seconds"] for r in of_kind(records, "round")]
+    took = [r.seconds for r in of_kind(records, RoundRecord)]
     if name == "deadline":
         assert max(took) <= 20.1
 
@@ -141,9 +149,9 @@ def test_a_scope_that_is_cut_off_goes_on_by_itself_and_comes_back() -> None:
         {"at_s": 120, "kind": "heal", "nodes": "/l0*"},
     ]
     records = ran(schedule={"events": events}, run={"rounds": 4})
-    assert [note["what"] for note in of_kind(records, "note")] == ["partition", "crash", "heal"]
-    rounds = [r for r in of_kind(records, "round") if r["tier"] == "language"]
-    assert sum(r["outcome"] == "released" for r in rounds) >= 4
+    assert [note.what for note in of_kind(records, NoteRecord)] == ["partition", "crash", "heal"]
+    rounds = [r for r in of_kind(records, RoundRecord) if r.tier == "language"]
+    assert sum(r.outcome == "released" for r in rounds) >= 4
 
 
 def test_an_event_for_nobody_is_refused_and_says_how_nodes_are_called() -> None:
