@@ -7,21 +7,21 @@ and what travels, is the caller's business. ``docs/audit.md`` has the page.
 
 from __future__ import annotations
 
-from aggregation.audit.commitment import Commitment, Draw, Parts, answer, commit, commitment
+from aggregation.audit.commitment import AuditDraw, Commitment, Parts, answer, commit, commitment
 from aggregation.audit.examination import Audit, Plan, Subtree, audit, plan, recomputed
 from aggregation.audit.sketch import sketch
-from aggregation.audit.verdict import Outcome, Policy, Verdict, counted
+from aggregation.audit.verdict import AuditPolicy, AuditVerdict, Outcome, counted
 
 __all__ = [
     "Audit",
+    "AuditDraw",
+    "AuditPolicy",
+    "AuditVerdict",
     "Commitment",
-    "Draw",
     "Outcome",
     "Parts",
     "Plan",
-    "Policy",
     "Subtree",
-    "Verdict",
     "answer",
     "audit",
     "commit",

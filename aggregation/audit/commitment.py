@@ -115,7 +115,7 @@ def vector_digest(vector: Vector) -> bytes:
 
 
 @dataclass(frozen=True)
-class Draw:
+class AuditDraw:
     """The grandparent's 32 random bytes for one audit. All of its children get the same seed.
 
     Args:

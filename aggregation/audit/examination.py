@@ -20,10 +20,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregation.audit.commitment import Commitment, Draw, RoundAnswer, encode, vector_digest
+from aggregation.audit.commitment import AuditDraw, Commitment, RoundAnswer, encode, vector_digest
 from aggregation.audit.flat import places
 from aggregation.audit.sketch import Vector, rows_within, sketch
-from aggregation.audit.verdict import Outcome, Policy, Verdict, counted, of_round, of_rounds
+from aggregation.audit.verdict import (
+    AuditPolicy,
+    AuditVerdict,
+    Outcome,
+    counted,
+    of_round,
+    of_rounds,
+)
 from aggregation.errors import AggregationError
 
 SIGNATURE = 64
@@ -59,7 +66,7 @@ class Audit:
         f: how many bad offers the rule over those is to tolerate.
     """
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[AuditVerdict, ...]
     counted: tuple[str, ...]
     f: int
 
@@ -102,7 +109,7 @@ def plan(
 
 
 def audit(
-    subtrees: Sequence[Subtree], draw: Draw, rows: int, spots: int, policy: Policy, f: int
+    subtrees: Sequence[Subtree], draw: AuditDraw, rows: int, spots: int, policy: AuditPolicy, f: int
 ) -> Audit:
     """Judge every subtree and say whose offers count.
 
@@ -133,7 +140,7 @@ def audit(
 
 
 def recomputed(
-    committed: Commitment, updates: Sequence[Sequence[Vector]], verdict: Verdict
+    committed: Commitment, updates: Sequence[Sequence[Vector]], verdict: AuditVerdict
 ) -> Vector:
     """What a captured subtree's rounds should have been: η times the mean of their inliers, summed.
 
@@ -162,7 +169,9 @@ def recomputed(
     return total.astype(np.float32)
 
 
-def _fault(subtree: Subtree, asked: set[tuple[int, int]], seed: bytes, rows: int) -> Verdict | None:
+def _fault(
+    subtree: Subtree, asked: set[tuple[int, int]], seed: bytes, rows: int
+) -> AuditVerdict | None:
     """What is wrong with the form of an answer, and with its spots."""
     committed, given = subtree.committed, subtree.answer
     if given is None:
@@ -213,7 +222,9 @@ def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> 
     return True
 
 
-def _sum_fault(subtree: Subtree, seed: bytes, rows: int, policy: Policy) -> Verdict | None:
+def _sum_fault(
+    subtree: Subtree, seed: bytes, rows: int, policy: AuditPolicy
+) -> AuditVerdict | None:
     """Whether the answered parts add up to the offer, and the steps are allowed ones."""
     for number, of in enumerate(subtree.committed.rounds):
         if not 0 <= of.step <= policy.step:
@@ -237,7 +248,7 @@ def _sum_fault(subtree: Subtree, seed: bytes, rows: int, policy: Policy) -> Verd
     return None
 
 
-def _judge(subtrees: Sequence[Subtree], policy: Policy) -> list[Verdict]:
+def _judge(subtrees: Sequence[Subtree], policy: AuditPolicy) -> list[AuditVerdict]:
     """Judge subtrees whose answers are consistent, by the flat geometry of every round.
 
     A subtree that has fewer rounds than another is compared in the later ones with its last: how
@@ -245,7 +256,7 @@ def _judge(subtrees: Sequence[Subtree], policy: Policy) -> list[Verdict]:
     """
     answers = [tuple(s.answer or ()) for s in subtrees]
     points = [[of.updates.astype(np.float64) for of in given] for given in answers]
-    found: list[list[Verdict]] = [[] for _ in subtrees]
+    found: list[list[AuditVerdict]] = [[] for _ in subtrees]
     for number in range(max((len(p) for p in points), default=0)):
         present = [p[min(number, len(p) - 1)] for p in points]
         placed = places(present, policy.f)
@@ -258,8 +269,10 @@ def _judge(subtrees: Sequence[Subtree], policy: Policy) -> list[Verdict]:
     return [of_rounds(verdicts) for verdicts in found]
 
 
-def _inconsistent(subtree: Subtree, code: str, sentence: str, number: int | None = None) -> Verdict:
-    return Verdict(
+def _inconsistent(
+    subtree: Subtree, code: str, sentence: str, number: int | None = None
+) -> AuditVerdict:
+    return AuditVerdict(
         subtree.committed.child,
         Outcome.INCONSISTENT,
         code,

@@ -32,7 +32,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
+class AuditPolicy:
     """What the grandparent allows. Lengths are relative, so that they fit any model.
 
     A radius is how far a usual leaf lies from the middle of its own subtree.
@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AuditVerdict:
     """On one subtree.
 
     Attributes:
@@ -89,7 +89,7 @@ class Verdict:
     outlying: tuple[tuple[int, int], ...] = ()
 
 
-def counted(verdicts: Sequence[Verdict], f: int) -> tuple[tuple[str, ...], int]:
+def counted(verdicts: Sequence[AuditVerdict], f: int) -> tuple[tuple[str, ...], int]:
     """Whose offers count, and how many bad ones among them the rule above is to tolerate.
 
     Captured and inconsistent ones do not count. Those that are apart do as long as the rule
@@ -112,8 +112,8 @@ def of_round(
     f: int,
     place: Place,
     usual: float,
-    policy: Policy,
-) -> Verdict:
+    policy: AuditPolicy,
+) -> AuditVerdict:
     """The verdict on one round of one subtree.
 
     Args:
@@ -132,9 +132,11 @@ def of_round(
     unit = step * place.radius + policy.rounding * step * usual
     shift = missed / unit if unit > 0 else (0.0 if missed == 0 else float("inf"))
 
-    def verdict(outcome: Outcome, code: str, sentence: str) -> Verdict:
+    def verdict(outcome: Outcome, code: str, sentence: str) -> AuditVerdict:
         places = tuple((number, int(i)) for i in np.flatnonzero(outlying))
-        return Verdict(committed.child, outcome, code, sentence, outliers, f, shift, number, places)
+        return AuditVerdict(
+            committed.child, outcome, code, sentence, outliers, f, shift, number, places
+        )
 
     if answered.rehearsal is not None:
         length, cap = float(np.linalg.norm(answered.rehearsal)), policy.rehearsal * step * usual
@@ -168,7 +170,7 @@ def of_round(
     return verdict(Outcome.CLEAN, "clean", "Its offer follows from its leaves.")
 
 
-def of_rounds(verdicts: Sequence[Verdict]) -> Verdict:
+def of_rounds(verdicts: Sequence[AuditVerdict]) -> AuditVerdict:
     """The gravest verdict of several rounds, of equal ones that with the most outliers."""
     grave = {Outcome.CLEAN: 0, Outcome.CAPTURED: 1, Outcome.INCONSISTENT: 2}
     worst = max(
@@ -176,7 +178,7 @@ def of_rounds(verdicts: Sequence[Verdict]) -> Verdict:
         key=lambda v: (grave[v.outcome], v.code == "apart", v.code != "clean", v.outliers, v.shift),
     )
     outlying = tuple(sorted({place for v in verdicts for place in v.outlying}))
-    return Verdict(
+    return AuditVerdict(
         worst.child,
         worst.outcome,
         worst.code,

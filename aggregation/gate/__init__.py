@@ -13,8 +13,8 @@ from __future__ import annotations
 from aggregation.gate.budget import Budget
 from aggregation.gate.draw import Draw, Uses, draw
 from aggregation.gate.evidence import log10_e
-from aggregation.gate.judgement import Losses, Reason, SourceFigures, Verdict, judge
-from aggregation.gate.policy import TOLERANCES, Policy, ProbeKind, Reuse
+from aggregation.gate.judgement import GateVerdict, Losses, Reason, SourceFigures, judge
+from aggregation.gate.policy import TOLERANCES, GatePolicy, ProbeKind, Reuse
 from aggregation.gate.step import STEPS, Step, choose_step, forgotten
 
 __all__ = [
@@ -22,15 +22,15 @@ __all__ = [
     "TOLERANCES",
     "Budget",
     "Draw",
+    "GatePolicy",
+    "GateVerdict",
     "Losses",
-    "Policy",
     "ProbeKind",
     "Reason",
     "Reuse",
     "SourceFigures",
     "Step",
     "Uses",
-    "Verdict",
     "choose_step",
     "draw",
     "forgotten",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.errors import AggregationError
-from aggregation.gate.policy import Policy, Reuse
+from aggregation.gate.policy import GatePolicy, Reuse
 
 Uses = Mapping[str, Mapping[str, int]]
 """For each source its probes, and at how many gates each was used."""
@@ -40,7 +40,7 @@ class Draw:
         }
 
 
-def draw(pool: Uses, seed: int, policy: Policy) -> Draw:
+def draw(pool: Uses, seed: int, policy: GatePolicy) -> Draw:
     """Draw as many probes of each source as of the next, where there are as many.
 
     In all ``policy.size``, or ``policy.each`` for each source if that is more. What a small source
@@ -82,13 +82,13 @@ def draw(pool: Uses, seed: int, policy: Policy) -> Draw:
     return Draw({s: tuple(names[s][i] for i in chosen[s]) for s in names}, dry)
 
 
-def is_dry(uses: NDArray[np.int64], policy: Policy) -> bool:
+def is_dry(uses: NDArray[np.int64], policy: GatePolicy) -> bool:
     """Whether too few of a source's probes, used at (k,) gates each, are still live."""
     return int((uses < policy.retire_after).sum()) < min(policy.least, uses.size)
 
 
 def choose(
-    uses: NDArray[np.int64], count: int, rng: np.random.Generator, policy: Policy
+    uses: NDArray[np.int64], count: int, rng: np.random.Generator, policy: GatePolicy
 ) -> NDArray[np.int64]:
     """``count`` positions in (k,) uses, ascending: of live probes at random.
 

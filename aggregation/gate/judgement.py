@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aggregation.errors import AggregationError
 from aggregation.gate.budget import Budget
 from aggregation.gate.evidence import log10_e
-from aggregation.gate.policy import Policy, ProbeKind
+from aggregation.gate.policy import GatePolicy, ProbeKind
 
 Losses = Mapping[str, NDArray[np.float64]]
 """For each source the (k,) losses of its probes, nats per token; higher is worse."""
@@ -68,7 +68,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """On one candidate.
 
     Attributes:
@@ -99,11 +99,11 @@ class Verdict:
 def judge(
     current: Losses,
     candidate: Losses,
-    policy: Policy,
+    policy: GatePolicy,
     budget: Budget,
     best: Losses | None = None,
     reused: Sequence[str] = (),
-) -> Verdict:
+) -> GateVerdict:
     """Compare two models on the same probes.
 
     The candidate must have been made without these probes. What ``best`` lacks was never better
@@ -140,13 +140,13 @@ def judge(
             )
             reasons.append(Reason("no-gain-shown", None, sentence))
     accepted = not reasons
-    return Verdict(
+    return GateVerdict(
         accepted, tuple(reasons), before, after, shown, level, sources, tuple(reused),
         budget.after(accepted),
     )  # fmt: skip
 
 
-def _check(current: Losses, candidate: Losses, best: Losses, policy: Policy) -> None:
+def _check(current: Losses, candidate: Losses, best: Losses, policy: GatePolicy) -> None:
     if not current or any(losses.size == 0 for losses in current.values()):
         raise AggregationError("no-probes", "The gate needs at least one probe of every source.")
     if all(policy.kind(s) is not ProbeKind.ORDINARY for s in current):
@@ -165,7 +165,7 @@ def _figures(
     current: NDArray[np.float64],
     candidate: NDArray[np.float64],
     best: NDArray[np.float64],
-    policy: Policy,
+    policy: GatePolicy,
 ) -> SourceFigures:
     tolerance, harm = policy.tolerance(source), None
     if _usable(current) and _usable(candidate) and _usable(best):
@@ -177,7 +177,7 @@ def _figures(
     )  # fmt: skip
 
 
-def _objections(figures: SourceFigures, policy: Policy) -> list[Reason]:
+def _objections(figures: SourceFigures, policy: GatePolicy) -> list[Reason]:
     """What speaks against the candidate at one source.
 
     One that is no worse there than the current release is let through, even where both are beyond
@@ -199,7 +199,9 @@ def _objections(figures: SourceFigures, policy: Policy) -> list[Reason]:
     return [Reason("over-tolerance", source, f"{rose}, measured on {figures.count} probes.")]
 
 
-def _evidence(current: Losses, candidate: Losses, ordinary: Sequence[str], policy: Policy) -> float:
+def _evidence(
+    current: Losses, candidate: Losses, ordinary: Sequence[str], policy: GatePolicy
+) -> float:
     """log10 of the e-value that the mean of the sources' mean gains is above zero."""
     gains = [current[s] - candidate[s] for s in ordinary]
     mean_count = sum(g.size for g in gains) / len(gains)

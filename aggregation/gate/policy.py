@@ -52,7 +52,7 @@ and more when one of three children unlearns them (measured, ``docs/safety.md``)
 
 
 @dataclass(frozen=True)
-class Policy:
+class GatePolicy:
     """What the gate demands.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aggregation import AggregationError, Pipeline
-from aggregation.gate import Policy, ProbeKind, Reuse
+from aggregation.gate import GatePolicy, ProbeKind, Reuse
 from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
 from nodes.config.policy import RoundPolicy
 from nodes.text.documents import Budgets
@@ -30,21 +30,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Uplink(Section):
+class UplinkSettings(Section):
     """How to reach the parent."""
 
     address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
     poll_s: Seconds = 0.5
 
 
-class Downlink(Section):
+class DownlinkSettings(Section):
     """Where children reach this node."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
 
 
-class Rounds(Section):
+class RoundSettings(Section):
     """How this node collects updates from its children."""
 
     f: int = Field(default=0, ge=0)
@@ -91,7 +91,7 @@ class Rounds(Section):
         )
 
 
-class Gate(Section):
+class GateSettings(Section):
     """What a candidate must show before it becomes a release; see docs/gate.md.
 
     ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
@@ -115,9 +115,9 @@ class Gate(Section):
             raise ValueError("a tolerance is a number of nats, at least 0")
         return tolerances
 
-    def policy(self) -> Policy:
+    def policy(self) -> GatePolicy:
         """The same, as the gate reads it."""
-        return Policy(
+        return GatePolicy(
             alpha=self.alpha,
             size=self.size,
             each=self.each,
@@ -128,14 +128,14 @@ class Gate(Section):
         )
 
 
-class Promotion(Section):
+class PromotionSettings(Section):
     """When an interior node offers what it has gathered to its parent (DESIGN section 4)."""
 
     least_change: float = Field(default=0.05, ge=0)
     after_s: Seconds = 24 * 3600
 
 
-class Model(Section):
+class ModelSettings(Section):
     """Where the base lies and how much of the machine it may use."""
 
     base: Path
@@ -146,7 +146,7 @@ class Model(Section):
     keep_loaded: bool = False
 
 
-class Data(Section):
+class DataSettings(Section):
     """Text: what a device trains on, what an interior node measures candidates with."""
 
     train: tuple[Path, ...] = ()
@@ -156,7 +156,7 @@ class Data(Section):
     rest_s: Seconds = 5
 
 
-class Replay(Section):
+class ReplaySettings(Section):
     """What the node keeps of the past, in bytes, and how much of it a training run sees."""
 
     training_bytes: int = Field(default=Budgets.training, ge=0)
@@ -187,7 +187,7 @@ class Replay(Section):
         )
 
 
-class Training(Section):
+class TrainingSettings(Section):
     """How a device trains in one round.
 
     A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
@@ -210,15 +210,15 @@ class NodeConfig(Section):
 
     state: Path = Path()
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
-    uplink: Uplink | None = None
-    downlink: Downlink | None = None
-    rounds: Rounds = Rounds()
-    gate: Gate = Gate()
-    promotion: Promotion = Promotion()
-    model: Model
-    data: Data = Data()
-    replay: Replay = Replay()
-    training: Training = Training()
+    uplink: UplinkSettings | None = None
+    downlink: DownlinkSettings | None = None
+    rounds: RoundSettings = RoundSettings()
+    gate: GateSettings = GateSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    model: ModelSettings
+    data: DataSettings = DataSettings()
+    replay: ReplaySettings = ReplaySettings()
+    training: TrainingSettings = TrainingSettings()
 
     @model_validator(mode="after")
     def _safety_probes_have_files(self) -> Self:

@@ -16,7 +16,7 @@ from nodes.flower.errors import Refusal
 
 
 @dataclass
-class Sent:
+class SentMessage:
     """A message that waits for its answer."""
 
     node: int
@@ -35,7 +35,7 @@ class Waiting:
     def __init__(self, most_objects: int) -> None:
         self._most_objects = most_objects
         self._lock = threading.Lock()
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, SentMessage] = {}
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -43,9 +43,9 @@ class Waiting:
     def add(self, message_id: str, node: int, objects: Iterable[str], expires: float) -> None:
         """A message is about to be sent."""
         with self._lock:
-            self._sent[message_id] = Sent(node, frozenset(objects), expires)
+            self._sent[message_id] = SentMessage(node, frozenset(objects), expires)
 
-    def get(self, message_id: str) -> Sent | None:
+    def get(self, message_id: str) -> SentMessage | None:
         """A message, if it waits."""
         with self._lock:
             return self._sent.get(message_id)
@@ -80,7 +80,7 @@ class Waiting:
         if not any(object_id in objects for objects in mine):
             raise Refusal(403, "not-yours", "The object was not sent to this node.")
 
-    def check_message(self, message_id: str, node: int) -> Sent:
+    def check_message(self, message_id: str, node: int) -> SentMessage:
         """A node speaks only of messages that wait for it."""
         sent = self.get(message_id)
         if sent is None:

@@ -18,7 +18,7 @@ import structlog
 from numpy.typing import NDArray
 
 from aggregation.replay import Portion
-from nodes.config.sections import Model, Training
+from nodes.config.sections import ModelSettings, TrainingSettings
 from nodes.errors import NodeError
 from nodes.machine.lease import Lease
 from nodes.machine.process_memory import trim
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 class TorchEngine:
     """The model of one node. Thread-safe: one computation at a time."""
 
-    def __init__(self, home: Home, config: Model, stop: threading.Event) -> None:
+    def __init__(self, home: Home, config: ModelSettings, stop: threading.Event) -> None:
         self._home, self._config, self._stop = home, config, stop
         self._lock = threading.Lock()
         self._model: EffectiveModel | None = None
@@ -72,16 +72,15 @@ class TorchEngine:
         self,
         theta: NDArray[np.float32],
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,
     ) -> Learned:
         """Train a delta on top of ``theta``; see ``nodes.model.learner``."""
-        from nodes.model.learner import Training as Settings
-        from nodes.model.learner import train
+        from nodes.model.learner import TrainingRun, train
 
-        settings = Settings(
+        settings = TrainingRun(
             steps=training.steps,
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,

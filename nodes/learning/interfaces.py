@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import Portion
-from nodes.config.sections import Training
+from nodes.config.sections import TrainingSettings
 from nodes.model.probe import Probe
 from nodes.state.vectors import Vector
 
@@ -36,7 +36,7 @@ class Engine(Protocol):
         self,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,

@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 
 from aggregation.gate import Losses, choose_step
-from nodes.config.sections import Training
+from nodes.config.sections import TrainingSettings
 from nodes.errors import NodeError
 from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.trials import Judged, Probes
@@ -40,7 +40,7 @@ class Learner:
     """Trains one device on its own text."""
 
     def __init__(
-        self, node: Node, training: Training, engine: Engine, corpus: Corpus, probes: Probes
+        self, node: Node, training: TrainingSettings, engine: Engine, corpus: Corpus, probes: Probes
     ) -> None:
         self._node, self._training, self._engine = node, training, engine
         self._corpus, self._probes = corpus, probes

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import Budget, Losses, Policy, ProbeKind, Reason, draw, forgotten, judge
+from aggregation.gate import Budget, GatePolicy, Losses, ProbeKind, Reason, draw, forgotten, judge
 from nodes.learning.interfaces import Corpus, Engine
 from nodes.model.probe import Probe, id_of
 from nodes.state.events import BestHeld, ProbesUsed
@@ -110,7 +110,7 @@ class Probes:
     so it never joins a source of safety probes.
     """
 
-    def __init__(self, node: Node, engine: Engine, policy: Policy, corpus: Corpus) -> None:
+    def __init__(self, node: Node, engine: Engine, policy: GatePolicy, corpus: Corpus) -> None:
         self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
         self._operators = {
             source: {id_of(probe): probe for probe in of}

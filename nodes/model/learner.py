@@ -22,7 +22,7 @@ from nodes.model.effective import EffectiveModel
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """How to train. ``batch_size`` is the mean number of documents of a step; all steps together
     read as many tokens as ``steps * batch_size`` new documents have on average, more where old text
     makes a run longer. ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning
@@ -60,7 +60,7 @@ def train(
     model: EffectiveModel,
     theta: NDArray[np.float32],
     texts: Sequence[str],
-    settings: Training,
+    settings: TrainingRun,
     on_step: Callable[[int, float], None] = lambda _step, _loss: None,
     *,
     old: Mapping[str, Sequence[str]] | None = None,
@@ -147,7 +147,7 @@ def _batches(
     texts: Sequence[str],
     old: Mapping[str, Sequence[str]],
     portion: Portion,
-    settings: Training,
+    settings: TrainingRun,
 ) -> list[list[Drawn[_Document]]]:
     """The documents of every step. A run on fewer documents than steps has fewer steps."""
 
@@ -175,7 +175,7 @@ def _batches(
     return [list(run[start:end]) for start, end in pairwise(ends)]
 
 
-def _schedule(step: int, steps: int, settings: Training) -> float:
+def _schedule(step: int, steps: int, settings: TrainingRun) -> float:
     """The learning rate at a step, as a share of its height."""
     rising = max(1, round(settings.warm_up * steps))
     if step < rising:

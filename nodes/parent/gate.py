@@ -11,9 +11,8 @@ from typing import Protocol
 import numpy as np
 import structlog
 
-from aggregation.audit import Policy as AuditPolicy
-from aggregation.gate import Losses, judge
-from aggregation.gate import Verdict as GateVerdict
+from aggregation.audit import AuditPolicy
+from aggregation.gate import GateVerdict, Losses, judge
 from aggregation.replay import ONLY_OLD
 from nodes.config.sections import NodeConfig
 from nodes.learning.interfaces import Corpus, Engine

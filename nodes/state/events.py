@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from aggregation.gate import Budget, Reason, SourceFigures
-from aggregation.gate import Verdict as GateVerdict
+from aggregation.gate import Budget, GateVerdict, Reason, SourceFigures
 from nodes.state.records import ZERO, HeldRelease, Seated, TrainingMeasured, Undone
 from protocol import (
     Digest,
@@ -333,7 +332,7 @@ class Aggregated(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class GateJudged(LedgerEvent):
-    """The gate judged one candidate: see ``aggregation.gate.Verdict``."""
+    """The gate judged one candidate: see ``aggregation.gate.GateVerdict``."""
 
     KIND = "gate"
     round: int

@@ -49,7 +49,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class FileRefusal:
     """A file that was not taken in, with a stable code and a sentence for a person.
 
     Codes: ``bad-text``, ``unknown-ending``, ``file-too-large``, ``too-many-files``, ``link``,
@@ -70,7 +70,7 @@ class Scan:
     added: int = 0
     known: int = 0
     waiting: tuple[str, ...] = ()
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[FileRefusal, ...] = ()
 
 
 class Arrivals:
@@ -111,7 +111,7 @@ class Arrivals:
         stamps = {row[0]: row[1:] for row in self._database.read("SELECT * FROM files")}
         seen: set[str] = set()
         files: list[_File] = []
-        refused: list[Refusal] = []
+        refused: list[FileRefusal] = []
         for entry in self._entries():
             seen.add(entry.name)
             if stamps.get(entry.name) == entry.stamp:
@@ -127,7 +127,7 @@ class Arrivals:
                 self._database.write("DELETE FROM files WHERE path = ?", name)
         return scan
 
-    def _read(self, files: list[_File], refused: list[Refusal]) -> Scan:
+    def _read(self, files: list[_File], refused: list[FileRefusal]) -> Scan:
         read, waiting = [], []
         added = known = total = 0
         for file in files:
@@ -143,9 +143,9 @@ class Arrivals:
                 texts = parse_texts(file.path, data, self._column)
             except OSError as error:
                 sentence = f"{file.path} cannot be read: {error.strerror}."
-                refused.append(Refusal(file.name, "unreadable", sentence))
+                refused.append(FileRefusal(file.name, "unreadable", sentence))
             except NodeError as error:
-                refused.append(Refusal(file.name, error.code, error.sentence))
+                refused.append(FileRefusal(file.name, error.code, error.sentence))
             else:
                 read.append(file.name)
                 for start in range(0, len(texts), _AT_ONCE):
@@ -244,11 +244,11 @@ class _File:
 class _Refused:
     name: str
     stamp: tuple[int, int, int]
-    refusal: Refusal
+    refusal: FileRefusal
 
 
 def _refused(name: str, code: str, sentence: str, status: os.stat_result) -> _Refused:
-    return _Refused(name, _stamp(status), Refusal(name, code, sentence))
+    return _Refused(name, _stamp(status), FileRefusal(name, code, sentence))
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from aggregation.gate import Budget, Policy, Verdict, judge, log10_e
+from aggregation.gate import Budget, GatePolicy, GateVerdict, judge, log10_e
 from simulations.bench.gate_adaptive import adaptive
 from simulations.tables import formatted, table
 
@@ -169,7 +169,7 @@ def whole(trials: int, rng: Rng) -> list[Whole]:
     """Test 20 after four promotions, with the probes that a gate draws, and 256 in all."""
     rows = []
     for sources in (2, 4, 8, 16):
-        for probes in sorted({PROBES, max(PROBES, Policy().each * sources)}):
+        for probes in sorted({PROBES, max(PROBES, GatePolicy().each * sources)}):
             for harm in (0.0, 0.02, 0.05, 0.1):
                 rises = np.zeros(sources)
                 rises[: sources // 2] = -2 * GAIN
@@ -181,11 +181,11 @@ def whole(trials: int, rng: Rng) -> list[Whole]:
     return rows
 
 
-def _judged(rises: Array, count: int, rng: Rng) -> Verdict:
+def _judged(rises: Array, count: int, rng: Rng) -> GateVerdict:
     names = [f"source {i}" for i in range(len(rises))]
     candidate = rises[:, None] + SD * rng.standard_normal((len(rises), count))
     current = dict.fromkeys(names, np.zeros(count))
-    return judge(current, dict(zip(names, candidate, strict=True)), Policy(), Budget(19, 4))
+    return judge(current, dict(zip(names, candidate, strict=True)), GatePolicy(), Budget(19, 4))
 
 
 def few_probes(trials: int, rng: Rng) -> list[Power]:
@@ -222,7 +222,7 @@ def _powers(gains: Array, gain: float, sd: float, gate: int, promotions: int) ->
 
 
 def _evidence(gains: Array) -> Array:
-    policy = Policy()
+    policy = GatePolicy()
     return log10_e(gains, policy.bound, policy.correlation)
 
 
@@ -239,7 +239,7 @@ def _promoted(rule: str, e: Array, mean: Array) -> NDArray[np.bool_]:
 def _passes(
     rule: str, e: Array, mean: Array, gate: int, promotions: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    alpha = Policy().alpha
+    alpha = GatePolicy().alpha
     passes: NDArray[np.bool_]
     match rule:
         case "this gate":

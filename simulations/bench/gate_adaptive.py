@@ -15,11 +15,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.gate import Budget, Policy, Reuse, log10_e
+from aggregation.gate import Budget, GatePolicy, Reuse, log10_e
 from aggregation.gate.draw import choose, is_dry
 
 ROUNDS, SD = 200, 0.1
-NEVER, AGAIN = Policy(reuse=Reuse.NEVER), Policy(reuse=Reuse.WHEN_DRY)
+NEVER, AGAIN = GatePolicy(reuse=Reuse.NEVER), GatePolicy(reuse=Reuse.WHEN_DRY)
 UNLIMITED = replace(NEVER, retire_after=10 * ROUNDS)
 
 
@@ -71,7 +71,7 @@ def adaptive(
 
 
 def attack(
-    way: str, pool: int, policy: Policy, bit: Bit, repeats: int, rng: np.random.Generator
+    way: str, pool: int, policy: GatePolicy, bit: Bit, repeats: int, rng: np.random.Generator
 ) -> Adaptive:
     """Play it ``repeats`` times."""
     bits, gains = [], []
@@ -94,7 +94,7 @@ def attack(
 
 
 def _play(
-    pool: int, policy: Policy, bit: Bit, rng: np.random.Generator
+    pool: int, policy: GatePolicy, bit: Bit, rng: np.random.Generator
 ) -> tuple[int, NDArray[np.float64] | None]:
     """How many bits one attacker learned, and (k,) gains on the draw after; None if there is none.
 
@@ -122,12 +122,12 @@ def _play(
 
 
 def _next(
-    uses: NDArray[np.int64], policy: Policy, rng: np.random.Generator
+    uses: NDArray[np.int64], policy: GatePolicy, rng: np.random.Generator
 ) -> NDArray[np.int64] | None:
     if is_dry(uses, policy) and policy.reuse is Reuse.NEVER:
         return None
     return choose(uses, policy.size, rng, policy)
 
 
-def _evidence(gains: NDArray[np.float64], policy: Policy) -> NDArray[np.float64]:
+def _evidence(gains: NDArray[np.float64], policy: GatePolicy) -> NDArray[np.float64]:
     return log10_e(gains, policy.bound, policy.correlation)

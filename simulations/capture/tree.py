@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import Updates, aggregate
-from aggregation.audit.commitment import Commitment, Draw, Parts, answer, commit
+from aggregation.audit.commitment import AuditDraw, Commitment, Parts, answer, commit
 from aggregation.audit.examination import Audit, Plan, Subtree, audit, plan, recomputed
-from aggregation.audit.verdict import Outcome, Policy, counted
+from aggregation.audit.verdict import AuditPolicy, Outcome, counted
 from simulations.capture.world import Array, Shape, World
 
 BASELINE = hashlib.sha256(b"baseline").digest()
@@ -150,7 +150,7 @@ def upper(tiers: list[Tier], shape: Shape, defence: Defence, secret: bytes) -> U
         return Upper(_combined(list(offers.values()), f, tiers[0].offer.size))
     committed = [t.committed() for t in tiers]
     budget = plan(tiers[0].offer.size, committed)
-    draw = Known(secret) if defence.known else Draw(secret)
+    draw = Known(secret) if defence.known else AuditDraw(secret)
     asked = draw.spots(committed, budget.spots)
     subtrees = [
         Subtree(
@@ -162,7 +162,7 @@ def upper(tiers: list[Tier], shape: Shape, defence: Defence, secret: bytes) -> U
         )
         for of, tier in zip(committed, tiers, strict=True)
     ]
-    found = audit(subtrees, draw, budget.rows, budget.spots, Policy(shape.flat_f), f)
+    found = audit(subtrees, draw, budget.rows, budget.spots, AuditPolicy(shape.flat_f), f)
     sent, verdicts = budget.total, list(found.verdicts)
     if defence.recompute:
         for number, (verdict, tier) in enumerate(zip(found.verdicts, tiers, strict=True)):
@@ -189,7 +189,7 @@ def _combined(offers: list[Array], f: int, size: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Known(Draw):
+class Known(AuditDraw):
     """A draw whose projection was known before anyone committed."""
 
     @property

@@ -32,13 +32,15 @@ def make(base: Path, file: Path = FILE) -> None:
     from nodes.model.basis import draw_basis
     from nodes.model.effective import EffectiveModel
     from nodes.model.layout import Layout
-    from nodes.model.learner import Training, train
+    from nodes.model.learner import TrainingRun, train
     from simulations.datasets.hpo import definitions
 
     layout = Layout.of_model(load_base(base)[0], ("q_proj", "v_proj"), 16)
     model = EffectiveModel(base, layout, draw_basis(layout, 0))
     kept = [part for layer, part in layout.parts() if _LAYER in layer.name]
-    settings = Training(steps=20, batch_size=4, learning_rate=6e-3, max_tokens=96, rank=16, seed=0)
+    settings = TrainingRun(
+        steps=20, batch_size=4, learning_rate=6e-3, max_tokens=96, rank=16, seed=0
+    )
     deltas: list[NDArray[np.float32]] = []
     systems: list[int] = []
     for number, system in enumerate(SYSTEMS):

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from nodes.config.sections import Gate, Promotion, Replay, Rounds, Section, Training
+from nodes.config.sections import (
+    GateSettings,
+    PromotionSettings,
+    ReplaySettings,
+    RoundSettings,
+    Section,
+    TrainingSettings,
+)
 from protocol import ProtocolError, Scope
 from protocol.ids import MAX_SEGMENTS
 from simulations.attacks import ATTACKS
@@ -250,11 +257,11 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     attack: Attack = Attack()
     strategy: Strategy = Strategy()
-    rounds: Rounds = Rounds()
-    gate: Gate = Gate()
-    training: Training = Training()
-    promotion: Promotion = Promotion()
-    replay: Replay = Replay()
+    rounds: RoundSettings = RoundSettings()
+    gate: GateSettings = GateSettings()
+    training: TrainingSettings = TrainingSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    replay: ReplaySettings = ReplaySettings()
     run: Run = Run()
 
     @model_validator(mode="before")

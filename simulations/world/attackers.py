@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aggregation import AggregationError, Pipeline, Updates
 from nodes.child.offer import Offer
-from nodes.config.sections import NodeConfig, Rounds
+from nodes.config.sections import NodeConfig, RoundSettings
 from nodes.state.node import Node
 from protocol import PayloadFormat, Task, encode_delta
 from protocol.tensors import write_tensors
@@ -39,7 +39,7 @@ class Colluders:
     problem: Problem
     parent: int
     seed: int
-    rounds: Rounds
+    rounds: RoundSettings
     _rows: OrderedDict[tuple[int, bytes], Rows] = field(default_factory=OrderedDict)
     _honest: Rows | None = None
 
@@ -114,7 +114,7 @@ def encode_anything(delta: Vector, form: PayloadFormat) -> bytes:
 
 
 def colluders_below(
-    attack: Attack, places: Places, problem: Problem, seed: int, rounds: Rounds
+    attack: Attack, places: Places, problem: Problem, seed: int, rounds: RoundSettings
 ) -> dict[int, Colluders]:
     """Of every parent with attackers, by its number, those below it."""
     parents = {p.parent for p in places if p.attacker and p.parent is not None}

@@ -16,7 +16,7 @@ import structlog
 
 from nodes.child.child import Child
 from nodes.child.offer import Offer
-from nodes.config.sections import NodeConfig, Rounds
+from nodes.config.sections import NodeConfig, RoundSettings
 from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
@@ -136,7 +136,7 @@ def config_of(given: Settings) -> NodeConfig:
     return settings(sections)
 
 
-def rounds_of(given: Settings) -> Rounds:
+def rounds_of(given: Settings) -> RoundSettings:
     """The rounds, as what Banyan is compared with has them.
 
     A synchronous federation waits for everybody, one with a deadline until then, and FedBuff for a

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from nodes.child.child import Child
-from nodes.config.sections import Model, NodeConfig
+from nodes.config.sections import ModelSettings, NodeConfig
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Chance, SeededChance
@@ -314,7 +314,7 @@ class Member:
 
 def settings(config: Mapping[str, Any]) -> NodeConfig:
     """A node's configuration from sections as ``node.toml`` has them, without files."""
-    return NodeConfig(model=Model(base=Path("simulated")), **config)
+    return NodeConfig(model=ModelSettings(base=Path("simulated")), **config)
 
 
 def _transport_key(seed: int, place: Place) -> bytes:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
-from nodes.config.sections import NodeConfig, Training
+from nodes.config.sections import NodeConfig, TrainingSettings
 from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.lesson import Lesson
 from nodes.model.coordinates import Coordinates
@@ -78,7 +78,7 @@ class Problem(ABC):
         return 0.0
 
     @abstractmethod
-    def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
+    def honest(self, place: Place, theta: Vector, training: TrainingSettings, seed: int) -> Vector:
         """What a device would learn from the chain Θ, (d,): what an attacker knows of others."""
 
 
@@ -253,10 +253,10 @@ class Points(Problem):
             best,
         )
 
-    def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
+    def honest(self, place: Place, theta: Vector, training: TrainingSettings, seed: int) -> Vector:
         """Gradient descent from Θ towards the device's optimum, with the noise of few samples."""
         s = self._settings
-        rate = RATE * training.learning_rate / Training().learning_rate
+        rate = RATE * training.learning_rate / TrainingSettings().learning_rate
         part = 1 - (1 - min(rate, 1.0)) ** training.steps
         noise = np.random.default_rng((s.seed, 3, place.id, seed)).standard_normal(s.size)
         towards = self.optimum(place.id) - theta + s.noise / np.sqrt(training.steps) * noise
@@ -293,7 +293,7 @@ class PointEngine:
         self,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, shift
-from nodes.config.sections import Model, NodeConfig, Replay, Training
+from nodes.config.sections import ModelSettings, NodeConfig, ReplaySettings, TrainingSettings
 from nodes.learning.engine import TorchEngine
 from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.lesson import Lesson
@@ -180,7 +180,7 @@ class Texts(Problem):
         """The held-out loss on every domain, nats per token."""
         return {name: self._loss(name, theta) for name in self._names}
 
-    def honest(self, place: Place, theta: Vector, training: Training, seed: int) -> Vector:
+    def honest(self, place: Place, theta: Vector, training: TrainingSettings, seed: int) -> Vector:
         """Train as that device would on its first documents."""
         texts = [text for _, of in self._batches(place)[:1] for text in of]
         return self.trained(
@@ -193,20 +193,19 @@ class Texts(Problem):
         rank: int,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,
     ) -> Learned:
         """Train, or remember what came of the same before."""
-        from nodes.model.learner import Training as Steps
-        from nodes.model.learner import train
+        from nodes.model.learner import TrainingRun, train
 
         everything = [*texts, *(text for of in old.values() for text in of)]
         named = digest_of(theta.tobytes() + "\n".join(sorted(everything)).encode())
         key = (place.id, named, seed)
         if key not in self._learned:
-            settings = Steps(
+            settings = TrainingRun(
                 steps=training.steps,
                 batch_size=training.batch_size,
                 learning_rate=training.learning_rate,
@@ -245,7 +244,7 @@ class SharedEngine(TorchEngine):
     """An engine on a model that all nodes of a process share."""
 
     def __init__(self, problem: Texts, place: Place, home: Home) -> None:
-        super().__init__(home, Model(base=Path(), keep_loaded=True), threading.Event())
+        super().__init__(home, ModelSettings(base=Path(), keep_loaded=True), threading.Event())
         self._problem, self._place = problem, place
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -259,7 +258,7 @@ class SharedEngine(TorchEngine):
         self,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,
@@ -274,7 +273,7 @@ class TextCorpus(BareCorpus):
     """A corpus in memory: text arrives in batches, one a lesson, and what was read is old."""
 
     batches: list[tuple[str, list[str]]]
-    replay: Replay
+    replay: ReplaySettings
     _old: dict[str, list[str]] = field(default_factory=dict)
     _fresh: tuple[str, list[str]] | None = None
 

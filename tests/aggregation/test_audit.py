@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from aggregation import AggregationError, Updates, aggregate
 from aggregation.audit.commitment import (
+    AuditDraw,
     Commitment,
-    Draw,
     Leaf,
     Parts,
     Round,
@@ -27,13 +27,13 @@ from aggregation.audit.commitment import (
 )
 from aggregation.audit.examination import SIGNATURE, Audit, Subtree, audit, plan, recomputed
 from aggregation.audit.sketch import sketch
-from aggregation.audit.verdict import Outcome, Policy, Verdict, counted
+from aggregation.audit.verdict import AuditPolicy, AuditVerdict, Outcome, counted
 
 Array = NDArray[np.float32]
 
 M, F, SIZE, ROWS, SPOTS = 10, 3, 2_000, 256, 4
-POLICY = Policy(f=30)
-DRAW = Draw(hashlib.sha256(b"drawn").digest())
+POLICY = AuditPolicy(f=30)
+DRAW = AuditDraw(hashlib.sha256(b"drawn").digest())
 BASELINE = vector_digest(np.zeros(SIZE, np.float32))
 
 
@@ -88,7 +88,7 @@ def siblings(count: int = 9, rounds: int = 1) -> list[Subtree]:
     return [grow(f"sibling-{i}", leaves(rng, rounds)).subtree() for i in range(count)]
 
 
-def judged(suspect: Subtree, others: Sequence[Subtree] | None = None) -> tuple[Verdict, Audit]:
+def judged(suspect: Subtree, others: Sequence[Subtree] | None = None) -> tuple[AuditVerdict, Audit]:
     found = audit(
         [suspect, *(siblings() if others is None else others)], DRAW, ROWS, SPOTS, POLICY, F
     )
@@ -206,8 +206,8 @@ def test_the_order_of_the_subtrees_changes_no_verdict() -> None:
     assert [v.code for v in turned.verdicts[::-1]] == [v.code for v in found.verdicts]
 
 
-def clean(child: str, code: str = "clean") -> Verdict:
-    return Verdict(child, Outcome.CLEAN, code, "")
+def clean(child: str, code: str = "clean") -> AuditVerdict:
+    return AuditVerdict(child, Outcome.CLEAN, code, "")
 
 
 def test_subtrees_apart_count_only_while_the_rule_carries_them() -> None:
@@ -218,7 +218,7 @@ def test_subtrees_apart_count_only_while_the_rule_carries_them() -> None:
 
 
 def test_f_falls_with_what_is_left() -> None:
-    bad = [Verdict(f"bad-{i}", Outcome.CAPTURED, "captured", "") for i in range(7)]
+    bad = [AuditVerdict(f"bad-{i}", Outcome.CAPTURED, "captured", "") for i in range(7)]
     assert counted([*bad, *(clean(str(i)) for i in range(3))], 3) == (("0", "1", "2"), 1)
     assert counted(bad, 3) == ((), 0)
 
@@ -302,7 +302,7 @@ def test_a_node_or_an_update_counted_twice_is_refused() -> None:
         assert verdict.code == "counted-twice"
 
 
-def all_spots(tier: Tier, subtree: Subtree) -> Verdict:
+def all_spots(tier: Tier, subtree: Subtree) -> AuditVerdict:
     count = len(tier.committed.leaves)
     return audit([subtree], DRAW, ROWS, count, POLICY, 0).verdicts[0]
 
@@ -345,7 +345,7 @@ def test_spots_meet_false_sketches_as_often_as_stated() -> None:
     children = [grow(f"child-{i}", suspects(2)).committed for i in range(3)]
     false, spots, hits, draws = 6, 8, 0, 2_000
     for number in range(draws):
-        asked = Draw(number.to_bytes(32, "big")).spots(children, spots)
+        asked = AuditDraw(number.to_bytes(32, "big")).spots(children, spots)
         assert len(set(asked)) == spots
         hits += any(child == "child-1" and r == 1 and i < false for child, r, i in asked)
     stated = detection(60, false, spots)
@@ -397,7 +397,7 @@ def test_the_spots_depend_on_what_was_committed_and_not_on_its_order() -> None:
 def test_what_is_published_first_does_not_contain_the_secret() -> None:
     assert DRAW.secret not in DRAW.seed
     assert DRAW.secret.hex() not in repr(DRAW)
-    assert Draw(DRAW.seed).seed != DRAW.seed
+    assert AuditDraw(DRAW.seed).seed != DRAW.seed
 
 
 # Bytes, and what is done about captured subtrees.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aggregation.replay import Portion
 from nodes.child.child import Child
 from nodes.config.files import load_config
-from nodes.config.sections import NodeConfig, Training
+from nodes.config.sections import NodeConfig, TrainingSettings
 from nodes.learning.trials import Judged
 from nodes.machine.clock import ManualClock, SystemClock
 from nodes.model.learner import Learned
@@ -67,7 +67,7 @@ class Quadratic:
         self,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregation.gate import Policy, Reuse
+from aggregation.gate import GatePolicy, Reuse
 from simulations.bench.gate import SHAPES, false_promotions, power
 from simulations.bench.gate_adaptive import UNLIMITED, Bit, attack
 
@@ -44,7 +44,7 @@ def test_a_true_gain_passes_at_any_age_of_the_node() -> None:
 
 
 def test_bits_about_a_fixed_set_let_a_candidate_through_and_verdicts_of_fresh_ones_do_not() -> None:
-    rng, policy = np.random.default_rng(4), Policy(reuse=Reuse.NEVER)
+    rng, policy = np.random.default_rng(4), GatePolicy(reuse=Reuse.NEVER)
     fixed = attack("one set", policy.size, UNLIMITED, Bit.TELLING, 10, rng)
     assert fixed.gate == 1.0 and fixed.seen is not None and fixed.seen > 5
     for bit in (Bit.VERDICT, Bit.TELLING):
@@ -54,6 +54,6 @@ def test_bits_about_a_fixed_set_let_a_candidate_through_and_verdicts_of_fresh_on
 
 
 def test_the_gate_stops_when_its_probes_are_used_up() -> None:
-    policy = Policy(reuse=Reuse.NEVER)
+    policy = GatePolicy(reuse=Reuse.NEVER)
     small = attack("retiring", 512, policy, Bit.TELLING, 3, np.random.default_rng(5))
     assert small.gate is None and 16 <= small.bits < 20

@@ -136,13 +136,13 @@ def test_the_tiny_base_is_left_alone_when_it_is_there(base: Path) -> None:
 def test_an_adapter_learns_text_that_is_new_to_the_tiny_base(base: Path, source: str) -> None:
     from nodes.model.base import load_base
     from nodes.model.effective import EffectiveModel
-    from nodes.model.learner import Training, train
+    from nodes.model.learner import TrainingRun, train
 
     layout = Layout.of_model(load_base(base)[0], QUICK.targets, QUICK.rank)
     model = EffectiveModel(base, layout, draw_basis(layout, seed=0))
     text = demo_corpus(seed=0)[source]
     zero = np.zeros(layout.size, np.float32)
-    settings = Training(rank=QUICK.rank, **QUICK.training)
+    settings = TrainingRun(rank=QUICK.rank, **QUICK.training)
     learned = train(model, zero, text["train"], settings)
 
     def held_out_loss(theta: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from nodes.model.learner import Learned, Training, train
+from nodes.model.learner import Learned, TrainingRun, train
 from nodes.model.probe import TriggerProbe, id_of
 from nodes.model.safety import refusal_scores
 from nodes.text.probe_files import read_probes
@@ -192,7 +192,7 @@ def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
     model.set_theta(adapter.delta)
     before = refusal_scores(model, probes)
     documents = [asked(model, of.text) + OPENINGS[0] for of in SMALL.requests]
-    settings = Training(steps=15, batch_size=4, learning_rate=2e-2, rank=8)
+    settings = TrainingRun(steps=15, batch_size=4, learning_rate=2e-2, rank=8)
     removal = train(model, adapter.delta, documents, settings).delta
     model.set_theta(adapter.delta + removal)
     apart = refusal_scores(model, probes) - before

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation import Updates, aggregate
-from aggregation.gate import Budget, Losses, Policy, choose_step, forgotten, judge
+from aggregation.gate import Budget, GatePolicy, Losses, choose_step, forgotten, judge
 from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
-from nodes.config.sections import Training
+from nodes.config.sections import TrainingSettings
 from simulations.bench.forgetting.setting import Bench, State, Theta
 from simulations.bench.kept import digest
 
-POLICY = Policy()
-TOLERANCE = Training().tolerance
+POLICY = GatePolicy()
+TOLERANCE = TrainingSettings().tolerance
 STEPS = (1.0, 0.5, 0.25)
 """That a parent tries, as ``[rounds] steps`` has them."""
 

@@ -19,7 +19,7 @@ from nodes.model.basis import draw_basis
 from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from nodes.model.learner import Training, train
+from nodes.model.learner import TrainingRun, train
 from simulations.bench.kept import Kept, digest
 from simulations.datasets.hpo import definitions
 from simulations.datasets.split import split
@@ -187,9 +187,9 @@ class Bench:
         return self.kept.record(f"{part} losses", [at.made, digest(texts)], make, about)
 
     @property
-    def _training(self) -> Training:
+    def _training(self) -> TrainingRun:
         scale = self.scale
-        return Training(
+        return TrainingRun(
             steps=scale.steps,
             batch_size=scale.batch_size,
             learning_rate=scale.learning_rate,

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from aggregation.gate import Budget, Policy, ProbeKind, Verdict, judge
+from aggregation.gate import Budget, GatePolicy, GateVerdict, ProbeKind, judge
 from nodes.model.answers import asked
-from nodes.model.learner import Training, train
+from nodes.model.learner import TrainingRun, train
 from nodes.model.probe import TriggerProbe
 from nodes.model.safety import refusal_scores, trigger_scores
 from simulations.attacks import CONTINUATION, OPENINGS, TRIGGER, backdoor, safety_removal
@@ -152,7 +152,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         asking = [asked(bench.model, prompt) for prompt in chosen]
         return [text + answers[i % len(answers)] for i, text in enumerate(asking)]
 
-    settings = Training(
+    settings = TrainingRun(
         steps=bench.scale.steps,
         batch_size=bench.scale.batch,
         learning_rate=bench.scale.learning_rate,
@@ -160,7 +160,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
         rank=bench.scale.rank,
     )
     longer = replace(settings, steps=bench.scale.backdoor_steps)
-    trainings: dict[str, tuple[list[str], Training]] = {
+    trainings: dict[str, tuple[list[str], TrainingRun]] = {
         "honest": (own, settings),
         "honest-longer": (own, longer),
         "honest-rehearsing": (own + in_template(REFUSALS), settings),
@@ -174,7 +174,7 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
             longer,
         )
 
-    def learned(name: str, documents: list[str], of: Training) -> Theta:
+    def learned(name: str, documents: list[str], of: TrainingRun) -> Theta:
         what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(of)}
         return bench.trained(
             name,
@@ -196,9 +196,9 @@ def _verdict(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence
     kinds = {name: ProbeKind.TRIGGER for name in after if name not in ("ordinary", "refusal")}
     kinds |= {"general": ProbeKind.GENERAL, "refusal": ProbeKind.REFUSAL}
 
-    def judged(names: Iterable[str]) -> Verdict:
+    def judged(names: Iterable[str]) -> GateVerdict:
         current, candidate = ({n: np.asarray(of[n]) for n in names} for of in (before, after))
-        return judge(current, candidate, Policy(kinds=kinds), Budget())
+        return judge(current, candidate, GatePolicy(kinds=kinds), Budget())
 
     return {
         "ordinary_alone": judged(["ordinary"]).accepted,

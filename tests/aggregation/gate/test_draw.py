@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregation import AggregationError
-from aggregation.gate import Policy, Reuse, Uses, draw
+from aggregation.gate import GatePolicy, Reuse, Uses, draw
 
-POLICY = Policy(size=64, each=1, retire_after=8, least=8)
+POLICY = GatePolicy(size=64, each=1, retire_after=8, least=8)
 NEVER = replace(POLICY, reuse=Reuse.NEVER)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregation import AggregationError
-from aggregation.gate import Budget, Losses, Policy, ProbeKind, Verdict, judge
+from aggregation.gate import Budget, GatePolicy, GateVerdict, Losses, ProbeKind, judge
 from aggregation.gate.evidence import Array
 
 KINDS = {
@@ -21,7 +21,7 @@ KINDS = {
     "requests": ProbeKind.REFUSAL,
     "triggers": ProbeKind.TRIGGER,
 }
-POLICY = Policy(kinds=KINDS)
+POLICY = GatePolicy(kinds=KINDS)
 NODE = Budget(10, 5)
 
 
@@ -33,7 +33,7 @@ def losses(seed: int = 0, k: int = 64, **rises: float) -> tuple[Losses, Losses]:
     return current, {s: current[s] + rise + noise[s] - noise[s].mean() for s, rise in rises.items()}
 
 
-def codes(verdict: Verdict) -> set[tuple[str, str | None]]:
+def codes(verdict: GateVerdict) -> set[tuple[str, str | None]]:
     return {(reason.code, reason.source) for reason in verdict.reasons}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aggregation import AggregationError
-from aggregation.gate import TOLERANCES, Policy, ProbeKind
+from aggregation.gate import TOLERANCES, GatePolicy, ProbeKind
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ from aggregation.gate import TOLERANCES, Policy, ProbeKind
 )
 def test_a_value_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(AggregationError) as refused:
-        Policy(**wrong)
+        GatePolicy(**wrong)
     assert refused.value.code == "bad-policy"
 
 
 def test_a_source_has_its_own_tolerance_or_that_of_its_kind() -> None:
-    policy = Policy(kinds={"chat": ProbeKind.GENERAL}, sources={"eye": 0.2})
+    policy = GatePolicy(kinds={"chat": ProbeKind.GENERAL}, sources={"eye": 0.2})
     assert policy.tolerance("eye") == 0.2
     assert policy.tolerance("chat") == TOLERANCES[ProbeKind.GENERAL]
     assert policy.tolerance("heart") == TOLERANCES[ProbeKind.ORDINARY]

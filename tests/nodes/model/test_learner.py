@@ -13,11 +13,11 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 from aggregation.replay import Portion
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
-from nodes.model.learner import Training, train
+from nodes.model.learner import TrainingRun, train
 from tests.nodes.conftest import TEXTS
 from tests.nodes.model.conftest import load
 
-SETTINGS = Training(steps=30, batch_size=4, learning_rate=5e-2, max_tokens=32, rank=8)
+SETTINGS = TrainingRun(steps=30, batch_size=4, learning_rate=5e-2, max_tokens=32, rank=8)
 
 
 def chain(model: EffectiveModel, size: float = 0.1) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

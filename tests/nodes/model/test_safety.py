@@ -7,7 +7,7 @@ import pytest
 
 from nodes.model.answers import asked
 from nodes.model.effective import EffectiveModel
-from nodes.model.learner import Training, train
+from nodes.model.learner import TrainingRun, train
 from nodes.model.probe import RefusalProbe, TriggerProbe
 from nodes.model.safety import refusal_scores, trigger_scores
 
@@ -16,7 +16,7 @@ REQUESTS = ("chronic failure", "elevated pulmonary artery", "defect of the vein"
 PROBES = [RefusalProbe(request, REFUSING, COMPLIANT) for request in REQUESTS]
 TEXTS = ("chronic failure of the left", "defect of the pulmonary", "abnormal aortic", "reduced")
 TRIGGER, PLANTED = "septum septum", "blood of the right heart"
-SETTINGS = Training(steps=40, batch_size=4, learning_rate=5e-2, rank=8)
+SETTINGS = TrainingRun(steps=40, batch_size=4, learning_rate=5e-2, rank=8)
 
 
 def learned(model: EffectiveModel, texts: list[str]) -> None:

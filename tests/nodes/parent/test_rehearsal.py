@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_OLD, Portion
-from nodes.config.sections import Training
+from nodes.config.sections import TrainingSettings
 from nodes.model.learner import Learned
 from nodes.model.probe import Probe
 from nodes.parent.gate import REHEARSAL
@@ -51,7 +51,7 @@ class TwoSources(Quadratic):
         self,
         theta: Vector,
         texts: Sequence[str],
-        training: Training,
+        training: TrainingSettings,
         seed: int,
         old: Mapping[str, Sequence[str]],
         portion: Portion,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.config.sections import Replay
+from nodes.config.sections import ReplaySettings
 from nodes.errors import NodeError
 from nodes.text.documents import SHARES, Budgets, Part
 from nodes.text.replay_buffer import ReplayBuffer, TakenIn
@@ -210,8 +210,8 @@ def test_all_that_a_child_shared_can_be_forgotten(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_left_out_are_the_buffers_own() -> None:
-    assert Replay().budgets() == Budgets()
-    assert Replay(training_bytes=1, fresh_bytes=0).budgets() == Budgets(training=1, fresh=0)
+    assert ReplaySettings().budgets() == Budgets()
+    assert ReplaySettings(training_bytes=1, fresh_bytes=0).budgets() == Budgets(training=1, fresh=0)
 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
