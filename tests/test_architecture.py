@@ -140,6 +140,21 @@ def test_the_front_door_of_a_room_names_every_module_that_other_rooms_use() -> N
     assert not unnamed
 
 
+JOURNEYS = {"A text file becomes a release": 20, "A rollback reaches a device": 8}
+"""How many files a reader opens at most on each journey of docs/architecture.md."""
+
+
+@pytest.mark.parametrize(("title", "most"), JOURNEYS.items())
+def test_a_journey_through_the_code_is_short_and_its_files_exist(title: str, most: int) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    steps = re.findall(
+        r"^\d+\. `([\w/]+\.py)`", page.partition(f"## {title}\n")[2].partition("## ")[0], re.M
+    )
+    assert 0 < len(steps) <= most
+    assert len(set(steps)) == len(steps)
+    assert not [step for step in steps if not (ROOT / step).is_file()]
+
+
 @pytest.mark.parametrize("package", sorted(FORBIDDEN))
 def test_pure_packages_know_no_model_and_no_federation(package: str) -> None:
     wrong = [
