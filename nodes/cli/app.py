@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import ask, history, network, node, publish, text
+from nodes.cli import ask, network, node
 
 app = typer.Typer(
     name="banyan",
@@ -15,8 +15,5 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(network.app, name="network")
-history.add_to(node.app)
-publish.add_to(node.app)
-text.add_to(node.app)
 app.add_typer(node.app, name="node")
 app.command("ask")(ask.ask)

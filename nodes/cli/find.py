@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from nodes.state.node import Node
 
+WhereArgument = Annotated[
+    str, typer.Argument(help="A scope, such as /en/healthcare, or the node's state folder.")
+]
 NodesOption = Annotated[Path, typer.Option("--nodes", help="Where to look for the scope's node.")]
 
 

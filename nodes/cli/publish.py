@@ -10,12 +10,10 @@ import typer
 from nodes.cli.find import NodesOption, find, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to ``banyan node``."""
-    app.command("publish")(publish)
+app = typer.Typer()
 
 
+@app.command("publish")
 def publish(
     file: Annotated[
         Path, typer.Argument(help="An adapter in this network's coordinates, safetensors.")

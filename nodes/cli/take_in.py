@@ -11,12 +11,10 @@ import typer
 from nodes.cli.find import NodesOption, find, member
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to ``banyan node``."""
-    app.command("take-in")(take_in)
+app = typer.Typer()
 
 
+@app.command("take-in")
 def take_in(
     files: Annotated[
         list[Path] | None, typer.Argument(help=".txt, .md, .jsonl or .csv files.")
