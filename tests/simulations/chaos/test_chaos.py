@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import simulations.cli  # noqa: F401  it attaches the command
 from nodes.cli.app import app
 from nodes.parent.round_events import Action, UpdateReceived
 from nodes.parent.round_machine import RoundMachine
