@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(network.app, name="network")
 app.add_typer(node.app, name="node")
-app.command("ask")(ask.ask)
+app.add_typer(ask.app)
 add_plugins(app, installed())
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from nodes.cli.find import NodesOption, WhereArgument, find
+from nodes.cli.find import NodeOption, NodesOption, find
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.renamed import RenamedOptions
 
 if TYPE_CHECKING:
     from nodes.dashboard.history import Entry
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command("history")
-def history(where: WhereArgument, nodes: NodesOption = Path(), json: AsJson = False) -> None:
-    """Every release and every refused candidate of a scope, with the gate's verdicts.
+@app.command("history", cls=RenamedOptions)
+def history(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
+    """Show every release and every refused candidate of a node, with the gate's verdicts.
 
     Examples:
-      banyan node history /en/healthcare --nodes runs/demo/nodes
-      banyan node history runs/demo/nodes/en-healthcare --json
+      banyan node history --node /en/healthcare --nodes runs/demo/nodes
+      banyan node history --node runs/demo/nodes/en-healthcare --json
     """
     from dataclasses import asdict
 
@@ -33,7 +34,7 @@ def history(where: WhereArgument, nodes: NodesOption = Path(), json: AsJson = Fa
     from nodes.state.ledger import Ledger
 
     with one_sentence():
-        folder = find(where, nodes)
+        folder = find(node, nodes)
         with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
             entries = past.history(ledger.events(past.KINDS))
         if json:
@@ -71,16 +72,16 @@ def _try(body: dict[str, Any]) -> str:
 
 
 def _reasons(body: dict[str, Any]) -> str:
-    """Why a candidate was refused; for a source, how what it scores would have changed."""
-    sources = {of["source"]: of for of in body["sources"]}
-    said = []
+    """Say why a candidate was refused, and how much each source it harmed would have changed."""
+    sources = {source["source"]: source for source in body["sources"]}
+    reasons = []
     for reason in body["reasons"]:
-        if of := sources.get(reason["source"]):
-            change = f"{_nats(of['before'])} → {_nats(of['after'])}"
-            said.append(f"{reason['code']} {reason['source']} ({change})")
+        if source := sources.get(reason["source"]):
+            change = f"{_nats(source['before'])} → {_nats(source['after'])}"
+            reasons.append(f"{reason['code']} {reason['source']} ({change})")
         else:
-            said.append(reason["code"])
-    return ", ".join(said)
+            reasons.append(reason["code"])
+    return ", ".join(reasons)
 
 
 def _nats(loss: float | None) -> str:

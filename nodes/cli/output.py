@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,3 +42,13 @@ def print_json(value: Any) -> None:
     """Print JSON, one document."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def read_file(path: Path, code: str) -> bytes:
+    """Read a file that a person named. Raises ``NodeError`` with ``code`` when that fails."""
+    from nodes.errors import NodeError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NodeError(code, f"{path} cannot be read: {error.strerror}.") from None

@@ -7,39 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes.cli.find import NodesOption, WhereArgument, find, member, opened
+from nodes.cli.find import ChildArgument, NodeOption, NodesOption, find, find_child, opened
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.renamed import RenamedOptions
 
 app = typer.Typer()
 
 
-@app.command("rollback")
+@app.command("rollback", cls=RenamedOptions)
 def rollback(
-    where: WhereArgument,
     to: Annotated[int, typer.Option("--to", min=1, help="The version to bring back.")],
     cascade: Annotated[
-        bool, typer.Option("--cascade", help="Also withdraw from the scopes above what went up.")
+        bool,
+        typer.Option("--cascade", help="Also withdraw its promotions from the scope above."),
     ] = False,
+    node: NodeOption = None,
     nodes: NodesOption = Path(),
     json: AsJson = False,
 ) -> None:
     """Publish an older state of a scope as a new signed release; the tree below follows.
 
-    Nodes below take back what the undone releases did to them. Text and updates stay where they
-    are. The node may be running: it goes on from the new release.
+    Nodes below undo the same releases. Text and updates stay where they are. The node may be
+    running: it continues from the new release.
 
-    Example: banyan node rollback /en/healthcare --to 3 --cascade --nodes runs/demo/nodes
+    Example: banyan node rollback --node /en/healthcare --to 3 --cascade --nodes runs/demo/nodes
     """
     from nodes.releases.rollback import promoted_since, roll_back
 
     with one_sentence():
-        folder = find(where, nodes)
-        with opened(folder) as node:
-            promoted = promoted_since(node, to)
-            before = node.state.version
-            version = roll_back(node, to)
-            scope, identity = str(node.home.scope), node.home.node
-            above = node.home.parent
+        folder = find(node, nodes)
+        with opened(folder) as owner:
+            promoted = promoted_since(owner, to)
+            before = owner.state.version
+            version = roll_back(owner, to)
+            scope, identity = str(owner.home.scope), owner.home.node
+            above = owner.home.parent
         result: dict[str, Any] = {
             "scope": scope,
             "version": version,
@@ -53,7 +55,7 @@ def rollback(
             print_json(result)
             return
         console.print(
-            f"{scope} is at version {version}: as it was at {to}; "
+            f"{scope} is at version {version}, its state at version {to}; "
             f"versions {to + 1} to {before} stand no longer."
         )
         if promoted and not cascade:
@@ -68,25 +70,23 @@ def rollback(
             )
 
 
-@app.command("withdraw")
+@app.command("withdraw", cls=RenamedOptions)
 def withdraw(
-    who: Annotated[str, typer.Argument(help="The contributor: its name or the start of its id.")],
-    where: Annotated[
-        str, typer.Option("--from", help="The scope or the state folder of its parent.")
-    ],
+    child: ChildArgument,
+    node: NodeOption = None,
     nodes: NodesOption = Path(),
     json: AsJson = False,
 ) -> None:
     """Compute a scope's rounds again without one contributor, and release the difference.
 
-    For an erasure request: its stored updates and the text it shared are deleted. What others
-    learned later on top of them stays, as do older releases; so does the contributor's membership.
+    Use it for an erasure request: it deletes the contributor's stored updates and the text it
+    shared. What others learned on top of them stays, and so do older releases and the membership.
 
-    Example: banyan node withdraw device-4 --from /en/healthcare/cardiology --nodes runs/demo/nodes
+    Example: banyan node withdraw device-4 --node /en/healthcare/cardiology --nodes runs/demo/nodes
     """
     with one_sentence():
-        folder = find(where, nodes)
-        result = _withdraw(folder, member(folder, who), None)
+        folder = find(node, nodes)
+        result = _withdraw(folder, find_child(folder, child), None)
         if json:
             print_json(result)
             return
@@ -94,8 +94,8 @@ def withdraw(
         console.print(
             f"{result['scope']} is at version {result['version']}: "
             f"{f'versions {again}' if again else 'nothing had to be'} computed again without "
-            f"{who}; {result['deleted']} stored updates and {result['forgotten']} shared documents "
-            "deleted."
+            f"{child}; {result['deleted']} stored updates and {result['forgotten']} shared "
+            "documents deleted."
         )
         if result["kept"]:
             console.print(
@@ -109,6 +109,6 @@ def _withdraw(folder: Path, child: str, versions: list[int] | None) -> dict[str,
     from nodes.parent import withdrawal
     from protocol import NodeId
 
-    with opened(folder) as node:
-        done = withdrawal.withdraw(node, NodeId(child), versions)
-        return asdict(done) | {"scope": str(node.home.scope)}
+    with opened(folder) as owner:
+        done = withdrawal.withdraw(owner, NodeId(child), versions)
+        return asdict(done) | {"scope": str(owner.home.scope)}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 
+from nodes.cli.find import NodeOption, NodesOption, find, open_home_in
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.renamed import RenamedOptions
 
 if TYPE_CHECKING:
     from nodes.dashboard.status import Probed, Status
@@ -18,81 +20,89 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command("status")
-def status(
-    folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
-    json: AsJson = False,
-) -> None:
-    """What the node's ledger says: version, rounds, what was accepted and refused, losses, what
-    each source of probes scored; and what text its replay buffer holds.
+@app.command("status", cls=RenamedOptions)
+def status(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
+    """Show what a node's ledger says: version, rounds, members, refusals, losses, text.
 
-    Example: banyan node status runs/demo/nodes/en-healthcare --json
+    The losses are those of each source of probes; the text is that of the replay buffer.
+
+    Example: banyan node status --node runs/demo/nodes/en-healthcare --json
     """
     from nodes.dashboard.status import StatusReader
-    from nodes.machine.clock import SystemClock
-    from nodes.state.home import open_home
     from nodes.text.replay_buffer import sizes_in
 
     with one_sentence():
-        home = open_home(folder, SystemClock().now_ms())
-        found, text = StatusReader(folder).read(), sizes_in(folder)
+        folder = find(node, nodes)
+        certificate = open_home_in(folder).certificate
+        current, text = StatusReader(folder).read(), sizes_in(folder)
         if json:
-            sizes = {part: {s: asdict(of) for s, of in held.items()} for part, held in text.items()}
-            print_json(found.to_json() | {"text": sizes})
+            sizes = {
+                part: {source: asdict(size) for source, size in by_source.items()}
+                for part, by_source in text.items()
+            }
+            print_json(current.to_json() | {"text": sizes})
             return
         table = Table(show_header=False, box=None)
-        rows: list[tuple[str, object]] = [
-            ("node", f"{home.certificate.name} ({home.certificate.role})"),
-            ("scope", found.scope),
-            ("version", found.version),
-            ("round", f"{found.round}{' (open)' if found.round_open else ''}"),
-            ("members", _members(found) or "none"),
-            ("tolerates", f"{found.tolerates} malicious"),
-            ("accepted", f"{found.accepted} ({found.late} late)"),
-            ("outvoted", sum(found.outvoted.values())),
-            ("refused", _counts(found.refused)),
-            ("at the door", _counts(found.door)),
-            ("releases", _counts(found.releases)),
-            ("probe loss", _change(found.first_loss, found.loss)),
-            *((f"probes: {name}", _probed(of)) for name, of in found.sources.items()),
-            ("trained", f"{found.trained_rounds} rounds, {found.trained_tokens:,} tokens"),
-        ]
-        for part, held in text.items():
-            rows.append((f"text: {part}", "; ".join(_size(s, of) for s, of in held.items())))
+        rows = [("node", f"{certificate.name} ({certificate.role})"), *_rows(current)]
+        for part, by_source in text.items():
+            sizes_of_part = "; ".join(_size(source, size) for source, size in by_source.items())
+            rows.append((f"text: {part}", sizes_of_part))
         for label, value in rows:
             table.add_row(f"[dim]{label}[/]", str(value))
         console.print(table)
 
 
-@app.command("verify")
-def verify(
-    folder: Annotated[Path, typer.Argument(help="The node's state folder.")] = Path(),
-) -> None:
-    """Check the whole ledger: every event against the one before it.
+@app.command("verify", cls=RenamedOptions)
+def verify(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
+    """Check a node's whole ledger: every event against the digest of the one before it.
 
-    Example: banyan node verify runs/demo/nodes/en
+    Example: banyan node verify --node runs/demo/nodes/en
     """
     from nodes.state.ledger import Ledger
 
-    with one_sentence(), Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
-        console.print(f"{ledger.verify()} events, the chain of digests holds.")
+    with one_sentence():
+        with Ledger.open_read_only(find(node, nodes) / "ledger.sqlite") as ledger:
+            events = ledger.verify()
+        if json:
+            print_json({"events": events})
+            return
+        console.print(f"{events} events, the chain of digests holds.")
+
+
+def _rows(current: Status) -> list[tuple[str, object]]:
+    """Label and value of each line of a status, in reading order."""
+    return [
+        ("scope", current.scope),
+        ("version", current.version),
+        ("round", f"{current.round}{' (open)' if current.round_open else ''}"),
+        ("members", _members(current) or "none"),
+        ("tolerates", f"{current.tolerates} malicious"),
+        ("accepted", f"{current.accepted} ({current.late} late)"),
+        ("outvoted", sum(current.outvoted.values())),
+        ("refused", _counts(current.refused)),
+        ("at the door", _counts(current.door)),
+        ("releases", _counts(current.releases)),
+        ("probe loss", _change(current.first_loss, current.loss)),
+        *((f"probes: {name}", _probed(probed)) for name, probed in current.sources.items()),
+        ("trained", f"{current.trained_rounds} rounds, {current.trained_tokens:,} tokens"),
+    ]
 
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
-def _members(found: Status) -> str:
-    out = dict.fromkeys(found.revoked, " (revoked)")
-    return ", ".join(sorted(name + out.get(child, "") for child, name in found.members.items()))
+def _members(current: Status) -> str:
+    mark = dict.fromkeys(current.revoked, " (revoked)")
+    return ", ".join(sorted(name + mark.get(child, "") for child, name in current.members.items()))
 
 
 def _size(source: str, size: Size) -> str:
     return f"{source} {size.documents:,} documents, {size.bytes:,} bytes"
 
 
-def _probed(of: Probed) -> str:
-    return f"{of.kind}, {_change(of.first, of.now)}, {of.probes} probes"
+def _probed(probed: Probed) -> str:
+    return f"{probed.kind}, {_change(probed.first, probed.now)}, {probed.probes} probes"
 
 
 def _change(before: float | None, after: float | None) -> str:
