@@ -1,4 +1,4 @@
-"""The ``banyan`` command: what nodes provide, and the demo and the benches beside it."""
+"""``banyan demo | sim | bench``: what the entry points in pyproject.toml name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes.cli.app import app
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
-from nodes.machine.logs import configure
 from simulations.chaos.cli import chaos
 from simulations.runner import cli as runner
 
-bench = typer.Typer(help="Measure, beside peers, in one run.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
-runner.app.command("chaos")(chaos)
-app.add_typer(runner.app, name="sim")
+bench = typer.Typer(help="Run benchmarks against other libraries.", no_args_is_help=True)
+sim = runner.app
+sim.command("chaos")(chaos)
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")
@@ -37,7 +34,6 @@ def _show(result: Any, tables: Callable[[Any], Iterable[Any]], json: bool) -> No
         console.print(part)
 
 
-@app.command("demo")
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="A tiny model, under 90 seconds.")] = False,
     no_attack: Annotated[
@@ -223,13 +219,3 @@ def gate(
 
     with one_sentence():
         _show(trial.run(histories, seed), trial.tables, json)
-
-
-def main() -> None:
-    """Entry point. Standard output is for results: what the library logs goes to stderr."""
-    configure(None, "warning", "banyan")
-    app()
-
-
-if __name__ == "__main__":
-    main()

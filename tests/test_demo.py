@@ -24,7 +24,7 @@ LIMIT_S = 420
 
 
 def demo(folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "simulations.cli", "demo", "--quick", "--json"]
+    command = [sys.executable, "-m", "nodes.cli", "demo", "--quick", "--json"]
     command += ["--out", str(folder / "demo")]
     return started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
 

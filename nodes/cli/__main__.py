@@ -1,5 +1,5 @@
-"""``python -m nodes.cli``: the command without the experiments, as an edge device has it."""
+"""``python -m nodes.cli``: the same as ``banyan``."""
 
-from nodes.cli.app import app
+from nodes.cli.app import main
 
-app()
+main()

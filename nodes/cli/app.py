@@ -1,10 +1,12 @@
-"""The root of the command line; ``simulations.cli`` adds the demo and the benches to it."""
+"""The root of the command line and the entry point ``banyan``."""
 
 from __future__ import annotations
 
 import typer
 
-from nodes.cli import ask, history, network, node, publish, text
+from nodes.cli import ask, network, node
+from nodes.cli.plugins import add_plugins, installed
+from nodes.machine.logs import configure
 
 app = typer.Typer(
     name="banyan",
@@ -15,8 +17,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(network.app, name="network")
-history.add_to(node.app)
-publish.add_to(node.app)
-text.add_to(node.app)
 app.add_typer(node.app, name="node")
-app.command("ask")(ask.ask)
+app.add_typer(ask.app)
+add_plugins(app, installed())
+
+
+def main() -> None:
+    """Send logs to stderr, so that stdout holds nothing but results, and run the command."""
+    configure(None, "warning", "banyan")
+    app()

@@ -1,39 +1,33 @@
-"""``banyan node history | rollback | withdraw``: look at what a node released, and undo it."""
+"""``banyan node history``: what a node released, and what its gate refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 
-from nodes.cli.find import NodesOption, find, member, opened
+from nodes.cli.find import NodeOption, NodesOption, find
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.renamed import RenamedOptions
 
 if TYPE_CHECKING:
     from nodes.dashboard.history import HistoryEntry
     from nodes.state.events import GateJudged
 
-WhereArgument = Annotated[
-    str, typer.Argument(help="A scope, such as /en/healthcare, or the node's state folder.")
-]
+app = typer.Typer()
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the three commands to ``banyan node``."""
-    for command in (history, rollback, withdraw):
-        app.command(command.__name__)(command)
-
-
-def history(where: WhereArgument, nodes: NodesOption = Path(), json: AsJson = False) -> None:
-    """Every release and every refused candidate of a scope, with the gate's verdicts.
+@app.command("history", cls=RenamedOptions)
+def history(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
+    """Show every release and every refused candidate of a node, with the gate's verdicts.
 
     Examples:
-      banyan node history /en/healthcare --nodes runs/demo/nodes
-      banyan node history runs/demo/nodes/en-healthcare --json
+      banyan node history --node /en/healthcare --nodes runs/demo/nodes
+      banyan node history --node runs/demo/nodes/en-healthcare --json
     """
     from dataclasses import asdict
 
@@ -41,7 +35,7 @@ def history(where: WhereArgument, nodes: NodesOption = Path(), json: AsJson = Fa
     from nodes.state.ledger import Ledger
 
     with one_sentence():
-        folder = find(where, nodes)
+        folder = find(node, nodes)
         with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
             entries = past.history(ledger.events(past.KINDS))
         if json:
@@ -53,105 +47,6 @@ def history(where: WhereArgument, nodes: NodesOption = Path(), json: AsJson = Fa
         for entry in entries:
             table.add_row(*_row(entry), style="" if entry.standing else "dim strike")
         console.print(table)
-
-
-def rollback(
-    where: WhereArgument,
-    to: Annotated[int, typer.Option("--to", min=1, help="The version to bring back.")],
-    cascade: Annotated[
-        bool, typer.Option("--cascade", help="Also withdraw from the scopes above what went up.")
-    ] = False,
-    nodes: NodesOption = Path(),
-    json: AsJson = False,
-) -> None:
-    """Publish an older state of a scope as a new signed release; the tree below follows.
-
-    Nodes below take back what the undone releases did to them. Text and updates stay where they
-    are. The node may be running: it goes on from the new release.
-
-    Example: banyan node rollback /en/healthcare --to 3 --cascade --nodes runs/demo/nodes
-    """
-    from nodes.releases.rollback import promoted_since, roll_back
-
-    with one_sentence():
-        folder = find(where, nodes)
-        with opened(folder) as node:
-            promoted = promoted_since(node, to)
-            before = node.state.own.version
-            version = roll_back(node, to)
-            scope, identity = str(node.home.scope), node.home.node
-            above = node.home.parent
-        result: dict[str, Any] = {
-            "scope": scope,
-            "version": version,
-            "undone": [to + 1, before],
-            "promoted": promoted,
-            "withdrawn": None,
-        }
-        if cascade and promoted and above is not None:
-            result["withdrawn"] = _withdraw(find(str(above.scope), nodes), identity, promoted)
-        if json:
-            print_json(result)
-            return
-        console.print(
-            f"{scope} is at version {version}: as it was at {to}; "
-            f"versions {to + 1} to {before} stand no longer."
-        )
-        if promoted and not cascade:
-            console.print(
-                f"{above.scope if above else ''} counted promotions of this scope in its versions "
-                f"{', '.join(map(str, promoted))}. With --cascade they are withdrawn there too."
-            )
-        if result["withdrawn"]:
-            done = result["withdrawn"]
-            console.print(
-                f"{done['scope']} is at version {done['version']}, computed again without them."
-            )
-
-
-def withdraw(
-    who: Annotated[str, typer.Argument(help="The contributor: its name or the start of its id.")],
-    where: Annotated[
-        str, typer.Option("--from", help="The scope or the state folder of its parent.")
-    ],
-    nodes: NodesOption = Path(),
-    json: AsJson = False,
-) -> None:
-    """Compute a scope's rounds again without one contributor, and release the difference.
-
-    For an erasure request: its stored updates and the text it shared are deleted. What others
-    learned later on top of them stays, as do older releases; so does the contributor's membership.
-
-    Example: banyan node withdraw device-4 --from /en/healthcare/cardiology --nodes runs/demo/nodes
-    """
-    with one_sentence():
-        folder = find(where, nodes)
-        result = _withdraw(folder, member(folder, who), None)
-        if json:
-            print_json(result)
-            return
-        again = ", ".join(map(str, result["recomputed"]))
-        console.print(
-            f"{result['scope']} is at version {result['version']}: "
-            f"{f'versions {again}' if again else 'nothing had to be'} computed again without "
-            f"{who}; {result['deleted']} stored updates and {result['forgotten']} shared documents "
-            "deleted."
-        )
-        if result["kept"]:
-            console.print(
-                f"{result['kept']} stored updates stay: an older release is made of the same bytes."
-            )
-
-
-def _withdraw(folder: Path, child: str, versions: list[int] | None) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from nodes.parent import withdrawal
-    from protocol import NodeId
-
-    with opened(folder) as node:
-        done = withdrawal.withdraw(node, NodeId(child), versions)
-        return asdict(done) | {"scope": str(node.home.scope)}
 
 
 def _row(entry: HistoryEntry) -> Iterator[str]:
@@ -177,7 +72,7 @@ def _try(judged: GateJudged) -> str:
 
 
 def _reasons(judged: GateJudged) -> str:
-    """Why a candidate was refused; for a source, how what it scores would have changed."""
+    """Say why a candidate was refused, and how much each source it harmed would have changed."""
     sources = {figures.source: figures for figures in judged.sources}
     reasons = []
     for reason in judged.reasons:

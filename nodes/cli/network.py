@@ -55,5 +55,7 @@ def init(
         console.print(f"Network [bold]{name}[/] {home.network.network[:12]}…")
         console.print(f"  base       {home.network.base[:12]}…")
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
-        console.print(f"  root node  {folder}")
-        console.print(f"Name its probes in {config}, then: banyan node run --config {config}")
+        console.print(f"  root node  {folder}", soft_wrap=True)
+        console.print(
+            f"Name its probes in {config}, then: banyan node run --node {folder}", soft_wrap=True
+        )

@@ -163,12 +163,14 @@ class StatusReader:
         self.status = Status()
 
     def read(self) -> Status:
-        """The status as of now.
+        """Read the status as of now; a node that never ran has an empty one.
 
-        Raises ``NodeError`` ``no-node`` when there is no ledger yet.
+        Raises ``NodeError`` ``no-node`` when there is no node in the folder.
         """
         if not self._path.exists():
-            raise NodeError("no-node", f"There is no node in {self._path.parent}.")
+            if not (self._path.parent / "identity.pem").exists():
+                raise NodeError("no-node", f"There is no node in {self._path.parent}.")
+            return self.status
         with Ledger.open_read_only(self._path) as ledger:
             for entry in ledger.events(after=self.status.upto):
                 self.status.take(read(entry), entry.at_ms)

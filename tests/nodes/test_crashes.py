@@ -28,7 +28,7 @@ class Nodes:
         self._running: dict[Path, subprocess.Popen[bytes]] = {}
 
     def start(self, folder: Path) -> None:
-        arguments = ["node", "run", "--config", str(folder / "node.toml")]
+        arguments = ["node", "run", "--node", str(folder)]
         with (folder / "console.log").open("ab") as log:
             self._running[folder] = subprocess.Popen(
                 [sys.executable, "-m", "nodes.cli", *arguments],

@@ -10,7 +10,6 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-import simulations.cli  # noqa: F401  adds its commands to the app
 from aggregation.audit.sketch import sketch
 from nodes.cli.app import app
 from simulations.capture import Case, Row, honest, in_null_space, run, tables

@@ -45,9 +45,9 @@ def test_a_root_that_never_ran_starts_from_an_adapter(tmp_path: Path, base: Path
     home = init_network(tmp_path / "root", "test", coordinates_of(base, rank=4), SystemClock())
     adapter = theta(home.layout.size)
     (tmp_path / "adapter.safetensors").write_bytes(encode_adapter(adapter))
-    code, output = run(tmp_path, "publish", str(tmp_path / "adapter.safetensors"), "--at", "/")
+    code, output = run(tmp_path, "publish", str(tmp_path / "adapter.safetensors"), "--node", "/")
     assert code == 0, output
-    assert "banyan node rollback / --to 1" in output
+    assert f"banyan node rollback --node {tmp_path / 'root'} --to 1" in output
     node = Node(home, SystemClock())
     try:
         np.testing.assert_array_equal(node.effective(), adapter)
@@ -64,15 +64,15 @@ def test_the_tree_follows_it_and_a_rollback_takes_it_back(
     before = root.node.effective()
     file = made.folder / "adapter.safetensors"
     file.write_bytes(encode_adapter(theta(root.node.size)))
-    code, output = run(made.folder, "publish", str(file), "--at", "/", "--json")
+    code, output = run(made.folder, "publish", str(file), "--node", "/", "--json")
     result = json.loads(output)
     assert (code, result["scope"], result["version"]) == (0, "/", 3)
     root.rounds()
     np.testing.assert_allclose(device.node.effective(), before + 0.25, atol=1e-6)
-    entry = json.loads(run(made.folder, "history", "/", "--json")[1])[2]
+    entry = json.loads(run(made.folder, "history", "--node", "/", "--json")[1])[2]
     assert (entry["what"], entry["version"], entry["tries"]) == ("by-hand", 3, [])
     assert result["added"][:12] in entry["why"]
-    code, output = run(made.folder, "rollback", "/", "--to", "2")
+    code, output = run(made.folder, "rollback", "--node", "/", "--to", "2")
     assert code == 0, output
     root.close_round()
     root.rounds()
@@ -102,12 +102,12 @@ def test_the_same_adapter_is_not_added_twice_while_it_stands(
     made, root, _ = pair
     file = made.folder / "adapter.safetensors"
     file.write_bytes(encode_adapter(theta(root.node.size)))
-    words = ("publish", str(file), "--at", "/")
+    words = ("publish", str(file), "--node", "/")
     assert run(made.folder, *words)[0] == 0
     code, output = run(made.folder, *words)
-    assert code == 2
+    assert code == 1
     assert "already-published" in output
-    assert run(made.folder, "rollback", "/", "--to", "1")[0] == 0
+    assert run(made.folder, "rollback", "--node", "/", "--to", "1")[0] == 0
     assert run(made.folder, *words)[0] == 0
 
 
@@ -135,8 +135,8 @@ def test_what_is_no_adapter_of_this_network_is_refused(
     file = made.folder / "adapter.safetensors"
     if content is not None:
         file.write_bytes(content)
-    status, output = run(made.folder, "publish", str(file), "--at", "/")
-    assert status == 2
+    status, output = run(made.folder, "publish", str(file), "--node", "/")
+    assert status == 1
     assert code in output
     root.node.catch_up()
     assert root.node.state.own.version == 1
@@ -148,8 +148,8 @@ def test_an_adapter_that_is_not_finite_is_refused(pair: tuple[Tree, Member, Memb
     whole[-4:] = np.float32(np.nan).tobytes()
     file = made.folder / "adapter.safetensors"
     file.write_bytes(whole)
-    status, output = run(made.folder, "publish", str(file), "--at", "/")
-    assert (status, "not-finite" in output) == (2, True)
+    status, output = run(made.folder, "publish", str(file), "--node", "/")
+    assert (status, "not-finite" in output) == (1, True)
 
 
 def test_a_device_has_no_release_to_publish(pair: tuple[Tree, Member, Member]) -> None:
@@ -157,5 +157,5 @@ def test_a_device_has_no_release_to_publish(pair: tuple[Tree, Member, Member]) -
     file = made.folder / "adapter.safetensors"
     file.write_bytes(encode_adapter(theta(root.node.size)))
     folder = str(device.node.home.folder)
-    status, output = run(made.folder, "publish", str(file), "--at", folder)
-    assert (status, "no-scope" in output) == (2, True)
+    status, output = run(made.folder, "publish", str(file), "--node", folder)
+    assert (status, "no-scope" in output) == (1, True)

@@ -41,7 +41,7 @@ def run(made: Tree, *words: str) -> tuple[int, str]:
 
 
 def take_in(made: Tree, *words: str) -> dict[str, Any]:
-    code, output = run(made, "take-in", *words, "--at", str(made.folder / "root"), "--json")
+    code, output = run(made, "take-in", *words, "--node", str(made.folder / "root"), "--json")
     assert code == 0, output
     found: dict[str, Any] = json.loads(output)
     return found
@@ -71,11 +71,11 @@ def test_a_parent_takes_in_what_its_operator_gives_and_what_a_child_shares(
 def test_status_tells_how_much_text_there_is(network: tuple[Tree, Member]) -> None:
     made, root = network
     take_in(made, "own.jsonl", "--source", "heart")
-    _, output = run(made, "status", str(made.folder / "root"), "--json")
+    _, output = run(made, "status", "--node", str(made.folder / "root"), "--json")
     text = json.loads(output)["text"]
     assert sum(part["heart"]["documents"] for part in text.values()) == 60
     assert text["training"]["heart"]["documents"] == len(training(root))
-    assert "text: training" in run(made, "status", str(made.folder / "root"))[1]
+    assert "text: training" in run(made, "status", "--node", str(made.folder / "root"))[1]
 
 
 def test_a_watched_folder_is_scanned_on_demand(network: tuple[Tree, Member]) -> None:
@@ -94,20 +94,20 @@ def test_withdrawing_forgets_what_the_child_shared_though_nothing_was_released(
     made, root = network
     take_in(made, "shared.jsonl", "--source", "heart", "--child", "clinic")
     take_in(made, "own.jsonl", "--source", "heart")
-    at = ("--from", str(made.folder / "root"), "--json")
+    at = ("--node", str(made.folder / "root"), "--json")
     code, output = run(made, "withdraw", "clinic", *at)
     assert code == 0, output
     found = json.loads(output)
     assert (found["forgotten"], found["recomputed"]) == (60, [])
     assert training(root) <= set(OWN)
-    assert run(made, "withdraw", "clinic", *at)[0] == 2
+    assert run(made, "withdraw", "clinic", *at)[0] == 1
 
 
 def test_withdrawing_a_contributor_forgets_its_text_too(network: tuple[Tree, Member]) -> None:
     made, root = network
     root.rounds()
     take_in(made, "shared.jsonl", "--source", "heart", "--child", "clinic")
-    code, output = run(made, "withdraw", "clinic", "--from", str(made.folder / "root"))
+    code, output = run(made, "withdraw", "clinic", "--node", str(made.folder / "root"))
     assert code == 0, output
     said = " ".join(output.split())
     assert "0 stored updates and 60 shared documents deleted" in said
@@ -127,6 +127,6 @@ def test_what_cannot_be_taken_in_is_one_sentence(
     network: tuple[Tree, Member], words: tuple[str, ...], code: str
 ) -> None:
     made, _ = network
-    status, output = run(made, "take-in", *words, "--at", str(made.folder / "root"))
-    assert status == 2
+    status, output = run(made, "take-in", *words, "--node", str(made.folder / "root"))
+    assert status == 1
     assert code in output

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner
 
-import simulations.cli  # noqa: F401  it attaches the command
 from nodes.cli.app import app
 from nodes.parent.round_events import RoundAction, UpdateReceived
 from nodes.parent.round_machine import RoundMachine

@@ -8,15 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes.cli.find import NodesOption, find, member
+from nodes.cli.find import NodeOption, NodesOption, find_child, find_config
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.renamed import RenamedOptions
+
+app = typer.Typer()
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to ``banyan node``."""
-    app.command("take-in")(take_in)
-
-
+@app.command("take-in", cls=RenamedOptions)
 def take_in(
     files: Annotated[
         list[Path] | None, typer.Argument(help=".txt, .md, .jsonl or .csv files.")
@@ -25,22 +24,23 @@ def take_in(
         str, typer.Option(help="What the files are about, in this node's own words.")
     ] = "",
     child: Annotated[
-        str, typer.Option(help="The child that chose to share them: its name or its id's start.")
+        str,
+        typer.Option(
+            help="The child that shared them: its whole name, or six characters of its id."
+        ),
     ] = "",
-    at: Annotated[
-        str, typer.Option("--at", help="The scope or the state folder of the node.")
-    ] = ".",
+    node: NodeOption = None,
     nodes: NodesOption = Path(),
     json: AsJson = False,
 ) -> None:
-    """Take files into a node's replay buffer, and what is new in its watched folder.
+    """Add files, and what is new in the watched folder, to a node's replay buffer.
 
-    The text stays there: for training, rehearsal and probes. A child's text is bounded and is
-    deleted by `banyan node withdraw`. The node may be running.
+    The text never leaves the node; it serves training, rehearsal and probes. A child's text has a
+    limit, and `banyan node withdraw` deletes it. The node may be running.
 
     Examples:
-      banyan node take-in shared.jsonl --source heart --child clinic --at /en/healthcare/cardiology
-      banyan node take-in --at runs/cardiology
+      banyan node take-in shared.jsonl --source heart --child clinic --node runs/cardiology
+      banyan node take-in --node /en/healthcare/cardiology --nodes runs
     """
     from nodes.config.files import load_config
     from nodes.errors import NodeError
@@ -54,12 +54,11 @@ def take_in(
     with one_sentence():
         if files and not source:
             raise NodeError("usage", "Say with --source what the files are about.")
-        folder, clock = find(at, nodes), SystemClock()
-        config = load_config(folder / "node.toml")
-        corpus = StoredCorpus(open_home(folder, clock.now_ms()), config, clock)
+        config, clock = load_config(find_config(node, nodes)), SystemClock()
+        corpus = StoredCorpus(open_home(config.state, clock.now_ms()), config, clock)
         texts = [text for path in files or [] for text in read_texts(path, config.data.column)]
-        by = NodeId(member(folder, child)) if child else None
-        taken = corpus.take_in(source, texts, by) if texts else None
+        contributor = NodeId(find_child(config.state, child)) if child else None
+        taken = corpus.take_in(source, texts, contributor) if texts else None
         scan = corpus.scan()
         result: dict[str, Any] = {
             "files": asdict(taken) if taken else None,

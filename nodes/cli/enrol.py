@@ -1,0 +1,166 @@
+"""``banyan node request | enrol | join | revoke``: who is a member of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nodes.cli.find import (
+    ChildArgument,
+    NodeOption,
+    NodesOption,
+    find,
+    find_child,
+    find_config,
+    opened,
+)
+from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
+from nodes.cli.renamed import RenamedOptions
+
+app = typer.Typer()
+
+DeviceOption = Annotated[
+    bool, typer.Option("--device", help="Make it a device below the scope, not the scope's node.")
+]
+
+
+@app.command("request")
+def request(
+    folder: Annotated[Path, typer.Argument(help="The new node's state folder.")],
+    scope: Annotated[str, typer.Option(help="The scope, such as /en/healthcare.")],
+    name: Annotated[str, typer.Option(help="A name for people; default: the folder's.")] = "",
+    device: DeviceOption = False,
+    json: AsJson = False,
+) -> None:
+    """Make a new node's keys and the request that its parent's operator signs.
+
+    Example: banyan node request runs/clinic --scope /en/healthcare/cardiology --device
+    """
+    from nodes.trust.enrolment import make_request
+    from protocol import Role, Scope
+
+    with one_sentence():
+        role = Role.DEVICE if device else Role.INTERIOR
+        make_request(folder, name or folder.resolve().name, Scope.parse(scope), role)
+        file = folder / "request.json"
+        if json:
+            print_json({"request": str(file)})
+            return
+        console.print(f"Give {file} to the operator of the parent.", soft_wrap=True)
+
+
+@app.command("enrol", cls=RenamedOptions)
+def enrol(
+    node: NodeOption = None,
+    nodes: NodesOption = Path(),
+    request_file: Annotated[
+        Path | None, typer.Option("--request", help="A request made on another machine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --request: where to write the bundle.")
+    ] = None,
+    new: Annotated[
+        Path | None, typer.Option(help="Instead of --request: a new node's folder here.")
+    ] = None,
+    scope: Annotated[str, typer.Option(help="With --new: the scope.")] = "",
+    name: Annotated[str, typer.Option(help="With --new: a name for people.")] = "",
+    device: DeviceOption = False,
+    address: Annotated[
+        str, typer.Option(help="Where the child reaches the parent; default: from its node.toml.")
+    ] = "",
+    json: AsJson = False,
+) -> None:
+    """Sign a new child's certificate as its parent --node.
+
+    The child made its request on another machine, or is made here in a new folder.
+
+    Examples:
+      banyan node enrol --node runs/heart --new runs/clinic --scope /en/healthcare/heart --device
+      banyan node enrol --node runs/heart --request request.json --out clinic.bundle
+    """
+    from nodes.config.files import load_config, parent_address, write_config
+    from nodes.errors import NodeError
+    from nodes.machine.files import write_file
+    from nodes.trust.enrolment import enrol as sign
+    from nodes.trust.enrolment import enrol_folder
+    from protocol import Role, Scope
+
+    with one_sentence():
+        config = load_config(find_config(node, nodes))
+        with opened(config.state) as parent:
+            reached = address or parent_address(parent.home, config)
+            if new is not None and request_file is None:
+                role = Role.DEVICE if device else Role.INTERIOR
+                child = enrol_folder(
+                    parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
+                )
+                written = write_config(child, base=config.model.base, uplink=reached)
+                result = {"node": child.node, "config": str(written)}
+                line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
+            elif request_file is not None and out is not None and new is None:
+                write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
+                result = {"bundle": str(out)}
+                line = f"Give {out} to the new node: banyan node join FOLDER {out} --base BASE"
+            else:
+                raise NodeError(
+                    "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+                )
+        if json:
+            print_json(result)
+            return
+        console.print(line, soft_wrap=True)
+
+
+@app.command("join")
+def join_(
+    folder: Annotated[Path, typer.Argument(help="The folder in which the request was made.")],
+    bundle: Annotated[Path, typer.Argument(help="The bundle from the parent's operator.")],
+    base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
+    json: AsJson = False,
+) -> None:
+    """Become a member with the bundle that the parent's operator signed.
+
+    Example: banyan node join runs/clinic clinic.bundle --base models/smollm2
+    """
+    from nodes.config.files import write_config
+    from nodes.machine.clock import SystemClock
+    from nodes.trust.enrolment import join
+
+    with one_sentence():
+        home, address = join(folder, read_file(bundle, "no-bundle"), SystemClock())
+        config = write_config(home, base=base.resolve(), uplink=address)
+        if json:
+            print_json({"node": home.node, "config": str(config)})
+            return
+        console.print(f"Joined as {home.certificate.name}: {config}", soft_wrap=True)
+
+
+@app.command("revoke", cls=RenamedOptions)
+def revoke_(
+    child: ChildArgument,
+    node: NodeOption = None,
+    nodes: NodesOption = Path(),
+    json: AsJson = False,
+) -> None:
+    """Take back a child's membership: its parent --node accepts nothing from it any more.
+
+    The parent may be running. What the child added to releases stays there; `banyan node withdraw`
+    takes it out. Enrolling the child again readmits it.
+
+    Example: banyan node revoke device-4 --node /en/healthcare/cardiology --nodes runs/demo/nodes
+    """
+    from nodes.trust.enrolment import revoke
+    from protocol import NodeId
+
+    with one_sentence():
+        folder = find(node, nodes)
+        child_id = NodeId(find_child(folder, child, active=True))
+        with opened(folder) as parent:
+            revoke(parent, child_id)
+            scope = str(parent.home.scope)
+        if json:
+            print_json({"scope": scope, "revoked": child_id})
+            return
+        console.print(f"{child} is no member of {scope} any more.", soft_wrap=True)
