@@ -6,23 +6,42 @@ released; as a child, what it added to its adapter and what it heard that its pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.state.ledger import LedgerEntry
+from nodes.state.events import (
+    Aggregated,
+    ChainInstalled,
+    LedgerEvent,
+    MemberEnrolled,
+    MemberRevoked,
+    OfferCounted,
+    OfferWithdrawn,
+    Released,
+    RoundClosed,
+    RoundOpened,
+    Trained,
+    UpdateAccepted,
+    UpdateSent,
+)
+from nodes.state.ledger import Claim
 from nodes.state.node_state import NodeState
-from nodes.state.records import ZERO
-from protocol import LIMITS, Digest, NodeId, banyan_pb2, decode_adapter
+from nodes.state.records import ZERO, Seated
+from protocol import (
+    LIMITS,
+    Digest,
+    NodeId,
+    ReleaseKind,
+    VerdictKind,
+    banyan_pb2,
+    decode_adapter,
+)
 from simulations.chaos import proof
 from simulations.chaos.invariants import Invariant, Known, require
 from simulations.world.storage import FileArtefacts
 
 _ROUNDING = 1e-4
 """Of a coordinate, and of each unit by which vectors are longer: they are float32."""
-Body = Mapping[str, Any]
 
 
 class Counting:
@@ -38,7 +57,7 @@ class Counting:
         self._revoked: set[NodeId] = set()
         self._claims: set[tuple[NodeId, int, str]] = set()
         self._accepted: dict[Digest, NodeId] = {}
-        self._seats: dict[NodeId, Body] = {}
+        self._seats: dict[NodeId, Seated] = {}
         self._counted: dict[Digest, tuple[NodeId, int]] = {}
         self._counted_at: dict[NodeId, int] = {}
         self._settled: set[Digest] = set()
@@ -51,10 +70,32 @@ class Counting:
         self._on_offer: NDArray[np.float64] = np.zeros(size)
         self._own = ZERO
 
-    def take(self, event: LedgerEntry) -> None:
-        """Look at one event of the ledger."""
-        if handler := getattr(self, "_on_" + event.kind.replace("-", "_"), None):
-            handler(event, event.body)
+    def take(self, event: LedgerEvent, claim: Claim | None) -> None:
+        """Look at one event of the ledger, and at the claim that came with it."""
+        match event:
+            case MemberEnrolled():
+                self._member_enrolled(event)
+            case MemberRevoked():
+                self._revoked.add(event.child)
+                self._seats.pop(event.child, None)
+            case RoundOpened() | RoundClosed():
+                self._seats = {}
+            case UpdateAccepted():
+                self._update_accepted(event, claim)
+            case Aggregated():
+                self._aggregated(event)
+            case Released():
+                self._released(event)
+            case Trained():
+                self._trained(event)
+            case UpdateSent():
+                self._sent.add(event.update)
+            case OfferCounted():
+                self._offer_counted(event)
+            case OfferWithdrawn():
+                self._offer_withdrawn(event)
+            case ChainInstalled():
+                self._chain_installed(event)
 
     def check_offer(self, state: NodeState) -> None:
         """That a − b is what was added, less what was counted of it and stands."""
@@ -65,31 +106,21 @@ class Counting:
 
     # -- members
 
-    def _on_member_enrolled(self, _: LedgerEntry, body: Body) -> None:
-        envelope = self._artefacts.get(body["certificate"])
+    def _member_enrolled(self, event: MemberEnrolled) -> None:
+        envelope = self._artefacts.get(event.certificate)
         payload = proof.signed(envelope, self._known.keys[self._node], "certificate")
         self._verified(payload, "a certificate is not signed by the parent")
         certificate = banyan_pb2.Certificate.FromString(payload or b"")
         child = NodeId(certificate.node.hex())
-        self._verified(child == body["child"], "a certificate is for another node")
+        self._verified(child == event.child, "a certificate is for another node")
         self._members[child] = certificate.public_key
         self._revoked.discard(child)
 
-    def _on_member_revoked(self, _: LedgerEntry, body: Body) -> None:
-        self._revoked.add(body["child"])
-        self._seats.pop(NodeId(body["child"]), None)
-
     # -- rounds
 
-    def _on_round_opened(self, _: LedgerEntry, body: Body) -> None:
-        self._seats = {}
-
-    def _on_round_closed(self, _: LedgerEntry, body: Body) -> None:
-        self._seats = {}
-
-    def _on_update_accepted(self, event: LedgerEntry, body: Body) -> None:
-        child, seat = NodeId(body["child"]), body["seat"]
-        update, claim = Digest(seat["update"]), event.claim
+    def _update_accepted(self, event: UpdateAccepted, claim: Claim | None) -> None:
+        child, seat = event.child, event.seat
+        update = seat.update
         who = f"update {update[:8]} of {child[:8]}"
         self._once(update not in self._accepted, f"{who} was accepted twice")
         self._once(claim and claim.node == child, f"{who} was accepted without its claim")
@@ -101,18 +132,18 @@ class Counting:
         self._accepted[update] = child
         self._seats[child] = seat
 
-    def _check_signed(self, child: NodeId, seat: Body, number: int, task: str, who: str) -> None:
+    def _check_signed(self, child: NodeId, seat: Seated, number: int, task: str, who: str) -> None:
         """Find among what arrived an envelope that this child signed and that says so."""
         self._verified(
             child in self._members and child not in self._revoked, f"{who}: no member sent it"
         )
-        arrived = self._known.delivered.get((self._node, seat["update"]), ())
+        arrived = self._known.delivered.get((self._node, seat.update), ())
         payloads = [proof.signed(envelope, self._members[child], "update") for envelope in arrived]
         signed = [payload for payload in payloads if payload is not None]
         self._verified(signed, f"{who}: nothing that arrived bears its signature")
         said = banyan_pb2.Update.FromString(signed[0])
         bound = (said.node.hex(), said.parent.hex(), said.round, said.task, said.payload.hex())
-        stated = (child, self._node, number, task, seat["payload"])
+        stated = (child, self._node, number, task, seat.payload)
         self._verified(bound == stated, f"{who}: it says {bound}, not {stated}")
         self._check_payload(seat, who)
         counted = self._counted_at.get(child, 0)
@@ -121,26 +152,26 @@ class Counting:
             f"{who} started from version {said.version}, and {counted} counted that part",
         )
 
-    def _check_payload(self, seat: Body, who: str) -> None:
-        data = self._artefacts.get(seat["payload"])
-        self._verified(proof.digest(data) == seat["payload"], f"{who}: its payload is another")
+    def _check_payload(self, seat: Seated, who: str) -> None:
+        data = self._artefacts.get(seat.payload)
+        self._verified(proof.digest(data) == seat.payload, f"{who}: its payload is another")
 
-    def _on_aggregated(self, _: LedgerEntry, body: Body) -> None:
-        for child, seat in body["seats"].items():
-            update = seat["update"]
+    def _aggregated(self, event: Aggregated) -> None:
+        for child, seat in event.seats.items():
+            update = seat.update
             who = f"update {update[:8]} of {child[:8]}"
             self._verified(child not in self._revoked, f"{who} is aggregated; it is revoked")
             self._verified(
                 self._accepted.get(update) == child, f"{who} is aggregated and was never accepted"
             )
             self._check_payload(seat, who)
-            if self._seats.get(child, {}).get("update") == update:
+            if self._seated(child) == update:
                 continue
             standing = self._counted.get(update)
             self._once(standing, f"{who} is aggregated and neither seated nor a stand-in")
             assert standing is not None  # noqa: S101  required just above
             self._once(
-                not self._is_gone(update, standing[1]) and seat["scale"] <= 0.5,
+                not self._is_gone(update, standing[1]) and seat.scale <= 0.5,
                 f"{who} stands in for its child, but was taken back or does not fade",
             )
 
@@ -150,85 +181,83 @@ class Counting:
 
     # -- releases
 
-    def _on_released(self, _: LedgerEntry, body: Body) -> None:
-        held, kind = body["held"], body["kind"]
-        moved, version = self._vector(body["moved"]), held["version"]
+    def _released(self, event: Released) -> None:
+        moved, version = self._vector(event.moved), event.held.version
         expected = self._vector(self._adapter) + moved
-        off = np.abs(self._vector(held["adapter"]) - expected).max()
+        off = np.abs(self._vector(event.held.adapter) - expected).max()
         size = 1 + np.abs(expected).max()
         self._once(off <= _ROUNDING * size, f"version {version} is off its displacement by {off}")
-        self._adapter = self._own = Digest(held["adapter"])
-        self._undone = [(after, until) for after, until in body["undone"]]
-        if kind != "rebase":
+        self._adapter = self._own = event.held.adapter
+        self._undone = list(event.undone)
+        if event.kind is not ReleaseKind.REBASE:
             self._on_offer += moved
-        if kind == "round":
-            self._check_verdicts(body, version)
-        if kind == "withdrawal":
+        if event.kind is ReleaseKind.ROUND:
+            self._check_verdicts(event, version)
+        if event.kind is ReleaseKind.WITHDRAWAL:
             taken = self._known.taken_back.setdefault(self._node, {})
-            for verdict in body["verdicts"]:
-                update = Digest(verdict["update"])
+            for verdict in event.verdicts:
+                update = verdict.update
                 self._once(update in self._accepted, f"{update[:8]} is withdrawn, never accepted")
                 taken[update] = version
 
-    def _check_verdicts(self, body: Body, version: int) -> None:
+    def _check_verdicts(self, event: Released, version: int) -> None:
         """Each seat has one verdict; what is counted sat in this round and was never settled."""
-        verdicts = [v for v in body["verdicts"] if v["update"] and v["verdict"] != "stand-in"]
-        refused = {v["update"] for v in verdicts if v["verdict"] == "refused"}
-        named = {v["update"] for v in verdicts}
+        verdicts = [v for v in event.verdicts if v.update and v.verdict is not VerdictKind.STAND_IN]
+        refused = {v.update for v in verdicts if v.verdict is VerdictKind.REFUSED}
+        named = {v.update for v in verdicts}
         for verdict in verdicts:
-            if verdict["verdict"] != "accepted":
+            if verdict.verdict is not VerdictKind.ACCEPTED:
                 continue
-            update, child = Digest(verdict["update"]), NodeId(verdict["node"])
+            update, child = verdict.update, verdict.node
             who = f"version {version} counts {update[:8]} of {child[:8]}"
             self._once(update not in refused, f"{who} and refuses it")
             self._once(update not in self._settled, f"{who}, which an earlier one had settled")
-            seated = self._seats.get(child, {}).get("update")
-            self._once(seated == update, f"{who}, which had no seat")
+            self._once(self._seated(child) == update, f"{who}, which had no seat")
             self._counted[update] = (child, version)
             self._counted_at[child] = version
             self._known.accepted.setdefault((self._node, child), {})[update] = version
-        self._settled.update(map(Digest, named))
+        self._settled |= named
         for seat in self._seats.values():
-            self._once(
-                seat["update"] in named, f"version {version} says nothing of {seat['update'][:8]}"
-            )
+            self._once(seat.update in named, f"version {version} says nothing of {seat.update[:8]}")
         self._seats = {}
+
+    def _seated(self, child: NodeId) -> Digest | None:
+        """The update that sits in this child's seat."""
+        seat = self._seats.get(child)
+        return seat.update if seat else None
 
     # -- as a child
 
-    def _on_trained(self, _: LedgerEntry, body: Body) -> None:
-        if "adapter" in body:
-            self._on_offer += self._vector(body["adapter"]) - self._vector(self._own)
-            self._own = Digest(body["adapter"])
+    def _trained(self, event: Trained) -> None:
+        if event.adapter is not None:
+            self._on_offer += self._vector(event.adapter) - self._vector(self._own)
+            self._own = event.adapter
 
-    def _on_update_sent(self, _: LedgerEntry, body: Body) -> None:
-        self._sent.add(Digest(body["update"]))
-
-    def _on_offer_counted(self, _: LedgerEntry, body: Body) -> None:
-        update, version = Digest(body["update"]), body["version"]
+    def _offer_counted(self, event: OfferCounted) -> None:
+        update, version = event.update, event.version
         by = self._known.accepted.get((self._known.above[self._node], self._node), {})
         self._once(by.get(update) == version, f"{update[:8]} counts here, not at the parent")
         self._once(update not in self._heard, f"{update[:8]} counts here twice")
         self._heard[update] = version
-        self._offers.append((update, Digest(body["delta"])))
-        self._on_offer -= self._vector(body["delta"])
+        self._offers.append((update, event.delta))
+        self._on_offer -= self._vector(event.delta)
 
-    def _on_offer_withdrawn(self, _: LedgerEntry, body: Body) -> None:
-        update = Digest(body["update"])
+    def _offer_withdrawn(self, event: OfferWithdrawn) -> None:
+        update = event.update
         taken = self._known.taken_back.get(self._known.above[self._node], {})
         self._once(update in taken, f"{update[:8]} is withdrawn here, not at the parent")
         (gone,) = (offer for offer in self._offers if offer[0] == update)
         self._offers.remove(gone)
         self._on_offer += self._vector(gone[1])
 
-    def _on_chain_installed(self, _: LedgerEntry, body: Body) -> None:
-        undone = body.get("undone", {}).get("offers", ())
+    def _chain_installed(self, event: ChainInstalled) -> None:
+        undone = event.undone.offers if event.undone else ()
         for at in undone:
             self._on_offer += self._vector(self._offers[at][1])
         self._offers = [offer for at, offer in enumerate(self._offers) if at not in undone]
-        if "adapter" in body:
-            self._own = Digest(body["adapter"])
-        self._check_heard(body["chain"][-1]["version"])
+        if event.adapter is not None:
+            self._own = event.adapter
+        self._check_heard(event.chain[-1].version)
 
     def _check_heard(self, installed: int) -> None:
         """All that the parent counted up to the chain that is installed is known here."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
+from nodes.state.event_codec import events_of
+from nodes.state.events import ChainInstalled
 from nodes.state.vectors import sum_of
 from protocol import Role
 from simulations.chaos.invariants import Invariant, require
@@ -141,5 +143,6 @@ def _missing(world: World, number: int) -> float:
 
 def _forced(world: World, number: int) -> int:
     """How many chains a scope had to follow whatever they did: its first, and those that undo."""
-    chains = [e.body for e in world.disks[number].ledger.events(["chain-installed"])]
-    return bool(chains) + sum(bool(body.get("undone", {}).get("installs")) for body in chains)
+    chains = events_of(world.disks[number].ledger, ChainInstalled)
+    undone = [chain.undone for chain in chains if isinstance(chain, ChainInstalled)]
+    return bool(undone) + sum(bool(past and past.installs) for past in undone)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from nodes.state.event_codec import read
+from nodes.state.events import LedgerEvent
 from nodes.state.ledger import START, LedgerEntry
 from nodes.state.node_state import NodeState
 from protocol import Digest, NodeId, banyan_pb2
@@ -102,18 +103,20 @@ class LedgerWatch:
         self._name, self._disk = name, disk
         self._head, self._seq = START, 0
 
-    def fresh(self) -> list[LedgerEntry]:
-        """What was appended since the last time, checked and folded."""
-        found = list(self._disk.ledger.events(after=self._seq))
-        for event in found:
+    def fresh(self) -> list[tuple[LedgerEntry, LedgerEvent]]:
+        """Check and fold what was appended since the last time; returns it."""
+        appended: list[tuple[LedgerEntry, LedgerEvent]] = []
+        for entry in self._disk.ledger.events(after=self._seq):
             self._require(
-                (event.seq, event.previous) == (self._seq + 1, self._head),
-                f"event {event.seq} does not follow the one before",
+                (entry.seq, entry.previous) == (self._seq + 1, self._head),
+                f"event {entry.seq} does not follow the one before",
             )
-            self._check_claim(event)
-            self._seq, self._head = event.seq, event.digest
-            self.state.apply(read(event), event.at_ms)
-        return found
+            self._check_claim(entry)
+            self._seq, self._head = entry.seq, entry.digest
+            event = read(entry)
+            self.state.apply(event, entry.at_ms)
+            appended.append((entry, event))
+        return appended
 
     @property
     def head(self) -> Digest:
@@ -149,16 +152,15 @@ class LedgerWatch:
             self._disk.ledger.verify()
         except Exception as error:
             raise Broken(Invariant.LEDGER, f"{self._name}: {error}") from None
-        anew = NodeState()
-        for event in self._disk.ledger.events():
-            anew.apply(read(event), event.at_ms)
-            self._check_claim(event)
+        for entry in self._disk.ledger.events():
+            self._check_claim(entry)
+        anew = NodeState.told_by(self._disk.ledger)
         self._require(anew == self.state, "the ledger folds to another state than before")
 
-    def _check_claim(self, event: LedgerEntry) -> None:
-        if claim := event.claim:
+    def _check_claim(self, entry: LedgerEntry) -> None:
+        if claim := entry.claim:
             taken = self._disk.ledger.taken(claim.node, claim.round, claim.task)
-            self._require(taken, f"the claim of event {event.seq} is forgotten")
+            self._require(taken, f"the claim of event {entry.seq} is forgotten")
 
     def _require(self, holds: object, what: str) -> None:
         require(holds, Invariant.LEDGER, f"{self._name}: {what}")

@@ -6,6 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nodes.state.events import (
+    ChainInstalled,
+    LedgerEvent,
+    Released,
+    RoundClosed,
+    UpdateAccepted,
+    UpdateRefused,
+)
 from nodes.state.node_state import NodeState
 from protocol import Digest, Role
 from simulations.chaos import proof
@@ -14,9 +22,6 @@ from simulations.chaos.counting import Counting
 from simulations.chaos.invariants import Known, LedgerWatch, SentWatch
 from simulations.chaos.storage import Disk
 from simulations.world.members import Mail, Member
-
-_TOLD = {"update-accepted", "update-refused", "released", "round-closed", "chain-installed"}
-"""Kinds of events that a report counts."""
 
 
 @dataclass
@@ -79,16 +84,16 @@ class Watches:
 
     def look(self, number: int) -> None:
         """Check what a node has stored since the last time."""
-        of = self._of[number]
-        fresh = of.ledger.fresh()
-        for event in fresh:
+        watches = self._of[number]
+        fresh = watches.ledger.fresh()
+        for entry, event in fresh:
             # Chains first: what is published must be known when it is counted.
-            of.chains.take(event)
-            of.counting.take(event)
-            if event.kind in _TOLD:
-                self._counts[_told(event.kind, event.body)] += 1
+            watches.chains.take(event)
+            watches.counting.take(event, entry.claim)
+            if name := _counted_as(event):
+                self._counts[name] += 1
         if fresh and self._ids[number] in self._known.above:
-            of.counting.check_offer(of.ledger.state)
+            watches.counting.check_offer(watches.ledger.state)
 
     def check_memory(self, number: int) -> None:
         """Check that a node has in memory what its ledger tells."""
@@ -116,12 +121,15 @@ class Watches:
         return self._counts
 
 
-def _told(kind: str, body: Mapping[str, object]) -> str:
-    match kind:
-        case "update-refused":
-            return f"refused {body['code']}"
-        case "released":
-            return f"released {body['kind']}"
-        case "round-closed":
-            return f"closed {body['outcome']}"
-    return kind
+def _counted_as(event: LedgerEvent) -> str:
+    """The name under which a report counts an event; empty for one that it does not count."""
+    match event:
+        case UpdateRefused():
+            return f"refused {event.code}"
+        case Released():
+            return f"released {event.kind}"
+        case RoundClosed():
+            return f"closed {event.outcome}"
+        case UpdateAccepted() | ChainInstalled():
+            return event.KIND
+    return ""

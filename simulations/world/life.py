@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from protocol import Role
+from nodes.state.events import Released, RoundClosed, RoundOpened, UpdateAccepted, UpdateRefused
+from protocol import ReleaseKind, Role, VerdictKind
 from simulations.experiment.settings import Settings
 from simulations.records import (
     DoneRecord,
@@ -23,7 +24,7 @@ from simulations.records import (
     TrafficRecord,
 )
 from simulations.world.hosts import Hosts, LocalHost, Usage
-from simulations.world.members import Maker, Told, Turn
+from simulations.world.members import Maker, Reported, Turn
 from simulations.world.places import Place
 from simulations.world.post import Event, Post
 from simulations.world.problems import Measured
@@ -128,62 +129,73 @@ class Life:
             self._lowest[event.at] = turn.rounds
             whole = self._given.run.rounds * len(self._lowest)
             self._tick(min(1.0, sum(self._lowest.values()) / whole))
-        for ledger_event in turn.told:
-            self._record_event(self._maker.places[event.at], ledger_event)
+        for reported in turn.reported:
+            self._record_event(self._maker.places[event.at], reported)
         self._measure_turns()
 
     # -- records
 
-    def _record_event(self, place: Place, event: Told) -> None:
-        open_round, body = self._rounds.setdefault(place.id, _Round()), event.body
-        match event.kind:
-            case "round-opened":
-                self._rounds[place.id] = _Round(event.at_ms, refused=open_round.refused)
-            case "update-accepted":
-                open_round.late += bool(body["late"])
-            case "update-refused":
-                code = body["code"]
-                open_round.refused[code] = open_round.refused.get(code, 0) + 1
-            case "released" if body["kind"] == "round":
-                self._record_round(place, event, open_round, "released")
-                self._record_loss(place, event)
-            case "round-closed":
-                self._record_round(place, event, open_round, body["outcome"])
+    def _record_event(self, place: Place, reported: Reported) -> None:
+        open_round = self._rounds.setdefault(place.id, _Round())
+        match reported.event:
+            case RoundOpened():
+                self._rounds[place.id] = _Round(reported.at_ms, refused=open_round.refused)
+            case UpdateAccepted() as accepted:
+                open_round.late += accepted.late
+            case UpdateRefused() as refused:
+                open_round.refused[refused.code] = open_round.refused.get(refused.code, 0) + 1
+            case Released(kind=ReleaseKind.ROUND) as released:
+                number = released.round
+                self._record_round(place, reported.at_ms, open_round, number, "released", released)
+                self._record_loss(place, reported.at_ms, number, reported.measured)
+            case RoundClosed() as closed:
+                self._record_round(place, reported.at_ms, open_round, closed.round, closed.outcome)
 
-    def _record_round(self, place: Place, event: Told, open_round: _Round, outcome: str) -> None:
-        verdicts = [verdict["verdict"] for verdict in event.body.get("verdicts", ())]
+    def _record_round(
+        self,
+        place: Place,
+        at_ms: int,
+        open_round: _Round,
+        number: int,
+        outcome: str,
+        release: Released | None = None,
+    ) -> None:
+        """Record a closed round, and the release that it made if it made one."""
+        verdicts = [verdict.verdict for verdict in release.verdicts] if release else []
         self._record(
             RoundRecord(
-                at_s=self._at_s(event),
+                at_s=self._at_s(at_ms),
                 scope=str(place.scope),
                 tier=place.tier,
-                round=event.body["round"],
+                round=number,
                 outcome=outcome,
-                version=event.body.get("held", {}).get("version"),
-                step=event.body.get("step"),
-                accepted=verdicts.count("accepted"),
-                outvoted=verdicts.count("outvoted"),
-                stand_ins=verdicts.count("stand-in"),
+                version=release.held.version if release else None,
+                step=release.step if release else None,
+                accepted=verdicts.count(VerdictKind.ACCEPTED),
+                outvoted=verdicts.count(VerdictKind.OUTVOTED),
+                stand_ins=verdicts.count(VerdictKind.STAND_IN),
                 late=open_round.late,
                 refused=open_round.refused,
-                seconds=(event.at_ms - open_round.opened_ms) / 1000,
+                seconds=(at_ms - open_round.opened_ms) / 1000,
             )
         )
         self._rounds[place.id] = _Round()
 
-    def _record_loss(self, place: Place, event: Told) -> None:
-        if event.measured is None:
+    def _record_loss(
+        self, place: Place, at_ms: int, number: int, measured: Measured | None
+    ) -> None:
+        if measured is None:
             return
-        self._latest[place.id] = event.measured
+        self._latest[place.id] = measured
         self._record(
             LossRecord(
-                at_s=self._at_s(event),
-                round=event.body["round"],
+                at_s=self._at_s(at_ms),
+                round=number,
                 scope=str(place.scope),
                 tier=place.tier,
-                loss=event.measured.loss,
-                base=event.measured.base,
-                best=event.measured.best,
+                loss=measured.loss,
+                base=measured.base,
+                best=measured.best,
             )
         )
         if place.id in self._lowest:
@@ -292,8 +304,8 @@ class Life:
             )
         )
 
-    def _at_s(self, event: Told) -> float:
-        return (event.at_ms - self._maker.start_ms) / 1000
+    def _at_s(self, at_ms: int) -> float:
+        return (at_ms - self._maker.start_ms) / 1000
 
 
 def live_in(

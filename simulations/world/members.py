@@ -25,19 +25,31 @@ from nodes.parent.parent import Parent
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request
 from nodes.releases.publish import start_root
+from nodes.state.event_codec import read
+from nodes.state.events import (
+    LedgerEvent,
+    Released,
+    RoundClosed,
+    RoundOpened,
+    UpdateAccepted,
+    UpdateRefused,
+)
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage
 from nodes.state.node import Node
 from nodes.trust.enrolment import certify
 from nodes.trust.network import found_network
 from nodes.trust.transport_keys import transport_public_pem
-from protocol import NodeId, Refused, Role, SigningKey, open_envelope, seal
+from protocol import NodeId, Refused, ReleaseKind, Role, SigningKey, open_envelope, seal
 from protocol.envelope import Envelope
 from protocol.statements import Certificate
 from simulations.world.places import Place, Places
 from simulations.world.problems import Measured, Problem, seed_of
 
-TOLD = frozenset({"round-opened", "update-accepted", "update-refused", "released", "round-closed"})
+REPORTED = frozenset(
+    cls.KIND for cls in (RoundOpened, UpdateAccepted, UpdateRefused, Released, RoundClosed)
+)
+"""The kinds of event of which a report is made."""
 START_MS = 1_700_000_000_000
 
 
@@ -78,12 +90,11 @@ class Mail:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """An event of a parent's ledger; with a release, how good it is on held-out data."""
 
     at_ms: int
-    kind: str
-    body: Mapping[str, Any]
+    event: LedgerEvent
     measured: Measured | None
 
 
@@ -94,14 +105,14 @@ class Turn:
     Attributes:
         mail: what it sends.
         next_ms: when to let time pass there if nothing arrives before.
-        told: what happened, for reports.
+        reported: what happened, for reports.
         rounds: how many rounds it has closed in all.
         steps: how many training steps it made before it sent.
     """
 
     mail: tuple[Mail, ...]
     next_ms: int | None
-    told: tuple[Told, ...]
+    reported: tuple[Reported, ...]
     rounds: int
     steps: int
 
@@ -243,7 +254,7 @@ class Member:
         steps = 0
         if self.place.role is Role.DEVICE and any(m.kind == "update" for m in sent):
             steps = self.maker.config_of(self.place).training.steps
-        return Turn(tuple(sent), self._next_ms, tuple(self._told()), self.rounds, steps)
+        return Turn(tuple(sent), self._next_ms, tuple(self._reported()), self.rounds, steps)
 
     @property
     def rounds(self) -> int:
@@ -280,21 +291,21 @@ class Member:
         sender = self._id_of(self.maker.places[mail.sender])
         return self._tasks(self.parent.receive(sender, mail.task, mail.kind, mail.blobs))
 
-    def _told(self) -> Iterator[Told]:
+    def _reported(self) -> Iterator[Reported]:
         """What its ledger has on rounds and refusals since the last turn."""
         if self.parent is None:
             return
-        for event in self.node.ledger.events(TOLD, self._read):
-            self._read = event.seq
-            body = dict(event.body)
-            measured = self.measured() if self._is_measured(event.kind, body) else None
-            yield Told(event.at_ms, event.kind, body, measured)
+        for entry in self.node.ledger.events(REPORTED, self._read):
+            self._read, event = entry.seq, read(entry)
+            measured = self.measured() if self._is_measured(event) else None
+            yield Reported(entry.at_ms, event, measured)
 
-    def _is_measured(self, kind: str, body: Mapping[str, Any]) -> bool:
+    def _is_measured(self, event: LedgerEvent) -> bool:
         """Releases by rounds, every so many, and the last."""
-        if kind != "released" or body["kind"] != "round":
-            return False
-        return body["round"] % self.maker.measure_every == 0 or self._finished
+        match event:
+            case Released(kind=ReleaseKind.ROUND):
+                return event.round % self.maker.measure_every == 0 or self._finished
+        return False
 
     def measured(self) -> Measured:
         """How good its effective model is on held-out data of its scope."""
