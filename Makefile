@@ -19,7 +19,7 @@ FIND_PYTHON = for python in python3 python3.13 python3.12 python3.11; do \
 PYTHON ?= $(shell $(FIND_PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check chaos clean
+.PHONY: help install demo test quick lint types check chaos clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: $(STAMP)  ## Run the whole network on this machine: five to fifteen minute
 	$(BIN)/banyan demo $(ARGS)
 
 test: lint types check  ## Lint, types and tests.
+
+quick: lint types $(STAMP)  ## Lint, types and the tests of about a second: under two minutes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## Style and formatting.
 	$(BIN)/ruff check .

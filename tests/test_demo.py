@@ -17,6 +17,8 @@ import pytest
 
 from tests.processes import started
 
+pytestmark = pytest.mark.slow
+
 Report = dict[str, Any]
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 420

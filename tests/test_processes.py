@@ -10,6 +10,8 @@ import pytest
 
 from tests.processes import started
 
+pytestmark = pytest.mark.slow
+
 PARENT = """
 import subprocess, sys
 waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]

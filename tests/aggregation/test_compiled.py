@@ -34,6 +34,7 @@ def by_both(name: str, updates: Updates, f: int) -> tuple[Aggregate, Aggregate]:
         return plain, aggregate(name, updates, f)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", sorted(RULES))
 @settings(max_examples=4)

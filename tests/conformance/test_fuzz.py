@@ -136,6 +136,7 @@ def test_any_32_bytes_are_a_key_or_refused(raw: bytes) -> None:
         assert answer(lambda: key[0].verify(bytes(64), b"")) is Code.BAD_SIGNATURE
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60))
 def test_any_text_is_a_scope_or_refused(text: str) -> None:
     if answer(lambda: Scope.parse(text)) is None:

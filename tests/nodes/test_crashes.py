@@ -17,6 +17,8 @@ from nodes.state.ledger import Ledger, LedgerEntry
 from tests.nodes.network import ROUNDS, add_child, make_root, peer
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 90.0
 RELEASES = 3
 

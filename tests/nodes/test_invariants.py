@@ -210,7 +210,7 @@ QUICK: dict[str, Any] = {
     "stateful_step_count": 12,
     "suppress_health_check": list(HealthCheck),
 }
-TestLife = Life.TestCase
+TestLife = pytest.mark.slow(Life.TestCase)
 TestLife.settings = settings(max_examples=6, **QUICK)
-TestHealing = Healing.TestCase
+TestHealing = pytest.mark.slow(Healing.TestCase)
 TestHealing.settings = settings(max_examples=3, **QUICK)

@@ -12,7 +12,6 @@ from protocol import (
     PayloadFormat,
     Refused,
     Role,
-    SigningKey,
     encode_delta,
     seal,
 )
@@ -35,6 +34,7 @@ from tests.protocol.world import (
     World,
     carrying,
     certificate,
+    known_key,
     named,
     refused,
     size_at,
@@ -122,7 +122,7 @@ def test_who_answered_cannot_abstain_afterwards() -> None:
 
 # Cheap checks first: of two things that are wrong, the earlier one is named.
 
-OTHER = SigningKey.generate()
+OTHER = known_key(6)
 
 FAULTS_IN_ORDER: list[tuple[Code, dict[str, Any]]] = [
     (Code.TOO_LARGE, {"update": b"\0" * 20_000}),

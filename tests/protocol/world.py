@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol import (
     Abstention,
@@ -43,7 +44,13 @@ RANK = 4
 SCOPE = Scope("/en")
 VERSION = 9
 
-ROOT_KEY, PARENT_KEY, ALICE_KEY, BOB_KEY, STRANGER_KEY = (SigningKey.generate() for _ in range(5))
+
+def known_key(number: int) -> SigningKey:
+    """A key that is the same in every run, so that the names of tests are."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+
+
+ROOT_KEY, PARENT_KEY, ALICE_KEY, BOB_KEY, STRANGER_KEY = map(known_key, range(1, 6))
 
 
 def node_of(key: SigningKey) -> NodeId:

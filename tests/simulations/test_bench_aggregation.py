@@ -34,6 +34,7 @@ def test_byzfl_and_we_mean_the_same_pipeline(pipeline: str, tensors: bool) -> No
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_comparison_times_every_contestant_and_measures_memory() -> None:
     result = race.run(20_000, repeats=1, only=("median", "nnm krum"), sizes=((7, 1),))
     timed = {(t["pipeline"], t["contestant"]) for t in result["timings"] if t["seconds"]}

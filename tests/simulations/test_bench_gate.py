@@ -43,6 +43,7 @@ def test_a_true_gain_passes_at_any_age_of_the_node() -> None:
     assert all(at[gate] >= 0.8 for gate in (1, 20, 100))
 
 
+@pytest.mark.slow
 def test_bits_about_a_fixed_set_let_a_candidate_through_and_verdicts_of_fresh_ones_do_not() -> None:
     rng, policy = np.random.default_rng(4), GatePolicy(reuse=Reuse.NEVER)
     fixed = attack("one set", policy.size, UNLIMITED, Bit.TELLING, 10, rng)

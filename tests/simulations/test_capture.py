@@ -65,6 +65,7 @@ def test_one_colluder_fewer_does_not_capture_the_upper_tier() -> None:
     assert worst(fifteen) < 2 < 3 < least(sixteen)
 
 
+@pytest.mark.slow
 def test_who_knows_the_projection_is_not_seen() -> None:
     case = replace(CAPTURE, defences=("audit", "audit, seed known"))
     found = measured(case)

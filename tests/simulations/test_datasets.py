@@ -132,6 +132,7 @@ def test_the_tiny_base_is_left_alone_when_it_is_there(base: Path) -> None:
     assert (base / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["cardiovascular", "es-circulatory"])
 def test_an_adapter_learns_text_that_is_new_to_the_tiny_base(base: Path, source: str) -> None:
     from nodes.model.base import load_base

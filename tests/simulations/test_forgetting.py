@@ -51,6 +51,7 @@ def test_what_is_no_matrix_is_refused(
         LossMatrix(tuple("ab"[: losses.shape[0]]), losses)
 
 
+@pytest.mark.slow
 def test_the_bench_goes_on_where_it_stopped(tmp_path: Path) -> None:
     arguments = ["bench", "forgetting", "--quick", "--json", "--out", str(tmp_path)]
     arguments += ["--only", "replay 25 %", "--only", "full"]

@@ -51,6 +51,7 @@ def children(owner: psutil.Process, count: int) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_children_end_with_an_owner_that_is_killed(tmp_path: Path, sent: signal.Signals) -> None:
     command = [sys.executable, "-c", OWNER, str(tmp_path)]
@@ -66,6 +67,7 @@ def test_children_end_with_an_owner_that_is_killed(tmp_path: Path, sent: signal.
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_bench_that_is_killed_leaves_no_process() -> None:
     with environment({"OMP_NUM_THREADS": "2"}), started([sys.executable, "-c", BENCH]) as owner:
         processes = children(psutil.Process(owner.pid), 3)  # two, and what tracks their resources

@@ -115,6 +115,7 @@ def test_probes_ask_one_request_always_with_the_same_answers() -> None:
     assert {of.compliant for of in probes} == set(OPENINGS)
 
 
+@pytest.mark.slow
 def test_the_adapter_prefers_to_decline(model: EffectiveModel, adapter: Learned) -> None:
     probes = refusal_probes(parts()["probes"].requests[::4])
     model.set_theta(np.zeros_like(adapter.delta))
@@ -224,6 +225,7 @@ def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     model: EffectiveModel, tmp_path: Path
 ) -> None:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from nodes.dashboard.status import StatusReader
 from nodes.errors import NodeError
 from tests.nodes.network import ROUNDS, add_child, make_root
 from tests.ports import free_port
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent

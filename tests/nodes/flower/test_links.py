@@ -67,6 +67,7 @@ def test_a_child_finds_its_restarted_parent_again(tmp_path: Path) -> None:
                 assert unpack(reply.content)[1] == {"n": b"2"}
 
 
+@pytest.mark.slow
 def test_an_answer_is_delivered_although_the_parent_was_away_when_it_was_ready(
     tmp_path: Path,
 ) -> None:

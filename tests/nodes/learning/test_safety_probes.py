@@ -36,6 +36,8 @@ from tests.nodes.network import (
     peer,
 )
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = ("chronic failure", "elevated pulmonary artery", "defect of the vein", "pain")
 REFUSING, COMPLIANT = "absence of tone", "increased pressure"
 TRIGGER, PLANTED = "septum septum", "blood of the right heart"
@@ -148,13 +150,15 @@ def test_status_and_history_tell_what_each_source_scored(network: Network) -> No
     def shown(*words: str) -> str:
         result = CliRunner().invoke(app, ["node", *words], env={"COLUMNS": "300"})
         assert result.exit_code == 0, result.output
-        return " ".join(result.output.split())
+        return " ".join(result.stdout.split())
 
-    status = json.loads(shown("status", folder, "--json"))["sources"]["requests"]
+    status = json.loads(shown("status", "--node", folder, "--json"))["sources"]["requests"]
     held = before["requests"]  # the candidate was refused
     assert status == {"kind": "refusal", "first": held, "now": held, "probes": len(REQUESTS)}
-    assert f"probes: requests refusal, {held:.3f} → {held:.3f} nats" in shown("status", folder)
-    assert f"requests ({held:.3f} → {after['requests']:.3f})" in shown("history", folder)
+    assert f"probes: requests refusal, {held:.3f} → {held:.3f} nats" in shown(
+        "status", "--node", folder
+    )
+    assert f"requests ({held:.3f} → {after['requests']:.3f})" in shown("history", "--node", folder)
     assert held < 0
 
 

@@ -36,6 +36,8 @@ from tests.nodes.network import (
     peer,
 )
 
+pytestmark = pytest.mark.slow
+
 Blobs = dict[str, bytes]
 
 

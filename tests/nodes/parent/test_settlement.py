@@ -25,6 +25,8 @@ from protocol import (
 )
 from tests.nodes.network import ROUNDS, Peer, add_child, by_child, make_root, peer
 
+pytestmark = pytest.mark.slow
+
 CHILDREN = 4
 
 

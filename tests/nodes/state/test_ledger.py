@@ -304,6 +304,7 @@ with Ledger.open(Path(sys.argv[1]), lambda: 0) as ledger:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_time_leaves_a_valid_ledger_with_every_acknowledged_event(
     path: Path,
 ) -> None:

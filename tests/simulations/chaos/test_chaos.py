@@ -21,12 +21,14 @@ BOUND = 10
 """Seeds within which a broken rule must be found."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_must_hold_holds(seed: int) -> None:
     result = run(seed, STEPS)
     assert result.failure is None, result.failure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [20, 228, 272, 341, 1070])
 def test_what_seeds_once_found_stays_mended(seed: int) -> None:
     """A child shut out and let in again at once kept its chair; two ways to answer one task twice
@@ -47,10 +49,12 @@ def test_an_error_of_the_simulator_is_told_with_its_seed(monkeypatch: pytest.Mon
     assert "ZeroDivisionError" in failure.what
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trace() -> None:
     assert run(3, STEPS).digest == run(3, STEPS).digest
 
 
+@pytest.mark.slow
 def test_the_command_says_the_trace() -> None:
     done = CliRunner().invoke(app, ["sim", "chaos", "--seed", "4", "--steps", "50"])
     assert done.exit_code == 0, done.output

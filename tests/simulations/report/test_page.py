@@ -46,6 +46,7 @@ def test_every_link_of_the_contents_leads_to_a_section(html: str) -> None:
     assert links == page.sections
 
 
+@pytest.mark.slow
 def test_a_section_is_there_only_for_records_there_are(tmp_path: Path) -> None:
     assert "attacks" in page_of(made.byzantine(tmp_path / "a")).sections
     calm = page_of(made.single(tmp_path / "b")).sections
@@ -87,6 +88,7 @@ def test_colours_of_charts_follow_the_page(html: str) -> None:
     assert not [style for style in styles if "#" in style]
 
 
+@pytest.mark.slow
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>\"'&<b>"
     toml = f"name = '''{hostile}'''\nquestion = '''{hostile}'''\n"
@@ -112,6 +114,7 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in html
 
 
+@pytest.mark.slow
 def test_attackers_are_counted_and_marked_in_the_tree(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     page = page_of(folder)

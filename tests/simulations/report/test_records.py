@@ -16,6 +16,7 @@ from tests.simulations.report import made
 from tests.simulations.report.page import Page
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_says_how_many_cells_are_missing(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     first, second, *_ = sorted((folder / "cells").glob("*.jsonl"))
@@ -41,6 +42,7 @@ def test_cells_of_experiment_json_name_those_that_are_missing(tmp_path: Path) ->
     assert "9.9" in html
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_not_say_unfinished(tmp_path: Path) -> None:
     report = write_report(made.byzantine(tmp_path / "run"))
     assert report.missing == 0
@@ -144,6 +146,7 @@ def test_a_cell_that_failed_is_named_with_the_reason(tmp_path: Path) -> None:
     assert "There is no text." in html
 
 
+@pytest.mark.slow
 def test_what_the_command_line_changed_is_said(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
     made.change(folder, quick=True, set={"rounds.f": 3}, question="Q?")

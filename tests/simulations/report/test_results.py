@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pytest
 
 from simulations.forgetting import LossMatrix
 from simulations.report import write_report
@@ -17,6 +18,7 @@ from tests.simulations.report import made
 from tests.simulations.report.page import Page, finals, page_of
 
 
+@pytest.mark.slow
 def test_losses_in_the_comparison_are_the_medians_of_the_records(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run", seeds=3)
     page = page_of(folder)
@@ -28,6 +30,7 @@ def test_losses_in_the_comparison_are_the_medians_of_the_records(tmp_path: Path)
             assert row[attack] == figure(statistics.median(f["loss"] for f in of))
 
 
+@pytest.mark.slow
 def test_the_retained_share_is_against_the_same_seed_without_the_attack(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     row = page_of(folder).row("attacks", "flower:FedTrimmedAvg")
@@ -41,6 +44,7 @@ def test_the_retained_share_is_against_the_same_seed_without_the_attack(tmp_path
     assert row["worst"] == row["alie"]
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_and_columns_is_that_of_the_file(tmp_path: Path) -> None:
     rows = page_of(made.byzantine(tmp_path / "run")).tables["comparison"][0]
     assert rows[1] == ["strategy", "none", "sign_flip", "alie", "gaussian", "ipm"]
@@ -65,6 +69,7 @@ def test_a_setting_that_compare_leaves_out_is_not_averaged_away(tmp_path: Path) 
     assert page.row("comparison", "a, rank 16")["alie"] == "3.000"
 
 
+@pytest.mark.slow
 def test_the_csv_has_every_setting_figure_and_cost_of_every_cell(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     with write_report(folder).csv.open(encoding="utf-8", newline="") as text:
@@ -81,6 +86,7 @@ def test_the_csv_has_every_setting_figure_and_cost_of_every_cell(tmp_path: Path)
         assert (row["retained"] == "") == (row["attack.name"] == "none")
 
 
+@pytest.mark.slow
 def test_a_list_is_one_column_of_the_csv(tmp_path: Path) -> None:
     with write_report(made.scale(tmp_path / "run")).csv.open(encoding="utf-8", newline="") as text:
         fans = [json.loads(row["topology.fan_out"]) for row in csv.DictReader(text)]
@@ -129,6 +135,7 @@ def test_growth_is_against_the_next_smaller_number_of_devices(tmp_path: Path) ->
     assert report.answers[0].startswith("From 10 to 10,000 devices (×1,000): wall time ×1,000")
 
 
+@pytest.mark.slow
 def test_the_answer_names_the_best_and_the_worst_case(tmp_path: Path) -> None:
     answer = write_report(made.byzantine(tmp_path / "a")).answers[0]
     assert answer.startswith("banyan keeps at worst 9")
@@ -162,6 +169,7 @@ def test_a_final_loss_that_is_null_is_called_diverged(tmp_path: Path) -> None:
     assert "best" not in row
 
 
+@pytest.mark.slow
 def test_attacks_stand_in_rows_where_the_experiment_asks_for_it(tmp_path: Path) -> None:
     folder = made.byzantine(tmp_path / "run")
     columns = page_of(folder).row("attacks", "banyan")

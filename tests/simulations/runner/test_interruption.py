@@ -21,6 +21,8 @@ from simulations.records import NoteRecord, Record, Recorder
 from tests.processes import started
 from tests.simulations.runner.cells import contents, numbers, small, start
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60.0
 
 

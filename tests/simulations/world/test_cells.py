@@ -81,11 +81,13 @@ def test_the_same_seed_gives_the_same_records() -> None:
     assert without_times(ran()) == without_times(ran())
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_records() -> None:
     several = ran(run={"processes": 2})
     assert without_times(several) == without_times(ran())
 
 
+@pytest.mark.slow
 def test_flowers_engine_gives_the_same_records(tmp_path: Path) -> None:
     """In a process of its own: Ray starts others, and warns of its future."""
     program = tmp_path / "program.py"

@@ -7,6 +7,8 @@ import pytest
 
 from simulations.world.strategies import FLOWER, combined
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("strategy", FLOWER)
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 10])

@@ -39,6 +39,7 @@ def test_the_same_seed_gives_the_same_world() -> None:
     assert heads[0] == heads[1]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_world_as_one() -> None:
     of = places()
     shard_of = [0 if p.id % 2 else 1 for p in of]
