@@ -111,7 +111,7 @@ class Child:
         bindings: tuple[tuple[object, object, Code, str], ...] = (
             (task.network, network.network, Code.WRONG_NETWORK, "network"),
             (task.parent, parent.node, Code.WRONG_PARENT, "parent"),
-            (task.child, home.node, Code.WRONG_NODE, "child"),
+            (task.child, home.id, Code.WRONG_NODE, "child"),
             (task.scope, parent.scope, Code.WRONG_SCOPE, "scope"),
             (task.base, network.base, Code.WRONG_BASE, "base"),
             (task.tokenizer, network.tokenizer, Code.WRONG_TOKENIZER, "tokenizer"),
@@ -133,7 +133,7 @@ class Child:
         now = node.clock.now_ms()
         update = Update(
             network=task.network,
-            node=home.node,
+            node=home.id,
             parent=task.parent,
             scope=task.scope,
             round=task.round,
@@ -182,7 +182,7 @@ class Child:
         home = self._node.home
         abstention = Abstention(
             network=task.network,
-            node=home.node,
+            node=home.id,
             parent=task.parent,
             scope=task.scope,
             round=task.round,

@@ -43,7 +43,7 @@ def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
         for release in _since(node, latest, fetch):
             if not isinstance(release, Release):
                 return release  # the digest of one that is missing
-            mine = [v for v in release.verdicts if v.node == node.home.node and v.update != ZERO]
+            mine = [v for v in release.verdicts if v.node == node.home.id and v.update != ZERO]
             verdicts += [(release.version, verdict) for verdict in reversed(mine)]
         events = _events(node, latest.release, verdicts[::-1])
         node.record_all([*events, ReceiptsRead(upto=latest.digest)])

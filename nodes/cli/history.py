@@ -79,7 +79,7 @@ def rollback(
             promoted = promoted_since(node, to)
             before = node.state.own.version
             version = roll_back(node, to)
-            scope, identity = str(node.home.scope), node.home.node
+            scope, identity = str(node.home.scope), node.home.id
             above = node.home.parent
         result: dict[str, Any] = {
             "scope": scope,

@@ -137,7 +137,7 @@ class Probes:
             source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in of}
             for source, of in pool.items()
         }
-        drawn = draw(uses, node.chance.bits(63), self.policy)
+        drawn = draw(uses, node.randomness.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record(ProbesUsed(probes={s: tuple(n) for s, n in drawn.probes.items()}))
             self._retire()

@@ -66,7 +66,7 @@ class RobustCombiner:
     def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
         """Aggregate robustly; staleness and fading scale the vectors."""
         node, seats, f = self._node, collected.seats, collected.f
-        seed = node.chance.bits(63)  # for bucketing: drawn when the updates are in
+        seed = node.randomness.bits(63)  # for bucketing: drawn when the updates are in
         updates, result = combine(node, seats, self._pipeline, f, seed, collected.values)
         diagnosis = diagnose(updates, result, f)
         measured = {

@@ -75,7 +75,7 @@ class Parent:
         self._desk = TaskDesk(node, PayloadFormat(config.rounds.payload_format))
         self._admission = Admission(
             network=node.home.network,
-            parent=node.home.node,
+            parent=node.home.id,
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
             members=node,

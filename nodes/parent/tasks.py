@@ -88,10 +88,10 @@ class TaskDesk:
         if signed is None or member is None:
             raise NodeError("not-ready", "A round was opened before there was a release.")
         snapshot, envelope = signed
-        nonce = self._nonces.setdefault((ask.round, child), node.chance.token(32))
+        nonce = self._nonces.setdefault((ask.round, child), node.randomness.token(32))
         task = Task(
             network=network.network,
-            parent=node.home.node,
+            parent=node.home.id,
             child=child,
             scope=node.home.scope,
             round=ask.round,

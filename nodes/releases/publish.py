@@ -139,7 +139,7 @@ def release(
     data = encode_adapter(node.vector(state.own.adapter) + displacement)
     statement = Release(
         network=node.home.network.network,
-        node=node.home.node,
+        node=node.home.id,
         scope=node.home.scope,
         version=state.own.version + 1,
         adapter=node.artefacts.put(data),

@@ -61,7 +61,7 @@ class Home:
         return self.path[-1]
 
     @property
-    def node(self) -> NodeId:
+    def id(self) -> NodeId:
         """This node's id."""
         return self.certificate.node
 

@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from nodes.machine.clock import Clock
-from nodes.machine.randomness import Chance, SystemChance
+from nodes.machine.randomness import Randomness, SystemRandomness
 from nodes.state.event_codec import read, write
 from nodes.state.events import LedgerEvent, MemberEnrolled, NodeCreated
 from nodes.state.home import Home
@@ -54,9 +54,9 @@ class Node:
         home: Home,
         clock: Clock,
         storage: Storage | None = None,
-        chance: Chance | None = None,
+        randomness: Randomness | None = None,
     ) -> None:
-        self.home, self.clock, self.chance = home, clock, chance or SystemChance()
+        self.home, self.clock, self.randomness = home, clock, randomness or SystemRandomness()
         self.lock = threading.RLock()
         storage = storage or on_disk(home, clock)
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
@@ -66,7 +66,7 @@ class Node:
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
         self.catch_up()
         if self._read_upto == 0:
-            self.record(NodeCreated(node=home.node, scope=str(home.scope)))
+            self.record(NodeCreated(node=home.id, scope=str(home.scope)))
 
     @property
     def size(self) -> int:
@@ -205,7 +205,7 @@ class Node:
                     return snapshot, envelope
             snapshot = Snapshot(
                 network=self.home.network.network,
-                node=self.home.node,
+                node=self.home.id,
                 sequence=self.state.sequence,
                 chain=tuple(
                     self._entry(h) for h in (*self.state.above.links, self.state.own.latest)

@@ -141,7 +141,7 @@ def certify(
         name=name,
         scope=scope,
         role=role,
-        parent=home.node,
+        parent=home.id,
         parent_scope=home.scope,
         transport=canonical_pem(transport),
         now_ms=parent.clock.now_ms(),

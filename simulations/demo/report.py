@@ -84,7 +84,7 @@ def hostile_summary(placed: Sequence[Placed], statuses: Mapping[Scope, Status]) 
     """
     attacked = {p.plan.scope for p in placed if p.plan.malicious}
     malicious = {
-        open_home(p.folder, SystemClock().now_ms()).node for p in placed if p.plan.malicious
+        open_home(p.folder, SystemClock().now_ms()).id for p in placed if p.plan.malicious
     }
     refused: Counter[str] = Counter()
     outvoted = counted = 0
