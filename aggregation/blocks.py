@@ -96,11 +96,11 @@ def scratch(name: str, shape: tuple[int, ...], dtype: type[Real]) -> NDArray[Rea
     The same memory serves every block: fresh memory is cleared page by page when it is first
     touched, which costs more than the work that is done in it.
     """
-    kept: dict[str, NDArray[np.uint8]] = _LOCAL.__dict__
+    buffers: dict[str, NDArray[np.uint8]] = _LOCAL.__dict__
     needed = math.prod(shape) * np.dtype(dtype).itemsize
-    if name not in kept or kept[name].size < needed:
-        kept[name] = np.empty(needed, np.uint8)
-    return kept[name][:needed].view(dtype).reshape(shape)
+    if name not in buffers or buffers[name].size < needed:
+        buffers[name] = np.empty(needed, np.uint8)
+    return buffers[name][:needed].view(dtype).reshape(shape)
 
 
 _LOCAL = threading.local()

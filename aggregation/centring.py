@@ -25,12 +25,12 @@ def geometric_median(points: Points, f: int) -> Table:
     moves is far from f + 1 honest holders, and so is not among them, however well it agrees where
     devices of low rank look.
     """
-    kept = points.count - f
-    reach = np.sqrt(np.sort(points.squared_distances, axis=1)[:, kept - 1])
-    nearest = np.argsort(reach, kind="stable")[:kept]
+    good = points.count - f
+    reach = np.sqrt(np.sort(points.squared_distances, axis=1)[:, good - 1])
+    nearest = np.argsort(reach, kind="stable")[:good]
     usual = float(reach[nearest[-1]])
     weights = np.zeros(points.count)
-    weights[nearest] = 1 / kept
+    weights[nearest] = 1 / good
     if usual == 0:  # a majority is equal, and the median is there
         return weights
     for _ in range(_WEISZFELD_STEPS):

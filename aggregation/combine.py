@@ -146,7 +146,7 @@ class _ByCoordinate:
         self._loops, self._all = loops, size <= _EXACT
         self._draws = np.random.default_rng(seed).random(size // _LEAST_WIDTH + 1)
         self._regions = [
-            _Rows.of(mix, _counted(holds, weights, self._inputs.f))
+            _Rows.from_mix(mix, _counted(holds, weights, self._inputs.f))
             for mix, holds in zip(points.mix, points.holds, strict=True)
         ]
 
@@ -166,9 +166,9 @@ class _ByCoordinate:
         if not values:
             return np.zeros(width_of(block, columns)), share
         looked = self._looked(block, width_of(block, columns))
-        found = self._middle(values, self._inputs.f, looked, self._loops)
-        share[rows.rows] = found.kept
-        return found.centre, share
+        middle = self._middle(values, self._inputs.f, looked, self._loops)
+        share[rows.rows] = middle.counts
+        return middle.centre, share
 
     def _looked(self, block: slice, width: int) -> slice:
         """Where in a block to ask whom the rule kept: everywhere if there are few coordinates."""
@@ -204,7 +204,7 @@ class _Rows:
     roots: NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, mix: Table, counts: NDArray[np.bool_]) -> _Rows:
+    def from_mix(cls, mix: Table, counts: NDArray[np.bool_]) -> _Rows:
         rows = np.flatnonzero(counts)
         used = np.flatnonzero(mix[rows].any(axis=0))
         factors, roots = mix[np.ix_(rows, used)], None
@@ -225,12 +225,12 @@ def _per_update(points: Points, by_region: Table) -> Table:
         by_region: (R, m), how much each row counted in each region, in any unit.
     """
     regions, seats = points.inputs.regions, points.inputs.seats
-    total, held = np.zeros(len(seats)), np.zeros(len(seats))
+    total, filled = np.zeros(len(seats)), np.zeros(len(seats))
     for shares, mix, holders, size in zip(
         by_region, points.mix, regions.holders, regions.sizes, strict=True
     ):
-        held += size * holders
+        filled += size * holders
         if shares.sum() > 0:
             total += size * (shares @ mix) / shares.sum() * seats[holders].sum()
-    result: Table = np.divide(total, held * seats, out=np.zeros(len(seats)), where=held > 0)
+    result: Table = np.divide(total, filled * seats, out=np.zeros(len(seats)), where=filled > 0)
     return result

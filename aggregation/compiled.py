@@ -149,7 +149,7 @@ def nearest(
 
 @_compiled
 def within(
-    values: NDArray[np.float32], begin: int, low: Row, high: Row, kept: NDArray[np.int64]
+    values: NDArray[np.float32], begin: int, low: Row, high: Row, counts: NDArray[np.int64]
 ) -> None:
     """In how many of the columns from ``begin`` on each row lies between ``low`` and ``high``.
 
@@ -157,13 +157,13 @@ def within(
         values: (n, b or more).
         begin: the column that ``low`` and ``high`` begin with.
         low, high: (l,), both included.
-        kept: (n,), written to.
+        counts: (n,), written to.
     """
     for i in range(len(values)):
         row, count = values[i, begin : begin + len(low)], 0
         for c in range(len(low)):
             count += (row[c] >= low[c]) & (row[c] <= high[c])
-        kept[i] = count
+        counts[i] = count
 
 
 @_compiled

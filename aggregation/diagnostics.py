@@ -49,12 +49,12 @@ def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
     Raises ``AggregationError``: what the rules refuse.
     """
     inputs = Inputs(updates, f)
-    points = Points.of(inputs)
+    points = Points.from_inputs(inputs)
     n, regions = len(inputs.rows), inputs.regions
     products, squares = _products(inputs, aggregate)
     own = np.einsum("rii->ri", inputs.grams)
-    held = regions.sizes @ regions.holders
-    rescale = np.divide(float(regions.moved), held, out=np.zeros(n), where=held > 0)
+    coordinates = regions.sizes @ regions.holders
+    rescale = np.divide(float(regions.moved), coordinates, out=np.zeros(n), where=coordinates > 0)
     lengths = own.sum(axis=0)
     of_aggregate = (squares[:, None] * regions.holders).sum(axis=0)
     inner = products.sum(axis=0)
@@ -83,17 +83,17 @@ def _products(inputs: Inputs, aggregate: Aggregate) -> tuple[Table, Table]:
     products, squares = np.zeros((len(regions.sizes), n)), np.zeros(len(regions.sizes))
 
     def look(block: slice) -> list[tuple[int, Table, float]]:
-        found = []
+        partial = []
         for region, columns in regions.within(block):
             vector = aggregate.vector[block][columns].astype(np.float64)
             inner = np.zeros(n)
             for row in np.flatnonzero(regions.holders[region]):
                 inner[row] = inputs.rows[row][block][columns].astype(np.float64) @ vector
-            found.append((region, inner, float(vector @ vector)))
-        return found
+            partial.append((region, inner, float(vector @ vector)))
+        return partial
 
-    for found in each_block(inputs.updates.size, _WIDTH, look):
-        for region, inner, square in found:
+    for partials in each_block(inputs.updates.size, _WIDTH, look):
+        for region, inner, square in partials:
             products[region] += inner
             squares[region] += square
     return products, squares

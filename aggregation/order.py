@@ -38,13 +38,13 @@ class Middle:
 
     Attributes:
         centre: (b,) float64.
-        kept: (n,) int64, in how many of the columns that were to be looked at each row lies within
-            the range that the rule kept. A row equal to a kept value is kept, so that equal rows
-            always count alike.
+        counts: (n,) int64, in how many of the columns to look at each row lies within the range
+            that the rule kept. A row equal to a kept value is kept, so that equal rows always count
+            alike.
     """
 
     centre: NDArray[np.float64]
-    kept: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
@@ -57,10 +57,10 @@ def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     if loops and n <= COMPILED_ROWS:
         return _by_loop(loops, loops.middle, values, _compared(n, f), f, looked)
     if n > NETWORK_ROWS:
-        kept = _sorted(values)[:, f : n - f]
-        centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
+        middle = _sorted(values)[:, f : n - f]
+        centre = np.einsum("ij->i", middle, dtype=np.float64)  # in half the time of middle.mean
         centre /= n - 2 * f
-        return Middle(centre, _within(values, looked, kept[looked, 0], kept[looked, -1]))
+        return Middle(centre, _within(values, looked, middle[looked, 0], middle[looked, -1]))
     rows = _select(values, f)
     total = scratch("total", rows[0].shape, np.float64)
     total[:] = rows[0]
@@ -120,11 +120,11 @@ def _by_loop(
     rows = scratch("rows", (n, size + _APART), np.float32)
     for first, some in eights(values):
         loops.copy(some, rows, first)
-    centre, kept = scratch("total", (size,), np.float64), np.empty(n, np.int64)
+    centre, counts = scratch("total", (size,), np.float64), np.empty(n, np.int64)
     low, high = scratch("range", (2, looked.stop - begin), np.float32)
     loop(rows, network, count, begin, centre, low, high)
-    loops.within(rows, begin, low, high, kept)
-    return Middle(centre, kept)
+    loops.within(rows, begin, low, high, counts)
+    return Middle(centre, counts)
 
 
 def _within(values: Values, looked: slice, low: Row, high: Row) -> NDArray[np.int64]:
@@ -163,11 +163,11 @@ def _compared(n: int, f: int | None) -> NDArray[np.int64]:
 
 def _select(rows: Values, f: int) -> list[Row]:
     """Rows that hold, in each column, all but the f smallest and the f largest values."""
-    steps, kept, buffers = _steps(len(rows), f)
+    steps, middle, buffers = _steps(len(rows), f)
     places = [*rows, *scratch("places", (buffers, rows[0].size), np.float32)]
     for compare, a, b, out in steps:
         compare(places[a], places[b], out=places[out])
-    return [places[place] for place in kept]
+    return [places[place] for place in middle]
 
 
 @lru_cache(maxsize=256)

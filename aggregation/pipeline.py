@@ -112,7 +112,7 @@ class Pipeline:
         """
         if seed < 0:
             raise AggregationError("bad-seed", f"A seed is a number from 0, got {seed}.")
-        points = Points.of(Inputs(updates, f))
+        points = Points.from_inputs(Inputs(updates, f))
         applied = []
         for name, step in zip(self.names[:-1], self.steps, strict=True):
             before, points = points, step(points, f, seed)

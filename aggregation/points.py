@@ -60,24 +60,24 @@ class Inputs:
         n, regions = len(self.rows), self.regions
 
         def products(block: slice) -> list[tuple[int, Table]]:
-            found = []
+            partial = []
             for region, columns in regions.within(block):
-                held = np.flatnonzero(regions.holders[region])
-                values = scratch("values", (len(held), width_of(block, columns)), np.float64)
-                gather([self.rows[row] for row in held], block, columns, values)
+                holders = np.flatnonzero(regions.holders[region])
+                values = scratch("values", (len(holders), width_of(block, columns)), np.float64)
+                gather([self.rows[row] for row in holders], block, columns, values)
                 # dot lets go of the interpreter; @ does not while it makes so small a table.
-                found.append((region, np.dot(values, values.T)))
-            return found
+                partial.append((region, np.dot(values, values.T)))
+            return partial
 
         grams = np.zeros((len(regions.sizes), n, n))
         width = int(np.clip(_BLOCK_BYTES // (8 * n), 1024, _MOST_WIDTH))
-        for found in each_block(self.updates.size, width, products):
-            for region, product in found:
-                held = regions.holders[region]
-                if held.all():
+        for partials in each_block(self.updates.size, width, products):
+            for region, product in partials:
+                holders = regions.holders[region]
+                if holders.all():
                     grams[region] += product
                 else:
-                    grams[region][np.ix_(held, held)] += product
+                    grams[region][np.ix_(holders, holders)] += product
         return grams
 
 
@@ -107,7 +107,7 @@ class Points:
     own: NDArray[np.intp] | None
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Points:
+    def from_inputs(cls, inputs: Inputs) -> Points:
         """One row for each seat.
 
         Raises ``AggregationError`` ``too-large`` when the tables would take more than 256 MB.
@@ -150,7 +150,7 @@ class Points:
         return gram
 
     @cached_property
-    def held(self) -> Table:
+    def held_counts(self) -> Table:
         """(m,): how many moving coordinates each row holds."""
         sizes: Table = self.inputs.regions.sizes.astype(np.float64) @ self.holds
         return sizes
@@ -158,7 +158,7 @@ class Points:
     @cached_property
     def rescale(self) -> Table:
         """(m,): by how much squares over what a row holds stand for all; 0 if it holds nothing."""
-        return _share(float(self.moved), self.held)
+        return _share(float(self.moved), self.held_counts)
 
     def squared_norms(self, rescaled: bool = True) -> Table:
         """(m,): squared norms over what the rows hold, or ``rescaled`` to all coordinates."""

@@ -47,12 +47,12 @@ class Regions:
             return
         masks = [updates.masks[row] for row in order]
         patterns, labels = _patterns(masks, d)
-        kept = [p for p, pattern in enumerate(patterns) if seats[pattern].sum() >= least]
+        moving = [p for p, pattern in enumerate(patterns) if seats[pattern].sum() >= least]
         number = np.full(len(patterns), _NOWHERE)
-        number[kept] = np.arange(len(kept), dtype=np.uint16)
+        number[moving] = np.arange(len(moving), dtype=np.uint16)
         self._labels = number[labels]
-        self.holders = np.array([patterns[p] for p in kept], np.bool_).reshape(-1, n)
-        self.sizes = np.bincount(labels, minlength=len(patterns))[kept].astype(np.int64)
+        self.holders = np.array([patterns[p] for p in moving], np.bool_).reshape(-1, n)
+        self.sizes = np.bincount(labels, minlength=len(patterns))[moving].astype(np.int64)
 
     @property
     def moved(self) -> int:
@@ -93,11 +93,11 @@ def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], N
     def look(block: slice) -> tuple[list[bytes], NDArray[np.intp]]:
         bits = np.packbits(np.array([mask[block] for mask in classes]), axis=0)
         keys = np.ascontiguousarray(bits.T).view(np.dtype((np.void, bits.shape[0]))).reshape(-1)
-        found, inverse = np.unique(keys, return_inverse=True)
-        return [key.tobytes() for key in found], inverse.reshape(-1)
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        return [key.tobytes() for key in distinct], inverse.reshape(-1)
 
     looked = list(each_block(d, _WIDTH, look))
-    keys = sorted({key for found, _ in looked for key in found})
+    keys = sorted({key for distinct, _ in looked for key in distinct})
     if len(keys) > MOST_REGIONS:
         raise AggregationError(
             "too-large",
@@ -106,7 +106,10 @@ def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], N
         )
     number = {key: np.uint16(i) for i, key in enumerate(keys)}
     labels = np.concatenate(
-        [np.array([number[key] for key in found], np.uint16)[inverse] for found, inverse in looked]
+        [
+            np.array([number[key] for key in distinct], np.uint16)[inverse]
+            for distinct, inverse in looked
+        ]
     )
-    held = [np.unpackbits(np.frombuffer(key, np.uint8), count=len(classes)) for key in keys]
-    return [bits.astype(np.bool_)[columns] for bits in held], labels
+    patterns = [np.unpackbits(np.frombuffer(key, np.uint8), count=len(classes)) for key in keys]
+    return [bits.astype(np.bool_)[columns] for bits in patterns], labels

@@ -84,8 +84,8 @@ class Updates:
         values = self.rows[row][start:stop] + np.float32(0)  # −0 and 0 are one value
         if self.masks is None:
             return values.tobytes()
-        held = self.masks[row][start:stop]
-        return held.tobytes() + np.where(held, values, np.float32(0)).tobytes()
+        mask = self.masks[row][start:stop]
+        return mask.tobytes() + np.where(mask, values, np.float32(0)).tobytes()
 
     def _check(self) -> None:
         for row, values in enumerate(self.rows):

@@ -78,7 +78,9 @@ class Commitment:
     @property
     def leaves(self) -> tuple[tuple[int, int], ...]:
         """Every update as (round, place in the round)."""
-        return tuple((r, i) for r, of in enumerate(self.rounds) for i in range(len(of.updates)))
+        return tuple(
+            (r, i) for r, round_ in enumerate(self.rounds) for i in range(len(round_.updates))
+        )
 
     @property
     def sketches(self) -> int:
@@ -94,12 +96,15 @@ def encode(committed: Commitment) -> bytes:
     """
     parts = [_TAG, _text(committed.child), _digest(committed.offer), _digest(committed.baseline)]
     parts.append(struct.pack("<I", len(committed.rounds)))
-    for of in committed.rounds:
-        if not np.isfinite(of.step):
-            raise AggregationError("bad-commitment", f"A step size is finite, got {of.step}.")
-        parts += [struct.pack("<dI", of.step, len(of.updates)), _digest(of.displacement)]
-        parts.append(b"\0" if of.rehearsal is None else b"\1" + _digest(of.rehearsal))
-        for leaf in of.updates:
+    for round_ in committed.rounds:
+        if not np.isfinite(round_.step):
+            raise AggregationError("bad-commitment", f"A step size is finite, got {round_.step}.")
+        parts += [
+            struct.pack("<dI", round_.step, len(round_.updates)),
+            _digest(round_.displacement),
+        ]
+        parts.append(b"\0" if round_.rehearsal is None else b"\1" + _digest(round_.rehearsal))
+        for leaf in round_.updates:
             parts += [_text(leaf.node), _digest(leaf.digest)]
     return b"".join(parts)
 
@@ -179,12 +184,14 @@ class RoundAnswer:
 def answer(rounds: Sequence[Parts], seed: bytes, rows: int) -> tuple[RoundAnswer, ...]:
     """Sketch every part. The grandparent does the same where updates are forwarded instead."""
     answered = []
-    for of in rounds:
-        rest = [of.displacement] + ([] if of.rehearsal is None else [of.rehearsal])
-        made = sketch([*of.updates, *rest], seed, rows)
-        n = len(of.updates)
+    for parts in rounds:
+        rest = [parts.displacement] + ([] if parts.rehearsal is None else [parts.rehearsal])
+        sketches = sketch([*parts.updates, *rest], seed, rows)
+        n = len(parts.updates)
         answered.append(
-            RoundAnswer(made[:n], made[n], made[n + 1] if of.rehearsal is not None else None)
+            RoundAnswer(
+                sketches[:n], sketches[n], sketches[n + 1] if parts.rehearsal is not None else None
+            )
         )
     return tuple(answered)
 

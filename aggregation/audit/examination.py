@@ -152,20 +152,20 @@ def recomputed(
         AggregationError: ``not-what-was-committed`` for another update than the committed one,
             ``no-majority`` where a round has too few inliers to stand for the subtree.
     """
-    named = [[leaf.digest for leaf in of.updates] for of in committed.rounds]
-    if [[vector_digest(v) for v in of] for of in updates] != named:
+    named = [[leaf.digest for leaf in round_.updates] for round_ in committed.rounds]
+    if [[vector_digest(v) for v in forwarded] for forwarded in updates] != named:
         raise AggregationError(
             "not-what-was-committed", f"{committed.child} forwarded other updates than it named."
         )
     total = np.zeros(updates[0][0].shape, np.float64)
-    for number, (of, round_updates) in enumerate(zip(committed.rounds, updates, strict=True)):
-        kept = [u for i, u in enumerate(round_updates) if (number, i) not in verdict.outlying]
-        if 2 * len(kept) <= len(round_updates):
+    for number, (round_, round_updates) in enumerate(zip(committed.rounds, updates, strict=True)):
+        inliers = [u for i, u in enumerate(round_updates) if (number, i) not in verdict.outlying]
+        if 2 * len(inliers) <= len(round_updates):
             raise AggregationError(
                 "no-majority", f"Round {number} of {committed.child} has too few inliers."
             )
-        for update in kept:
-            total += of.step / len(kept) * update
+        for update in inliers:
+            total += round_.step / len(inliers) * update
     return total.astype(np.float32)
 
 
@@ -180,12 +180,14 @@ def _fault(
         return _inconsistent(
             subtree, "not-what-was-committed", "It answered other parts than it committed to."
         )
-    for number, of in enumerate(committed.rounds):
-        if len({leaf.node for leaf in of.updates}) < len(of.updates):
+    for number, round_ in enumerate(committed.rounds):
+        if len({leaf.node for leaf in round_.updates}) < len(round_.updates):
             return _inconsistent(
                 subtree, "counted-twice", f"A node is counted twice in round {number}.", number
             )
-    seen = Counter((leaf.node, leaf.digest) for of in committed.rounds for leaf in of.updates)
+    seen = Counter(
+        (leaf.node, leaf.digest) for round_ in committed.rounds for leaf in round_.updates
+    )
     if any(times > 1 for times in seen.values()):
         return _inconsistent(subtree, "counted-twice", "An update is counted in two rounds.")
     if vector_digest(subtree.offer) != committed.offer:
@@ -209,12 +211,12 @@ def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> 
     """Whether everything committed is answered, finite, and nothing else."""
     if len(given) != len(committed.rounds) or not given:
         return False
-    for of, found in zip(committed.rounds, given, strict=True):
-        if not of.updates or (found.rehearsal is None) != (of.rehearsal is None):
+    for round_, answered in zip(committed.rounds, given, strict=True):
+        if not round_.updates or (answered.rehearsal is None) != (round_.rehearsal is None):
             return False
-        wanted = [(found.updates, (len(of.updates), rows)), (found.displacement, (rows,))]
-        if found.rehearsal is not None:
-            wanted.append((found.rehearsal, (rows,)))
+        wanted = [(answered.updates, (len(round_.updates), rows)), (answered.displacement, (rows,))]
+        if answered.rehearsal is not None:
+            wanted.append((answered.rehearsal, (rows,)))
         if any(
             a.shape != s or a.dtype != np.float32 or not np.isfinite(a).all() for a, s in wanted
         ):
@@ -226,15 +228,17 @@ def _sum_fault(
     subtree: Subtree, seed: bytes, rows: int, policy: AuditPolicy
 ) -> AuditVerdict | None:
     """Whether the answered parts add up to the offer, and the steps are allowed ones."""
-    for number, of in enumerate(subtree.committed.rounds):
-        if not 0 <= of.step <= policy.step:
+    for number, round_ in enumerate(subtree.committed.rounds):
+        if not 0 <= round_.step <= policy.step:
             return _inconsistent(
                 subtree,
                 "step-too-large",
-                f"Its step in round {number} is {of.step}, at most {policy.step} is allowed.",
+                f"Its step in round {number} is {round_.step}, at most {policy.step} is allowed.",
                 number,
             )
-    parts = [p for of in subtree.answer or () for p in (of.displacement, of.rehearsal)]
+    parts = [
+        p for answered in subtree.answer or () for p in (answered.displacement, answered.rehearsal)
+    ]
     added = [p.astype(np.float64) for p in parts if p is not None]
     lengths = sum(float(np.linalg.norm(p)) for p in added)
     offered = sketch([subtree.offer], seed, rows)[0]
@@ -255,18 +259,18 @@ def _judge(subtrees: Sequence[Subtree], policy: AuditPolicy) -> list[AuditVerdic
     many rounds a child names changes nothing about whom it is compared with.
     """
     answers = [tuple(s.answer or ()) for s in subtrees]
-    points = [[of.updates.astype(np.float64) for of in given] for given in answers]
-    found: list[list[AuditVerdict]] = [[] for _ in subtrees]
+    points = [[answered.updates.astype(np.float64) for answered in given] for given in answers]
+    by_subtree: list[list[AuditVerdict]] = [[] for _ in subtrees]
     for number in range(max((len(p) for p in points), default=0)):
         present = [p[min(number, len(p) - 1)] for p in points]
         placed = places(present, policy.f)
         usual = float(np.median(np.linalg.norm(np.concatenate(present), axis=1)))
-        for s, given, place, verdicts in zip(subtrees, answers, placed, found, strict=True):
+        for s, given, place, verdicts in zip(subtrees, answers, placed, by_subtree, strict=True):
             if number < len(given):
                 verdicts.append(
                     of_round(s.committed, number, given[number], s.f, place, usual, policy)
                 )
-    return [of_rounds(verdicts) for verdicts in found]
+    return [of_rounds(verdicts) for verdicts in by_subtree]
 
 
 def _inconsistent(

@@ -108,7 +108,7 @@ def _scale(values: Sequence[NDArray[np.float64]], f: int, most: Sequence[int]) -
     ordered = np.sort(np.concatenate(values))
 
     def accounted(i: int) -> bool:
-        beyond = [int((of > ordered[i]).sum()) for of in values]
+        beyond = [int((lengths > ordered[i]).sum()) for lengths in values]
         return sum(min(b, enough) for b, enough in zip(beyond, most, strict=True)) <= f
 
     return float(ordered[bisect_left(range(len(ordered)), True, key=accounted)])

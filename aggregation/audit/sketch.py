@@ -65,10 +65,10 @@ def sketch(vectors: Sequence[Vector] | NDArray[np.float32], seed: bytes, rows: i
     for number, start in enumerate(range(0, size, _BLOCK)):
         width = min(_BLOCK, size - start)
         targets, signs = _block(seed, number, width, rows)
-        for of, vector in zip(sums, vectors, strict=True):
+        for total, vector in zip(sums, vectors, strict=True):
             values = vector[start : start + width].astype(np.float64)
             weights = (signs * values[:, None]).reshape(-1)
-            of += np.bincount(targets, weights, rows)
+            total += np.bincount(targets, weights, rows)
     if not np.isfinite(sums).all() or np.abs(sums).max(initial=0) > np.finfo(np.float32).max:
         raise AggregationError("not-finite", "A sketched vector has values that are not finite.")
     return np.asarray(sums / np.sqrt(GROUPS), np.float32)

@@ -71,8 +71,8 @@ def draw(pool: Uses, seed: int, policy: GatePolicy) -> Draw:
             f'reuse = "{Reuse.WHEN_DRY}".',
         )
     there = {
-        source: len(of) if source in dry else int((of < policy.retire_after).sum())
-        for source, of in uses.items()
+        source: len(counts) if source in dry else int((counts < policy.retire_after).sum())
+        for source, counts in uses.items()
     }
     size = max(policy.size, policy.each * len(pool))
     chosen = {

@@ -63,8 +63,8 @@ def log10_e(
     for j, (stake, part) in enumerate(STAKES):
         with np.errstate(divide="ignore"):
             wealth[j] = np.log(np.maximum(1 + stake / bound * bets, 0)).sum(-1) + np.log(part)
-    held = np.logaddexp.reduce(wealth, axis=0) / (1 + (k - 1) * correlation)
-    clipped: Array = np.clip(held / np.log(10), -MOST, MOST)
+    log_wealth = np.logaddexp.reduce(wealth, axis=0) / (1 + (k - 1) * correlation)
+    clipped: Array = np.clip(log_wealth / np.log(10), -MOST, MOST)
     return clipped
 
 

@@ -52,9 +52,9 @@ def forgotten(losses: Losses, best: Losses) -> float:
 
     A source that is better than ever counts as 0: it makes up for no other.
     """
-    risen = [float(losses[source].mean() - of.mean()) for source, of in best.items()]
+    risen = [float(losses[source].mean() - lowest.mean()) for source, lowest in best.items()]
     return sum(max(0.0, rise) for rise in risen) / len(risen)
 
 
 def _mean(losses: Losses) -> float:
-    return sum(float(of.mean()) for of in losses.values()) / len(losses)
+    return sum(float(values.mean()) for values in losses.values()) / len(losses)

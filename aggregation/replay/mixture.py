@@ -59,11 +59,11 @@ class Mixture(Generic[Document]):
     @property
     def replayed(self) -> dict[str, int]:
         """Tokens replayed from each old source."""
-        found: dict[str, int] = {}
+        by_source: dict[str, int] = {}
         for d in self.drawn:
             if d.source is not None:
-                found[d.source] = found.get(d.source, 0) + d.tokens
-        return found
+                by_source[d.source] = by_source.get(d.source, 0) + d.tokens
+        return by_source
 
 
 def mixture(

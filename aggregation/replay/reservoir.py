@@ -85,8 +85,8 @@ class Reservoir:
         for item in new:
             offered[item.cell] += item.size
         room = allotments(offered, self.budget, self.child_share)
-        kept, ends = _smallest(self.items | new, room, self.ends)
-        return Reservoir(self.budget, self.child_share, dict(offered), kept, ends)
+        items, ends = _smallest(self.items | new, room, self.ends)
+        return Reservoir(self.budget, self.child_share, dict(offered), items, ends)
 
 
 def allotments(
@@ -138,7 +138,7 @@ def _smallest(
     cells: defaultdict[Cell, list[Item]] = defaultdict(list)
     for item in items:
         cells[item.cell].append(item)
-    kept: list[Item] = []
+    fitting: list[Item] = []
     ends = dict(ends)
     for cell, of_cell in cells.items():
         left = room[cell]
@@ -147,5 +147,5 @@ def _smallest(
             if left < 0 or (cell in ends and item.rank >= ends[cell]):
                 ends[cell] = min(item.rank, ends.get(cell, item.rank))
                 break
-            kept.append(item)
-    return frozenset(kept), ends
+            fitting.append(item)
+    return frozenset(fitting), ends
