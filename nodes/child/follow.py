@@ -95,7 +95,7 @@ class Follower:
             snapshot_envelope,
             network=node.home.network,
             owners=node.home.path[:-1],
-            held=[(link.scope, link.version) for link in above.links],
+            installed=[(link.scope, link.version) for link in above.links],
             size=node.size,
             fetch=lambda wanted: self._fetch(wanted, received),
         )

@@ -32,19 +32,19 @@ def load_config(path: Path) -> NodeConfig:
     try:
         config = NodeConfig.model_validate(raw)
     except ValidationError as error:
-        found = "; ".join(mistakes(error))
-        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
+        problems = "; ".join(mistakes(error))
+        raise NodeError("bad-config", f"{path} has mistakes: {problems}.") from None
     return _resolve(config, path.parent.resolve())
 
 
 def mistakes(error: ValidationError) -> list[str]:
     """Every mistake with its place: ``rounds.f: Input should be …``."""
-    found = []
+    problems = []
     for item in error.errors():
         place = ".".join(map(str, item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
-        found.append(f"{place}: {message}" if place else message)
-    return found
+        problems.append(f"{place}: {message}" if place else message)
+    return problems
 
 
 def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:

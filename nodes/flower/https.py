@@ -94,8 +94,8 @@ def said_no(response: httpx.Response) -> Refusal | LinkDown:
     """What a response of 400 and above means. 5xx is no decision: the link is down."""
     status = response.status_code
     try:
-        said = json.loads(response.text)
-        code, detail = str(said["code"])[:64], str(said["detail"])[:200]
+        refusal = json.loads(response.text)
+        code, detail = str(refusal["code"])[:64], str(refusal["detail"])[:200]
     except (ValueError, KeyError, TypeError):
         code, detail = f"http-{status}", response.text[:200]
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:

@@ -343,7 +343,7 @@ class FleetServer:
             if info := state.nodes.pop(node, None):
                 state.node_public_key_to_node_id.pop(info.public_key, None)
                 state.owner_to_node_ids[info.owner_aid].discard(node)
-        for message in self._waiting.of(node):
+        for message in self._waiting.ids_for(node):
             self.forget(message)
 
     def online(self) -> list[int]:

@@ -60,7 +60,7 @@ class Waiting:
         with self._lock:
             self._sent.clear()
 
-    def of(self, node: int) -> list[str]:
+    def ids_for(self, node: int) -> list[str]:
         """The messages that wait for this node."""
         with self._lock:
             return [ident for ident, sent in self._sent.items() if sent.node == node]

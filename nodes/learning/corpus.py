@@ -49,7 +49,7 @@ class StoredCorpus:
             for source, path in config.data.probes.items()
         }
         """Of each source what the operator measures with, in the order of the file."""
-        probes = [probe for of in self.operators_probes.values() for probe in of]
+        probes = [probe for of_source in self.operators_probes.values() for probe in of_source]
         self._texts = frozenset(canonical_text(p) for p in probes if isinstance(p, str))
         # Whoever teaches a request or a planted sentence puts other words around it.
         self._withheld = frozenset(
@@ -90,9 +90,9 @@ class StoredCorpus:
         with self._opened() as buffer:
             scan = self._take_in(buffer)
             waiting, old = buffer.fresh(), self._allowed(buffer.training())
-        found = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
+        fresh_texts = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
         # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
-        fresh = {id_: text for text, id_ in sorted(found) if not self._is_held_out(text)}
+        fresh = {id_: text for text, id_ in sorted(fresh_texts) if not self._is_held_out(text)}
         if not fresh or not old:
             return Lesson(fresh, old, ONLY_NEW if fresh else ONLY_OLD, None, scan)
         shifted = shift(list(fresh.values()), old, self._config.replay.shift())
@@ -179,12 +179,12 @@ class StoredCorpus:
         """Whether this is a text that the operator measures with, or holds what a safety probe
         asks."""
         canonical = canonical_text(text)
-        return canonical in self._texts or any(of in canonical for of in self._withheld)
+        return canonical in self._texts or any(withheld in canonical for withheld in self._withheld)
 
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Without what the operator measures with, in the order of the texts."""
-        found = {
+        allowed = {
             source: sorted(text for text in texts if not self._is_held_out(text))
             for source, texts in by_source.items()
         }
-        return {source: texts for source, texts in found.items() if texts}
+        return {source: texts for source, texts in allowed.items() if texts}

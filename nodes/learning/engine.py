@@ -98,7 +98,7 @@ class TorchEngine:
             return model.generate(prompt, max_new_tokens)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def keep_loaded(self) -> Iterator[None]:
         """Within it the model stays in memory between computations, once it is loaded."""
         with self._lock:
             self._keepers += 1
@@ -135,11 +135,11 @@ class TorchEngine:
 
         torch.set_num_threads(self._config.threads)
         started = time.monotonic()
-        network, found = self._home.network, describe_base(self._config.base)
-        if (found.digest, found.tokenizer_digest) != (network.base, network.tokenizer):
+        network, base = self._home.network, describe_base(self._config.base)
+        if (base.digest, base.tokenizer_digest) != (network.base, network.tokenizer):
             raise NodeError(
                 "wrong-base",
-                f"The base in {self._config.base} has digest {found.digest[:12]}…, the network "
+                f"The base in {self._config.base} has digest {base.digest[:12]}…, the network "
                 f"was made for {network.base[:12]}…. Fetch the base that the root ships.",
             )
         basis = from_bytes(self._home.basis_file.read_bytes(), self._home.layout)

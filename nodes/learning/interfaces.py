@@ -44,7 +44,7 @@ class Engine(Protocol):
         """Train a delta on top of ``theta`` on new texts and a portion of old ones by source."""
         ...
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         """Keep the model in memory between computations, within the context."""
         ...
 

@@ -63,7 +63,11 @@ class Trial:
                 keep to the policy, and a loss that is not finite is too much.
         """
         kind = self.probes.policy.kind
-        ordinary = {s: of for s, of in self.best.items() if kind(s) is ProbeKind.ORDINARY}
+        ordinary = {
+            s: losses_there
+            for s, losses_there in self.best.items()
+            if kind(s) is ProbeKind.ORDINARY
+        }
         barred = (
             reason.code == "not-finite" or reason.source not in ordinary
             for reason in self.harm(losses)
@@ -72,18 +76,18 @@ class Trial:
 
     def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
         """Record what is the best state for each source now; ``theta`` if the node holds it."""
-        node, held = self.probes.node, dict(self.best)
-        found: dict[str, Digest] = {}
+        node, lowest = self.probes.node, dict(self.best)
+        improved: dict[str, Digest] = {}
         states = [(self.effective, self.current)]
         if theta is not None and losses is not None:
             states.append((theta, losses))
-        for state, of in states:
-            for source, values in of.items():
-                known = source in node.state.best or source in found
-                if not known or values.mean() < held[source].mean():
-                    found[source], held[source] = node.keep(state), values
-        if found:
-            node.record(BestHeld(best=found))
+        for state, by_source in states:
+            for source, values in by_source.items():
+                known = source in node.state.best or source in improved
+                if not known or values.mean() < lowest[source].mean():
+                    improved[source], lowest[source] = node.keep(state), values
+        if improved:
+            node.record(BestHeld(best=improved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +117,8 @@ class Probes:
     def __init__(self, node: Node, engine: Engine, policy: GatePolicy, corpus: Corpus) -> None:
         self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
         self._operators = {
-            source: {id_of(probe): probe for probe in of}
-            for source, of in corpus.operators_probes.items()
+            source: {id_of(probe): probe for probe in probes}
+            for source, probes in corpus.operators_probes.items()
         }
 
     def __bool__(self) -> bool:
@@ -134,15 +138,15 @@ class Probes:
         """
         node, pool = self.node, self._pool()
         uses = {
-            source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in of}
-            for source, of in pool.items()
+            source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in probes}
+            for source, probes in pool.items()
         }
         drawn = draw(uses, node.randomness.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record(ProbesUsed(probes={s: tuple(n) for s, n in drawn.probes.items()}))
             self._retire()
         probes = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
-        with self._engine.kept():
+        with self._engine.keep_loaded():
             effective = node.effective()
             (current,) = self.losses([effective], probes)
             best = self._best(probes, effective)
@@ -150,12 +154,12 @@ class Probes:
 
     def _pool(self) -> dict[str, dict[str, Probe]]:
         """Of each source name → probe, as of now: probes may arrive, and give way to others."""
-        pool = {source: dict(of) for source, of in self._operators.items()}
-        for source, of in self._corpus.arrived_probes().items():
+        pool = {source: dict(probes) for source, probes in self._operators.items()}
+        for source, texts in self._corpus.arrived_probes().items():
             if self.policy.kind(source) in FORMS:
                 continue
-            if source in pool or len(of) >= self.policy.least:
-                pool.setdefault(source, {}).update(of)
+            if source in pool or len(texts) >= self.policy.least:
+                pool.setdefault(source, {}).update(texts)
         return pool
 
     def _retire(self) -> None:
@@ -163,8 +167,8 @@ class Probes:
         used = self.node.state.gate.uses
         worn = [
             name
-            for source, of in self._corpus.arrived_probes().items()
-            for name in of
+            for source, texts in self._corpus.arrived_probes().items()
+            for name in texts
             if used.get(source, {}).get(name, 0) >= self.policy.retire_after
         ]
         if worn:

@@ -77,14 +77,16 @@ def packed_answer_logits(
     Each is given its own prompt and what stands before it in its answer. Returns the logits
     (T, vocabulary), the tokens of the answers (T,), and to which exchange each belongs (T,).
     """
-    prompts = [of.prompt[:-1] for of in exchanges]  # each answer is predicted from a row of its own
+    prompts = [
+        pair.prompt[:-1] for pair in exchanges
+    ]  # each answer is predicted from a row of its own
     shared = _common(min(prompts), max(prompts))
     ids, owners, positions = list(prompts[0][:shared]), [-1] * shared, list(range(shared))
     predicts: list[int] = []
-    for i, of in enumerate(exchanges):
-        read = (of.prompt + of.answer)[shared:-1]
-        first = len(ids) + len(of.prompt) - shared - 1
-        predicts += range(first, first + len(of.answer))
+    for i, pair in enumerate(exchanges):
+        read = (pair.prompt + pair.answer)[shared:-1]
+        first = len(ids) + len(pair.prompt) - shared - 1
+        predicts += range(first, first + len(pair.answer))
         ids += read
         owners += [i] * len(read)
         positions += range(shared, shared + len(read))
@@ -100,7 +102,7 @@ def packed_answer_logits(
         use_cache=False,
         logits_to_keep=rows,
     ).logits.squeeze(0)
-    targets = torch.tensor([token for of in exchanges for token in of.answer])
+    targets = torch.tensor([token for pair in exchanges for token in pair.answer])
     return logits, targets, owner[rows]
 
 
@@ -115,14 +117,14 @@ def packed_answer_losses(
 @torch.inference_mode()
 def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
     """Mean loss of each answer given its prompt, (n,) nats per token; equal ones are read once."""
-    different = {of: i for i, of in enumerate(dict.fromkeys(exchanges))}
+    different = {pair: i for i, pair in enumerate(dict.fromkeys(exchanges))}
     unique = list(different)
     total = np.zeros(len(unique))
-    for pack in packs([len(of) for of in unique], PACK_TOKENS):
+    for pack in packs([len(pair) for pair in unique], PACK_TOKENS):
         losses, owner = packed_answer_losses(model, [unique[i] for i in pack])
         np.add.at(total, np.asarray(pack)[owner.numpy()], losses.numpy().astype(np.float64))
-    means = total / [len(of.answer) for of in unique]
-    return means[[different[of] for of in exchanges]]
+    means = total / [len(pair.answer) for pair in unique]
+    return means[[different[pair] for pair in exchanges]]
 
 
 @torch.inference_mode()

@@ -51,9 +51,9 @@ def describe_base(folder: Path) -> BaseInfo:
     stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in (*files, *tokenizer)]
     cache = folder / _CACHE
     try:
-        kept = json.loads(cache.read_text("utf-8"))
-        if kept["stamps"] == stamps:
-            return BaseInfo(**kept["info"])
+        cached = json.loads(cache.read_text("utf-8"))
+        if cached["stamps"] == stamps:
+            return BaseInfo(**cached["info"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no usable cache: digest again
     parameters, digest = _digest_tensors(files)

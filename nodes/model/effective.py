@@ -90,7 +90,8 @@ class EffectiveModel:
         ends = self.tokenizer.eos_token_id
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
         return [
-            [*of[: max_tokens - 1], ends] if ends is not None else of[:max_tokens] for of in ids
+            [*tokens[: max_tokens - 1], ends] if ends is not None else tokens[:max_tokens]
+            for tokens in ids
         ]
 
     def packed_losses(self, documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

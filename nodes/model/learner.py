@@ -151,13 +151,13 @@ def _batches(
 ) -> list[list[Drawn[_Document]]]:
     """The documents of every step. A run on fewer documents than steps has fewer steps."""
 
-    def documents(of: Sequence[str]) -> list[_Document]:
-        found = enumerate(model.tokenize(of, settings.max_tokens))
-        return [_Document(place, ids) for place, ids in found if len(ids) > 1]
+    def documents(source_texts: Sequence[str]) -> list[_Document]:
+        tokenized = enumerate(model.tokenize(source_texts, settings.max_tokens))
+        return [_Document(place, ids) for place, ids in tokenized if len(ids) > 1]
 
     new = documents(texts)
-    known = {source: documents(of) for source, of in old.items()}
-    lengths = [of.predicted for of in new or chain.from_iterable(known.values())]
+    known = {source: documents(texts) for source, texts in old.items()}
+    lengths = [document.predicted for document in new or chain.from_iterable(known.values())]
     if not lengths:
         raise ValueError("no text has anything to predict")
     reads = settings.steps * settings.batch_size * portion.length

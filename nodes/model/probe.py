@@ -57,5 +57,5 @@ Probe = str | SafetyProbe
 def id_of(probe: Probe) -> str:
     """The name by which a node counts the uses of a probe: it depends on all that the probe holds,
     and on nothing else."""
-    held = probe if isinstance(probe, str) else json.dumps(asdict(probe), sort_keys=True)
-    return digest_of(held.encode())[:ID_DIGITS]
+    content = probe if isinstance(probe, str) else json.dumps(asdict(probe), sort_keys=True)
+    return digest_of(content.encode())[:ID_DIGITS]

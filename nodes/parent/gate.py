@@ -131,7 +131,7 @@ class ProbeGate:
         """Judge one candidate, and charge the test to the node's budget."""
         policy, budget = self._probes.policy, self._node.state.budget
         verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
-        self._node.record(GateJudged.of(round, step, rehearsal, verdict))
+        self._node.record(GateJudged.from_verdict(round, step, rehearsal, verdict))
         log.info(
             "gate",
             round=round,

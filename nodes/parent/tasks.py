@@ -117,8 +117,8 @@ class TaskDesk:
         chain = [d for entry in snapshot.chain for d in (entry.release, entry.adapter)]
         enclosed = {d for d in chain if d not in known} | set(self._wanted.pop(child, ()))
         for digest in sorted(enclosed):
-            if found := self._public(digest):
-                name, data = found
+            if public := self._public(digest):
+                name, data = public
                 blobs[f"{name}/{digest}"] = data
         self._enclosed[task.task] = enclosed | {envelope.digest}
         return Request(child, task.task, ask.round, blobs, ask.deadline_ms)
@@ -129,9 +129,9 @@ class TaskDesk:
         Nothing else in the artefact store is given out: it also holds other children's deltas.
         """
         state, artefacts = self._node.state, self._node.artefacts
-        held = {link.release: link for link in state.above.links} | state.own.releases
-        if digest in held:
-            return "release", artefacts.get(held[digest].envelope)
-        if any(link.adapter == digest for link in held.values()):
+        releases = {link.release: link for link in state.above.links} | state.own.releases
+        if digest in releases:
+            return "release", artefacts.get(releases[digest].envelope)
+        if any(link.adapter == digest for link in releases.values()):
             return "adapter", artefacts.get(digest)
         return None

@@ -91,10 +91,10 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
         if error.code != "nothing-to-withdraw" or not forgotten:
             raise
         return Withdrawal(node.state.own.version, (), 0.0, 0, 0, forgotten)
-    deleted, kept = _delete(node, child) if versions is None else (0, 0)
+    deleted, undeletable = _delete(node, child) if versions is None else (0, 0)
     done = node.state.own.withdrawn[-1]
     norm = float(np.linalg.norm(node.vector(node.state.own.published[done.version].moved)))
-    return Withdrawal(done.version, tuple(done.moved), norm, deleted, kept, forgotten)
+    return Withdrawal(done.version, tuple(done.moved), norm, deleted, undeletable, forgotten)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:
@@ -116,10 +116,10 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
         for sender, seat in round_.seats.items():
             (own if sender == child else others).add(seat.payload)
     needed = others | _vectors_of(node.state)
-    held = {payload for payload in own if node.artefacts.has(payload)}
-    for payload in sorted(held - needed):
+    stored = {payload for payload in own if node.artefacts.has(payload)}
+    for payload in sorted(stored - needed):
         node.artefacts.delete(payload)
-    return len(held - needed), len(held & needed)
+    return len(stored - needed), len(stored & needed)
 
 
 def _vectors_of(state: NodeState) -> set[Digest]:
@@ -135,10 +135,10 @@ def _vectors_of(state: NodeState) -> set[Digest]:
         *(install.effect for install in state.above.installs),
         *(sent.copy for sent in state.offers.sent.values()),
         *(offer.delta for offer in state.offers.counted),
-        *(digest for held in state.gate.best_held.values() for _, digest in held),
+        *(digest for states in state.gate.best_held.values() for _, digest in states),
         *(digest for each in withdrawn for digest in each.moved.values()),
         *(seat.payload for seat in seated),
-        *(held.seat.payload for held in state.rounds.stand_ins.values()),
+        *(stand_in.seat.payload for stand_in in state.rounds.stand_ins.values()),
     }
 
 

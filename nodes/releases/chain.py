@@ -105,7 +105,7 @@ def verify_chain(
     *,
     network: Network,
     owners: Sequence[Certificate],
-    held: Sequence[tuple[str, int]],
+    installed: Sequence[tuple[str, int]],
     size: int,
     fetch: Fetch,
 ) -> Chain | Missing:
@@ -113,7 +113,7 @@ def verify_chain(
 
     Args:
         owners: the certificates of the nodes from the root to the parent.
-        held: (scope, version) of the releases this node holds now; none may go back.
+        installed: (scope, version) of the releases this node holds now; none may go back.
         size: d, the length of an adapter.
         fetch: gives the bytes of a release envelope (by release digest) or of an adapter, or None.
 
@@ -128,7 +128,7 @@ def verify_chain(
     ]
     if missing:
         return Missing(tuple(missing))
-    versions = dict(held)
+    versions = dict(installed)
     links: list[Link] = []
     for entry, owner in zip(snapshot.chain, owners, strict=True):
         link = _verify_link(entry, owner, network, size, fetch)

@@ -157,7 +157,7 @@ def release(
         rehearsal=made.rehearsal,
     )
     sealed = seal(statement, node.home.key)
-    held = HeldRelease(
+    own = HeldRelease(
         str(statement.scope),
         statement.version,
         sealed.digest,
@@ -165,7 +165,7 @@ def release(
         statement.adapter,
     )
     return Released(
-        held=held,
+        held=own,
         kind=made.kind,
         moved=node.keep(displacement) if displacement.any() else ZERO,
         round=made.round,

@@ -126,12 +126,12 @@ class ArtefactStore:
             if digest in keep:
                 continue
             try:
-                found = self._path(digest).stat()
+                entry = self._path(digest).stat()
             except FileNotFoundError:
                 continue
-            if found.st_mtime <= newest:
+            if entry.st_mtime <= newest:
                 self.delete(digest)
-                count, freed = count + 1, freed + found.st_size
+                count, freed = count + 1, freed + entry.st_size
         return count, freed
 
     def _path(self, digest: Digest) -> Path:

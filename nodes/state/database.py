@@ -98,14 +98,14 @@ class Database:
         return int(self.read("PRAGMA user_version")[0][0])
 
     def _check_version(self, version: int) -> None:
-        found = self._version()
-        if found > version:
+        stored = self._version()
+        if stored > version:
             raise DatabaseError(
                 "newer-database",
-                f"{self._path} was written by a newer version of Banyan (format {found}, "
+                f"{self._path} was written by a newer version of Banyan (format {stored}, "
                 f"this one reads {version}). Install that version.",
             )
-        if found != version:
+        if stored != version:
             raise DatabaseError("broken-database", f"{self._path} is not a file of Banyan's.")
 
     @contextmanager

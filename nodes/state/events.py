@@ -70,7 +70,7 @@ class MemberEnrolled(LedgerEvent):
     epoch: int | None = None
 
     @classmethod
-    def of(cls, member: Member) -> MemberEnrolled:
+    def from_member(cls, member: Member) -> MemberEnrolled:
         """The event for a new member."""
         return cls(
             child=member.node,
@@ -349,7 +349,9 @@ class GateJudged(LedgerEvent):
     budget: Budget
 
     @classmethod
-    def of(cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict) -> GateJudged:
+    def from_verdict(
+        cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict
+    ) -> GateJudged:
         """The event for a verdict on the candidate of a step."""
         return cls(round=round, step=step, rehearsal=rehearsal, **vars(verdict))
 

@@ -255,8 +255,8 @@ class Ledger:
         rows = self._database.read(
             "SELECT node, round, task, verdict, code, seq FROM claims WHERE seq <= ?", count
         )
-        found = {Claim(*row[:5]): row[5] for row in rows}
-        differing = claimed.items() ^ found.items()
+        recorded = {Claim(*row[:5]): row[5] for row in rows}
+        differing = claimed.items() ^ recorded.items()
         if differing:
             claim, seq = min(differing, key=lambda item: item[1])
             raise LedgerError(

@@ -162,8 +162,8 @@ class Node:
     def ancestors_total(self) -> Vector:
         """The sum of the adapters above this node, (d,) float32."""
         with self.lock:
-            held = [self.vector(link.adapter) for link in self.state.above.links]
-        return sum_of(held) if held else np.zeros(self.size, np.float32)
+            adapters = [self.vector(link.adapter) for link in self.state.above.links]
+        return sum_of(adapters) if adapters else np.zeros(self.size, np.float32)
 
     def effective(self) -> Vector:
         """Θ of this node: the chain above plus its own adapter, (d,) float32."""
@@ -236,8 +236,8 @@ def _digests_in(value: object) -> Iterator[Digest]:
         if is_digest(value):
             yield Digest(value)
     elif isinstance(value, Mapping):
-        for held in value.values():
-            yield from _digests_in(held)
+        for part in value.values():
+            yield from _digests_in(part)
     elif isinstance(value, list | tuple):
-        for held in value:
-            yield from _digests_in(held)
+        for part in value:
+            yield from _digests_in(part)

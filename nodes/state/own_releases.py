@@ -60,10 +60,10 @@ class OwnReleases:
 
     def release(self, event: Released, moment: int) -> None:
         """Take the node's newest release."""
-        held = event.held
-        self.version, self.adapter, self.latest = held.version, held.adapter, held
-        self.releases[held.release] = held
-        self.published[held.version] = Published(held, event.kind, event.moved, moment)
+        newest = event.held
+        self.version, self.adapter, self.latest = newest.version, newest.adapter, newest
+        self.releases[newest.release] = newest
+        self.published[newest.version] = Published(newest, event.kind, event.moved, moment)
         self.undone = list(event.undone)
         if event.kind is ReleaseKind.ROUND:
-            self.by_rounds.append(held.version)
+            self.by_rounds.append(newest.version)

@@ -46,7 +46,7 @@ class Budgets:
     document: int = 16 << 10
     child_share: float = 0.25
 
-    def of(self, part: Part) -> int:
+    def of_part(self, part: Part) -> int:
         """The budget of one part."""
         return {
             Part.TRAINING: self.training,
@@ -84,10 +84,10 @@ class Divider:
         digest = keyed_hash(canonical, self._key)
         part = part or Part(part_of(digest, SHARES))
         beginning = _tidy(text).encode()[: self._budgets.document]
-        held = beginning.decode(errors="ignore").encode()  # no character cut in two
-        item = Item(cell, keyed_hash(canonical, self._priority_key), len(held))
+        encoded = beginning.decode(errors="ignore").encode()  # no character cut in two
+        item = Item(cell, keyed_hash(canonical, self._priority_key), len(encoded))
         fresh = part is Part.TRAINING and cell.child is None and self._budgets.fresh > 0
-        return Document(digest[:_ID_BYTES], part, item, fresh, held)
+        return Document(digest[:_ID_BYTES], part, item, fresh, encoded)
 
 
 def _tidy(text: str) -> str:

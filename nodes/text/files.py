@@ -84,7 +84,7 @@ def _paragraphs(_path: Path, content: str, _column: str) -> list[str]:
         start = line.lstrip()[:3]
         if start in _FENCES and fence in ("", start):
             fence = "" if fence else start
-        headings_only = all(_is_heading(kept) for kept in blocks[-1])
+        headings_only = all(_is_heading(earlier) for earlier in blocks[-1])
         if line.strip() or fence:
             if _is_heading(line) and not fence and not headings_only:
                 blocks.append([])

@@ -76,18 +76,18 @@ def _probe(path: Path, number: int, line: str, form: type[SafetyProbe]) -> Safet
         )
 
     try:
-        found = json.loads(line, object_pairs_hook=_without_duplicates)
+        fields = json.loads(line, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         refuse(f"this is no JSON ({str(error)[:80]})")
     types = get_type_hints(form)
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         refuse("this is no object")
-    if found.keys() != types.keys():
-        refuse(f"it holds {', '.join(name[:40] for name in found) or 'nothing'}")
+    if fields.keys() != types.keys():
+        refuse(f"it holds {', '.join(name[:40] for name in fields) or 'nothing'}")
     for name, type_ in types.items():
-        if problem := _problem(found[name], type_):
+        if problem := _problem(fields[name], type_):
             refuse(f"{name} {problem}")
-    values: dict[str, Any] = {n: v.strip() if isinstance(v, str) else v for n, v in found.items()}
+    values: dict[str, Any] = {n: v.strip() if isinstance(v, str) else v for n, v in fields.items()}
     return form(**values)
 
 
@@ -114,11 +114,11 @@ def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
         return
     for number, line in _lines(path, data):
         try:
-            found = json.loads(line)
+            fields = json.loads(line)
         except (ValueError, RecursionError):
             return  # whoever reads it as text says what is wrong
         for other, form in FORMS.items():
-            if isinstance(found, dict) and found.keys() == get_type_hints(form).keys():
+            if isinstance(fields, dict) and fields.keys() == get_type_hints(form).keys():
                 raise NodeError(
                     "bad-probe",
                     f"{path}, line {number}: this is a {other} probe, but its source is of kind "
@@ -127,10 +127,10 @@ def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ValueError("it names something twice")
-    return found
+    return fields
 
 
 def _example(form: type[SafetyProbe]) -> str:

@@ -127,9 +127,9 @@ class ReplayBuffer:
             child: who shared them; None for the node's own.
             part: for text that an operator set apart; else the keyed hash decides.
         """
-        found = list(texts)
+        given = list(texts)
         divided: defaultdict[Part, dict[bytes, Document]] = defaultdict(dict)
-        for text in found:
+        for text in given:
             if document := self._divider.document(Cell(source, child), text, part):
                 divided[document.part].setdefault(document.id, document)
         added = evicted = 0
@@ -139,7 +139,7 @@ class ReplayBuffer:
                 added += len(unknown)
                 evicted += self._offer(its_part, unknown) if unknown else 0
             passed_over = self._bound_fresh() if added else 0
-        return TakenIn(added, len(found) - added, evicted, passed_over)
+        return TakenIn(added, len(given) - added, evicted, passed_over)
 
     def learned(self, ids: Iterable[str]) -> None:
         """These fresh documents were learned from: now they are old."""
@@ -160,11 +160,11 @@ class ReplayBuffer:
         """
         with self._database.transaction():
             query = "SELECT count(*) FROM documents WHERE child = ? AND kept = 1"
-            kept = int(self._database.read(query, child)[0][0])
+            count = int(self._database.read(query, child)[0][0])
             self._database.write("DELETE FROM documents WHERE child = ?", child)
             self._database.write("DELETE FROM offered WHERE child = ?", child)
         self._database.read("PRAGMA wal_checkpoint(TRUNCATE)")
-        return kept
+        return count
 
     # -- what is there
 
@@ -185,7 +185,7 @@ class ReplayBuffer:
             "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
             *(Part.TRAINING, source, source, Part.PROBES),
         )
-        return {of: list(texts.values()) for of, texts in _by_source(rows).items()}
+        return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def descriptors(self) -> dict[str, list[str]]:
         """The text from which the catalogue's descriptors are computed. It is not sent either."""
@@ -194,7 +194,7 @@ class ReplayBuffer:
             "ORDER BY source, priority"
         )
         rows = self._database.read(query, Part.DESCRIPTORS)
-        return {of: list(texts.values()) for of, texts in _by_source(rows).items()}
+        return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def probes(self) -> dict[str, dict[str, str]]:
         """Text that is only measured with: of each source id → text."""
@@ -215,10 +215,10 @@ class ReplayBuffer:
             "AND d.source = o.source AND kept = 1) "
             "FROM offered o GROUP BY o.part, o.source ORDER BY o.part, o.source"
         )
-        found: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
+        by_part: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
         for part, source, offered, offered_bytes, documents, size in rows:
-            found[Part(part)][source] = Size(documents, size, offered, offered_bytes)
-        return dict(found)
+            by_part[Part(part)][source] = Size(documents, size, offered, offered_bytes)
+        return dict(by_part)
 
     # -- inside
 
@@ -265,11 +265,20 @@ class ReplayBuffer:
                 *(part, item.cell.source, item.cell.child or _OWN, item.priority),
             )
         for d in documents:
-            kept, (source, child) = d.item in after.items, d.item.cell
+            sampled, (source, child) = d.item in after.items, d.item.cell
             self._database.write(
                 "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(d.id, part, source, child or _OWN, d.item.priority, d.item.size, kept, d.fresh),
-                d.text if kept or d.fresh else None,
+                *(
+                    d.id,
+                    part,
+                    source,
+                    child or _OWN,
+                    d.item.priority,
+                    d.item.size,
+                    sampled,
+                    d.fresh,
+                ),
+                d.text if sampled or d.fresh else None,
             )
             self._database.write(
                 "INSERT INTO offered VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE "
@@ -282,7 +291,7 @@ class ReplayBuffer:
         offered = self._database.read(
             "SELECT source, child, size FROM offered WHERE part = ?", part
         )
-        kept = self._database.read(
+        rows = self._database.read(
             "SELECT source, child, priority, size, id IN (SELECT id FROM retired) FROM documents "
             "WHERE part = ? AND kept = 1",
             part,
@@ -294,12 +303,12 @@ class ReplayBuffer:
             part,
         )
         return Reservoir(
-            self._budgets.of(part),
+            self._budgets.of_part(part),
             self._budgets.child_share,
             {Cell(source, child or None): size for source, child, size in offered},
             frozenset(
                 Item(Cell(source, child or None), priority, size, bool(late))
-                for source, child, priority, size, late in kept
+                for source, child, priority, size, late in rows
             ),
             {Cell(source, child or None): (bool(late), at) for source, child, late, at in passed},
         )
@@ -343,10 +352,10 @@ def forget(folder: Path, child: str) -> int:
 
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     """Rows of source, id, text; a document that stands in several sources counts in the first."""
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    by_source: defaultdict[str, dict[str, str]] = defaultdict(dict)
     seen: set[bytes] = set()
     for source, id_, text in rows:
         if id_ not in seen:
-            found[source][id_.hex()] = text.decode()
+            by_source[source][id_.hex()] = text.decode()
             seen.add(id_)
-    return dict(found)
+    return dict(by_source)

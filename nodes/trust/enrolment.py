@@ -154,7 +154,7 @@ def certify(
     def build() -> list[LedgerEvent]:
         parent.state.membership.check(member)
         parent.artefacts.put(sealed)
-        return [MemberEnrolled.of(member)]
+        return [MemberEnrolled.from_member(member)]
 
     parent.transact(build)
     return sealed

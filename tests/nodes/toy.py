@@ -49,7 +49,7 @@ class Quadratic:
     lessons: list[tuple[list[str], dict[str, list[str]], Portion]] = field(default_factory=list)
     """What each training run was made of: new texts, old ones, how much of those."""
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def losses(
