@@ -1,4 +1,4 @@
-"""From rows and a rule to one vector: the second and last time the updates are read.
+"""Combine rows by a rule into one vector: the second and last time the updates are read.
 
 Blocks of columns that fit the cache go to the cores; in each, the rows that count are gathered, or
 mixed from the updates by one small matrix product.
@@ -46,7 +46,7 @@ _TINY = 1e-30
 
 
 def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> Aggregate:
-    """Apply a rule to rows; ``seed`` decides where a rule per coordinate is asked whom it kept."""
+    """Apply a rule to rows; ``seed`` chooses the columns in which kept rows are counted."""
     inputs = points.inputs
     n = len(inputs.rows)
     weights = np.ones(points.count)
@@ -84,7 +84,7 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
 
 
 def _width(rule: Rule, n: int, loops: Loops) -> int:
-    """How many columns a block has."""
+    """Return the number of columns of a block."""
     if rule.middle is None:
         return _SUMMED_WIDTH
     if loops:
@@ -95,7 +95,7 @@ def _width(rule: Rule, n: int, loops: Loops) -> int:
 
 
 class _WeightedMean:
-    """One weighted sum of the updates."""
+    """A weighted mean of the rows, as one weighted sum of the updates."""
 
     def __init__(self, points: Points, weights: Table, loops: Loops) -> None:
         self._inputs, self._loops = points.inputs, loops
@@ -137,7 +137,7 @@ def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> 
 
 
 class _ByCoordinate:
-    """A rule for each coordinate, over the rows that count and hold it."""
+    """A rule applied to each coordinate, over the rows that count and hold it."""
 
     def __init__(self, points: Points, weights: Table, rule: Rule, seed: int, loops: Loops) -> None:
         assert rule.middle is not None  # noqa: S101 - chosen by the caller
@@ -171,7 +171,7 @@ class _ByCoordinate:
         return middle.centre, share
 
     def _looked(self, block: slice, width: int) -> slice:
-        """Where in a block to ask whom the rule kept: everywhere if there are few coordinates."""
+        """Choose the columns of a block in which the rule tells which rows it kept."""
         if self._all:
             return slice(0, width)
         part = -(-width // _LOOKED_PART)
@@ -180,9 +180,9 @@ class _ByCoordinate:
 
 
 def _counted(holds: NDArray[np.bool_], weights: Table, f: int) -> NDArray[np.bool_]:
-    """(m,): who of those who hold a region counts in it.
+    """Return (m,) bool: the rows that count among the holders of a region.
 
-    Those who were chosen, unless that leaves fewer than 2f + 1: bad ones that small devices take
+    These are the chosen rows, unless fewer than 2f + 1 are left: bad rows that small devices take
     for their like would be most of them where small devices hold nothing.
     """
     chosen: NDArray[np.bool_] = holds & (weights > 0)
@@ -191,7 +191,7 @@ def _counted(holds: NDArray[np.bool_], weights: Table, f: int) -> NDArray[np.boo
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """How the rows of a region are made: ``factors`` of the updates ``used``.
+    """The rows of a region as products: ``factors`` of the updates ``used``.
 
     ``single`` says which of the updates used each row is, when every row is just one of them.
     Factors that float32 cannot hold are taken out: the updates are multiplied twice by ``roots``.
@@ -219,7 +219,7 @@ class _Rows:
 
 
 def _per_update(points: Points, by_region: Table) -> Table:
-    """(n,): how much each update counted, 1 when all count alike.
+    """Return (n,): how much each update counted, 1 when all count alike.
 
     Args:
         by_region: (R, m), how much each row counted in each region, in any unit.

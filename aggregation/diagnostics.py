@@ -1,4 +1,4 @@
-"""What the ledger keeps of an aggregation beside its outcome: how the updates lay to it.
+"""Diagnostics of an aggregation for the ledger: how the updates lie to the aggregate.
 
 An operator reads from it who was clipped, who lies far away, and whether another rule would have
 said something else.
@@ -39,12 +39,12 @@ class Diagnostics:
     agreement: Mapping[str, float]
 
     def far(self, factor: float = 2.0) -> Table:
-        """(n,) bool: who lies farther from the aggregate than ``factor`` times the median."""
+        """Mark, (n,) bool, who lies farther from the aggregate than ``factor`` times the median."""
         return np.asarray(self.distances > factor * np.median(self.distances))
 
 
 def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
-    """Look at an aggregate from where it came from.
+    """Compare the updates with their aggregate, and the aggregate with other rules.
 
     Raises ``AggregationError``: what the rules refuse.
     """
@@ -78,7 +78,7 @@ def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
 
 
 def _products(inputs: Inputs, aggregate: Aggregate) -> tuple[Table, Table]:
-    """Per region: (R, n) inner products of the updates with the aggregate, (R,) its squares."""
+    """Compute per region (R, n) inner products of updates and aggregate, and (R,) its squares."""
     n, regions = len(inputs.rows), inputs.regions
     products, squares = np.zeros((len(regions.sizes), n)), np.zeros(len(regions.sizes))
 
@@ -100,7 +100,7 @@ def _products(inputs: Inputs, aggregate: Aggregate) -> tuple[Table, Table]:
 
 
 def _cosine_with(points: Points, weights: Table, products: Table, square: float) -> float:
-    """The cosine between the aggregate and the weighted mean of the rows."""
+    """Return the cosine between the aggregate and the weighted mean of the rows."""
     factors = np.einsum("rm,rmn->rn", points.region_weights(weights), points.mix)
     inner = float((factors * products).sum())
     length = float(np.einsum("rn,rnk,rk->", factors, points.inputs.grams, factors))

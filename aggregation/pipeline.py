@@ -111,7 +111,7 @@ class Pipeline:
             AggregationError: ``bad-f``, ``bad-seed``, ``too-few-updates``, ``too-large``.
         """
         if seed < 0:
-            raise AggregationError("bad-seed", f"A seed is a number from 0, got {seed}.")
+            raise AggregationError("bad-seed", f"A seed must be at least 0, got {seed}.")
         points = Points.from_inputs(Inputs(updates, f))
         applied = []
         for name, step in zip(self.names[:-1], self.steps, strict=True):

@@ -1,7 +1,7 @@
-"""Which coordinates have which holders.
+"""Group coordinates by their holders.
 
-Devices come in few ranks, so the coordinates fall into few regions with the same holders each.
-Whatever a rule does, it does per region with a small table, and never with n masks of d values.
+Devices come in few ranks, so the coordinates fall into few regions with the same holders each. A
+rule works per region on a small table, and never with n masks of d values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOWHERE = np.uint16(np.iinfo(np.uint16).max)
 
 
 class Regions:
-    """The coordinates that move, by who holds them.
+    """The coordinates that move, grouped by their holders.
 
     A coordinate moves when its holders fill at least ``least`` seats; otherwise it belongs to no
     region: a few bad children would own it.
@@ -56,11 +56,11 @@ class Regions:
 
     @property
     def moved(self) -> int:
-        """How many coordinates move."""
+        """The number of coordinates that move."""
         return int(self.sizes.sum())
 
     def within(self, block: slice) -> Iterator[tuple[int, Columns]]:
-        """The regions that have coordinates in a block, with their columns in it."""
+        """Yield the regions with coordinates in a block, with their columns in it."""
         if self._labels is None:
             if len(self.sizes):
                 yield 0, slice(None)
@@ -77,12 +77,12 @@ class Regions:
 
 
 def _distinct(masks: Sequence[Mask]) -> list[Mask]:
-    """The masks without those that are the same array again."""
+    """Return the masks without repeated references to one array."""
     return list({id(mask): mask for mask in masks}.values())
 
 
 def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], NDArray[np.uint16]]:
-    """The sets of holders that occur, (n,) bool each, and for each coordinate which one it has.
+    """List the sets of holders that occur, (n,) bool each, and the set of each coordinate.
 
     They are numbered by their content, whatever order the coordinates are in.
     """

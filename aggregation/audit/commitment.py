@@ -1,4 +1,4 @@
-"""What a tier commits to before it is audited, and what it answers afterwards.
+"""Commit to the parts of an offer before an audit, and answer the audit with their sketches.
 
 An interior node's offer is a sum: over its rounds since the baseline, the displacement that its
 rule made of its children's updates (step size η included), and beside it a rehearsal term that
@@ -61,7 +61,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Commitment:
-    """Everything that an offer was made of.
+    """The parts of an offer, each named by its digest.
 
     Attributes:
         child: the interior node.
@@ -84,12 +84,12 @@ class Commitment:
 
     @property
     def sketches(self) -> int:
-        """How many sketches answer it."""
+        """The number of sketches that answer this commitment."""
         return sum(len(r.updates) + 1 + (r.rehearsal is not None) for r in self.rounds)
 
 
 def encode(committed: Commitment) -> bytes:
-    """The one encoding of a commitment: lengths before contents, so that no two are alike.
+    """Encode a commitment, with lengths before contents so that no two encodings are alike.
 
     Raises:
         AggregationError: ``bad-commitment`` for a digest of another length or a step not finite.
@@ -98,7 +98,9 @@ def encode(committed: Commitment) -> bytes:
     parts.append(struct.pack("<I", len(committed.rounds)))
     for round_ in committed.rounds:
         if not np.isfinite(round_.step):
-            raise AggregationError("bad-commitment", f"A step size is finite, got {round_.step}.")
+            raise AggregationError(
+                "bad-commitment", f"A step size must be finite, got {round_.step}."
+            )
         parts += [
             struct.pack("<dI", round_.step, len(round_.updates)),
             _digest(round_.displacement),
@@ -110,12 +112,12 @@ def encode(committed: Commitment) -> bytes:
 
 
 def commitment(committed: Commitment) -> bytes:
-    """The SHA-256 that the child signs."""
+    """Return the SHA-256 of the encoded commitment, which the child signs."""
     return hashlib.sha256(encode(committed)).digest()
 
 
 def vector_digest(vector: Vector) -> bytes:
-    """SHA-256 of a vector's float32 values, little-endian: what commitments name vectors by."""
+    """Return the SHA-256 of a vector's float32 values, little-endian: its name in commitments."""
     return hashlib.sha256(np.ascontiguousarray(vector).astype("<f4", copy=False).data).digest()
 
 
@@ -134,17 +136,17 @@ class AuditDraw:
 
     def __post_init__(self) -> None:
         if len(self.secret) != _DIGEST:
-            raise AggregationError("bad-seed", f"A draw takes 32 bytes, got {len(self.secret)}.")
+            raise AggregationError("bad-seed", f"A draw needs 32 bytes, got {len(self.secret)}.")
 
     @property
     def seed(self) -> bytes:
-        """What the child sketches with."""
+        """The seed of the child's sketches."""
         return hashlib.sha256(b"banyan audit projection\0" + self.secret).digest()
 
     def spots(self, commitments: Sequence[Commitment], count: int) -> list[tuple[str, int, int]]:
-        """Updates to be shown whole, as (child, round, place): ``count`` of all, none twice.
+        """Draw ``count`` of all updates to be shown whole, as (child, round, place), none twice.
 
-        They follow from the secret and the commitments, in whatever order the children are.
+        The draw depends on the secret and the commitments, not on the order of the children.
         """
         ordered = sorted(commitments, key=lambda c: c.child)
         bound = hashlib.sha256(b"banyan audit spots\0" + self.secret)
@@ -159,7 +161,7 @@ class AuditDraw:
 
 
 def detection(committed: int, false: int, spots: int) -> float:
-    """How likely ``spots`` of ``committed`` updates meet one of ``false`` whose sketch is a lie."""
+    """Return the probability that ``spots`` of ``committed`` updates hit one of ``false`` fakes."""
     return 1.0 - comb(committed - false, spots) / comb(committed, spots)
 
 
@@ -174,7 +176,7 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class RoundAnswer:
-    """Sketches of one round: ``updates`` (m, k), the others (k,), all float32."""
+    """The sketches of one round: ``updates`` (m, k), the others (k,), all float32."""
 
     updates: NDArray[np.float32]
     displacement: NDArray[np.float32]
@@ -182,7 +184,7 @@ class RoundAnswer:
 
 
 def answer(rounds: Sequence[Parts], seed: bytes, rows: int) -> tuple[RoundAnswer, ...]:
-    """Sketch every part. The grandparent does the same where updates are forwarded instead."""
+    """Sketch every part of the rounds. The grandparent does the same to forwarded updates."""
     answered = []
     for parts in rounds:
         rest = [parts.displacement] + ([] if parts.rehearsal is None else [parts.rehearsal])
@@ -202,7 +204,7 @@ def commit(
     rounds: Sequence[tuple[Sequence[str], Parts, float]],
     offer: Vector,
 ) -> Commitment:
-    """The commitment to vectors that are at hand: for each round nodes, parts and step size."""
+    """Commit to vectors that are at hand; ``rounds`` gives nodes, parts and step size of each."""
     return Commitment(
         child,
         vector_digest(offer),
@@ -229,5 +231,5 @@ def _text(text: str) -> bytes:
 
 def _digest(digest: bytes) -> bytes:
     if len(digest) != _DIGEST:
-        raise AggregationError("bad-commitment", f"A digest has 32 bytes, got {len(digest)}.")
+        raise AggregationError("bad-commitment", f"A digest must have 32 bytes, got {len(digest)}.")
     return digest

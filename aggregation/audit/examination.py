@@ -39,7 +39,7 @@ SIGNATURE = 64
 
 @dataclass(frozen=True, eq=False)
 class Subtree:
-    """What the grandparent has of one child.
+    """One child as the grandparent sees it.
 
     Attributes:
         committed: what the child signed before the draw.
@@ -58,7 +58,7 @@ class Subtree:
 
 @dataclass(frozen=True)
 class Audit:
-    """The outcome.
+    """The outcome of an audit.
 
     Attributes:
         verdicts: in the order of the subtrees.
@@ -73,7 +73,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an audit spends its bytes: ``total`` of what ``forwarding`` every update would cost."""
+    """The bytes of an audit: ``total``, where ``forwarding`` every update would cost more."""
 
     rows: int
     spots: int
@@ -84,7 +84,7 @@ class Plan:
 def plan(
     size: int, commitments: Sequence[Commitment], share: float = 0.05, for_spots: float = 0.4
 ) -> Plan:
-    """The most rows and spots for ``share`` of the bytes of forwarding every update.
+    """Choose the most rows and spots that cost at most ``share`` of forwarding every update.
 
     Counted is all that travels: commitments, one signature for each update and each child, seed and
     secret, sketches, spots. ``for_spots`` of it goes to spots, rounded down, the rest to rows; what
@@ -100,7 +100,9 @@ def plan(
     rows = rows_within(size, updates, sketches, spots, overhead, share)
     if not rows:
         raise AggregationError(
-            "bad-rows", f"{share:.0%} of {updates} updates of {size} values is less than a sketch."
+            "bad-rows",
+            f"{share:.0%} of the bytes of {updates} updates ({size} values each) is too little for "
+            "any sketch: allow a larger share.",
         )
     left = int(share * 4 * size * updates) - overhead - 4 * rows * sketches
     spots = min(updates, left // (4 * size))
@@ -111,7 +113,7 @@ def plan(
 def audit(
     subtrees: Sequence[Subtree], draw: AuditDraw, rows: int, spots: int, policy: AuditPolicy, f: int
 ) -> Audit:
-    """Judge every subtree and say whose offers count.
+    """Judge every subtree and decide which offers count.
 
     Args:
         subtrees: all children of one grandparent that offered.
@@ -124,7 +126,7 @@ def audit(
             offer that admission should have refused. What a child answers raises nothing.
     """
     if len({s.committed.child for s in subtrees}) < len(subtrees):
-        raise AggregationError("counted-twice", "Two of the audited subtrees are of one child.")
+        raise AggregationError("counted-twice", "Two audited subtrees belong to one child.")
     asked = draw.spots([s.committed for s in subtrees], spots)
     faults = [
         _fault(s, {(r, i) for child, r, i in asked if child == s.committed.child}, draw.seed, rows)
@@ -142,7 +144,7 @@ def audit(
 def recomputed(
     committed: Commitment, updates: Sequence[Sequence[Vector]], verdict: AuditVerdict
 ) -> Vector:
-    """What a captured subtree's rounds should have been: η times the mean of their inliers, summed.
+    """Recompute the sum of a captured subtree's rounds: η times the mean of each one's inliers.
 
     Args:
         updates: every update of every round, forwarded in the committed order.
@@ -172,7 +174,7 @@ def recomputed(
 def _fault(
     subtree: Subtree, asked: set[tuple[int, int]], seed: bytes, rows: int
 ) -> AuditVerdict | None:
-    """What is wrong with the form of an answer, and with its spots."""
+    """Find a fault in the form of an answer or in its spots; None when there is none."""
     committed, given = subtree.committed, subtree.answer
     if given is None:
         return _inconsistent(subtree, "no-answer", "It did not answer.")
@@ -200,15 +202,17 @@ def _fault(
         if shown is None or shown.shape != subtree.offer.shape or shown.dtype != np.float32:
             return _inconsistent(subtree, "spot-missing", f"It did not show {of_leaf}.", r)
         if vector_digest(shown) != committed.rounds[r].updates[i].digest:
-            return _inconsistent(subtree, "spot-digest", f"It shows another {of_leaf}.", r)
+            return _inconsistent(
+                subtree, "spot-digest", f"What it shows is not the committed {of_leaf}.", r
+            )
         finite = np.isfinite(shown).all()
         if not finite or not np.array_equal(sketch([shown], seed, rows)[0], given[r].updates[i]):
-            return _inconsistent(subtree, "spot-sketch", f"Its sketch is not of {of_leaf}.", r)
+            return _inconsistent(subtree, "spot-sketch", f"Its sketch does not match {of_leaf}.", r)
     return None
 
 
 def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> bool:
-    """Whether everything committed is answered, finite, and nothing else."""
+    """Check that the answer covers the commitment, nothing else, with finite values."""
     if len(given) != len(committed.rounds) or not given:
         return False
     for round_, answered in zip(committed.rounds, given, strict=True):
@@ -227,7 +231,7 @@ def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> 
 def _sum_fault(
     subtree: Subtree, seed: bytes, rows: int, policy: AuditPolicy
 ) -> AuditVerdict | None:
-    """Whether the answered parts add up to the offer, and the steps are allowed ones."""
+    """Find a step that is not allowed, or parts that do not add up to the offer; else None."""
     for number, round_ in enumerate(subtree.committed.rounds):
         if not 0 <= round_.step <= policy.step:
             return _inconsistent(
