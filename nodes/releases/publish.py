@@ -110,7 +110,7 @@ def publish_by_hand(node: Node, data: bytes) -> int:
             if by_hand and not state.own.is_undone(version):
                 raise NodeError(
                     "already-published",
-                    f"Version {version} of {node.home.scope} added this adapter, and it stands.",
+                    f"Version {version} of {node.home.scope} already added this adapter.",
                 )
         made = Made(kind=ReleaseKind.BY_HAND)
         return [release(node, displacement, made)]

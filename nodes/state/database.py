@@ -106,7 +106,7 @@ class Database:
                 f"this one reads {version}). Install that version.",
             )
         if stored != version:
-            raise DatabaseError("broken-database", f"{self._path} is not a file of Banyan's.")
+            raise DatabaseError("broken-database", f"{self._path} is not a database of Banyan.")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

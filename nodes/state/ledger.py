@@ -123,7 +123,7 @@ def canonical(value: object) -> str:
         )
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise LedgerError("bad-body", f"This cannot be kept in the ledger: {error}.") from None
+        raise LedgerError("bad-body", f"The ledger cannot hold this body: {error}.") from None
     return text
 
 

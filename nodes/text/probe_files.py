@@ -129,7 +129,7 @@ def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("it names something twice")
+        raise ValueError("it has a name twice")
     return fields
 
 
