@@ -1,4 +1,4 @@
-"""A document before it is stored: which part it belongs to, its id, its place in the sample.
+"""Prepare a document for storage: its part, its id, its place in the sample.
 
 All three are hashes keyed with the node's secret: nobody else can tell them, and two copies that
 differ in white space only are one document.
@@ -20,7 +20,7 @@ _BLANK_LINES = re.compile(r" ?\n(?: ?\n)+ ?")
 
 
 class Part(StrEnum):
-    """What a document is for; it is for nothing else, ever."""
+    """The purpose of a document; it serves no other, ever."""
 
     TRAINING = "training"
     PROBES = "probes"
@@ -47,7 +47,7 @@ class Budgets:
     child_share: float = 0.25
 
     def of_part(self, part: Part) -> int:
-        """The budget of one part."""
+        """Return the budget of one part."""
         return {
             Part.TRAINING: self.training,
             Part.PROBES: self.probes,
@@ -57,7 +57,7 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Document:
-    """A document with its part. ``fresh``: it is to be learned from."""
+    """A document with its part. ``fresh``: it has not been learned from."""
 
     id: bytes
     part: Part
@@ -74,7 +74,7 @@ class Divider:
         self._priority_key = keyed_hash("priorities", key)
 
     def document(self, cell: Cell, text: str, part: Part | None = None) -> Document | None:
-        """The document ``text`` of ``cell``; None when it is empty.
+        """Make the document ``text`` of ``cell``; None when the text is empty.
 
         ``part`` is for text that an operator set apart.
         """
@@ -91,6 +91,6 @@ class Divider:
 
 
 def _tidy(text: str) -> str:
-    """The text as it is kept: NFC, lines kept, runs of spaces and of blank lines made one."""
+    """Normalise a text for storage: NFC, lines kept, runs of spaces and of blank lines made one."""
     spaced = _SPACES.sub(" ", unicodedata.normalize("NFC", text).strip())
     return _BLANK_LINES.sub("\n\n", spaced)

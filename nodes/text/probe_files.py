@@ -1,4 +1,4 @@
-"""Reading the files of ``[data.probes]``: the edge where probes enter.
+"""Read the files of ``[data.probes]``: the edge where probes enter.
 
 Ordinary and general sources are text, in any form that ``nodes.text.files`` reads. The others are
 ``.jsonl``, one object a line, with exactly these names:
@@ -32,7 +32,7 @@ MOST_CHARACTERS = 2000
 
 
 def read_probes(path: Path, kind: ProbeKind) -> list[Probe]:
-    """The probes of one source, in the order of its file.
+    """Read the probes of one source, in the order of its file.
 
     Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (see ``nodes.text.files``),
     ``bad-probe`` (a probe of another kind, or not exactly what its kind asks for), naming the file
@@ -63,7 +63,7 @@ def write_probes(path: Path, probes: Iterable[SafetyProbe]) -> None:
 
 
 def _lines(path: Path, data: bytes) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
+    """Return the lines that are not blank, with their numbers."""
     numbered = enumerate(decode(path, data).split("\n"), 1)
     return [(number, line) for number, line in numbered if line.strip()]
 
@@ -92,7 +92,7 @@ def _probe(path: Path, number: int, line: str, form: type[SafetyProbe]) -> Safet
 
 
 def _problem(value: object, type_: type) -> str:
-    """What is wrong with a value, or nothing."""
+    """Describe what is wrong with a value; empty if nothing is."""
     if type_ is bool:
         return "" if isinstance(value, bool) else "is not true or false"
     if not isinstance(value, str):
@@ -109,7 +109,8 @@ def _problem(value: object, type_: type) -> str:
 
 
 def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
-    """A trigger probe has a ``text`` too, and would pass for a document."""
+    """Refuse a trigger probe in a text source: it has a ``text`` too, and would pass for a
+    document."""
     if path.suffix.lower() != ".jsonl":
         return
     for number, line in _lines(path, data):
@@ -129,7 +130,7 @@ def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("it has a name twice")
+        raise ValueError("it names something twice")
     return fields
 
 

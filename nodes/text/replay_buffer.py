@@ -55,7 +55,7 @@ _OWN = ""
 
 @dataclass(frozen=True)
 class TakenIn:
-    """What became of the documents of one call.
+    """The result of taking in some documents.
 
     ``added`` were new, ``known`` were not, or empty. ``evicted`` were kept before and are no more.
     ``passed_over`` found no room among the fresh ones: they are learned from only by replay.
@@ -69,7 +69,7 @@ class TakenIn:
 
 @dataclass(frozen=True)
 class Size:
-    """Documents and bytes kept of one part of one source, and how much was ever offered."""
+    """The documents and bytes stored of one part of one source, and how much was ever offered."""
 
     documents: int
     bytes: int
@@ -142,19 +142,19 @@ class ReplayBuffer:
         return TakenIn(added, len(given) - added, evicted, passed_over)
 
     def learned(self, ids: Iterable[str]) -> None:
-        """These fresh documents were learned from: now they are old."""
+        """Mark these fresh documents as learned from: now they are old."""
         with self._database.transaction():
             for id_ in ids:
                 self._settle(bytes.fromhex(id_))
 
     def retire(self, ids: Iterable[str]) -> None:
-        """These probes are used up: they give way to others where there is no room for all."""
+        """Retire these probes: they give way to others where there is no room for all."""
         with self._database.transaction():
             for id_ in ids:
                 self._database.write("INSERT OR IGNORE INTO retired VALUES (?)", bytes.fromhex(id_))
 
     def forget(self, child: str) -> int:
-        """Delete all that a child shared, also the memory of it; returns how many were kept.
+        """Delete all that a child shared, also the memory of it; return how many were stored.
 
         The space is overwritten. Which of its probes had retired stays, by keyed hash.
         """
@@ -169,7 +169,7 @@ class ReplayBuffer:
     # -- what is there
 
     def fresh(self) -> dict[str, dict[str, str]]:
-        """Own training text that was not yet learned from: of each source id → text."""
+        """Return own training text that was not yet learned from: of each source id → text."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents d WHERE fresh = 1 AND NOT EXISTS "
             "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
@@ -178,7 +178,7 @@ class ReplayBuffer:
         return _by_source(rows)
 
     def training(self, source: str | None = None) -> dict[str, list[str]]:
-        """Old training text of each source, or of one, in an order that says nothing."""
+        """Return old training text of each source, or of one, in an order that reveals nothing."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents d WHERE part = ? AND kept = 1 AND fresh = 0 "
             "AND (? IS NULL OR source = ?) AND NOT EXISTS "
@@ -188,7 +188,7 @@ class ReplayBuffer:
         return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def descriptors(self) -> dict[str, list[str]]:
-        """The text from which the catalogue's descriptors are computed. It is not sent either."""
+        """Return the text for the catalogue's descriptors. It is not sent either."""
         query = (
             "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 "
             "ORDER BY source, priority"
@@ -197,7 +197,7 @@ class ReplayBuffer:
         return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def probes(self) -> dict[str, dict[str, str]]:
-        """Text that is only measured with: of each source id → text."""
+        """Return the text that is only measured with: of each source id → text."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 "
             "ORDER BY source, priority",
@@ -206,7 +206,7 @@ class ReplayBuffer:
         return _by_source(rows)
 
     def sizes(self) -> dict[Part, dict[str, Size]]:
-        """How full each part is, by source."""
+        """Return the fill of each part, by source."""
         rows = self._database.read(
             "SELECT o.part, o.source, sum(o.documents), sum(o.size), "
             "(SELECT count(*) FROM documents d WHERE d.part = o.part AND d.source = o.source "
@@ -223,7 +223,7 @@ class ReplayBuffer:
     # -- inside
 
     def _read_key(self, path: Path) -> bytes:
-        """The secret key; made once, with the file that it divides."""
+        """Read the secret key; make it once, with the file that it divides."""
         with self._database.transaction():
             rows = self._database.read("SELECT value FROM facts WHERE name = 'check'")
             try:
@@ -254,7 +254,7 @@ class ReplayBuffer:
         )
 
     def _offer(self, part: Part, documents: Sequence[Document]) -> int:
-        """Offer unknown documents to the reservoir; returns how many were evicted."""
+        """Offer unknown documents to the reservoir; return how many were evicted."""
         before = self._reservoir(part)
         after = before.taking(d.item for d in documents)
         evicted = before.items - after.items
@@ -314,7 +314,7 @@ class ReplayBuffer:
         )
 
     def _bound_fresh(self) -> int:
-        """Pass over the last fresh documents when they take too much; returns how many."""
+        """Pass over the last fresh documents when they take too much; return how many."""
         rows = self._database.read(
             "SELECT id, size FROM documents WHERE fresh = 1 ORDER BY priority, source"
         )
@@ -335,7 +335,7 @@ class ReplayBuffer:
 
 
 def sizes_in(folder: Path) -> dict[Part, dict[str, Size]]:
-    """How full the buffer of a state folder is; nothing where there is none."""
+    """Return the fill of the buffer in a state folder; nothing where there is none."""
     if not (folder / FILE).exists():
         return {}
     with ReplayBuffer(folder) as buffer:
@@ -351,7 +351,7 @@ def forget(folder: Path, child: str) -> int:
 
 
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """Rows of source, id, text; a document that stands in several sources counts in the first."""
+    """Group rows of source, id, text; a document in several sources counts in the first."""
     by_source: defaultdict[str, dict[str, str]] = defaultdict(dict)
     seen: set[bytes] = set()
     for source, id_, text in rows:

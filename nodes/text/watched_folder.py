@@ -1,4 +1,4 @@
-"""A watched folder: documents that arrive are taken into the replay buffer, each once.
+"""Watch a folder: documents that arrive are taken into the replay buffer, each once.
 
 The folders directly below it name sources; files beside them belong to the source ``own``. Files
 are read and never changed. A file that grows, moves or is copied brings only what is new in it: the
@@ -40,7 +40,7 @@ _AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class Limits:
-    """``rest_s``: a file that did not change for so many seconds is whole."""
+    """The limits of a scan. ``rest_s``: a file unchanged for so many seconds is whole."""
 
     rest_s: float = 5.0
     file_bytes: int = 64 << 20
@@ -63,7 +63,7 @@ class FileRefusal:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one scan found. ``added`` and ``known`` count documents; ``waiting`` names files that
+    """The result of one scan. ``added`` and ``known`` count documents; ``waiting`` names files that
     may still be written or are left for the next scan."""
 
     read: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Scan:
 
 
 class Arrivals:
-    """Scans one folder for one buffer.
+    """A scanner of one folder for one buffer.
 
     Args:
         folder: the watched folder.
@@ -156,7 +156,7 @@ class Arrivals:
         return Scan(tuple(read), added, known, tuple(waiting), tuple(refused))
 
     def _content(self, file: _File) -> bytes | None:
-        """The bytes of a file that is whole; None while it may still be written."""
+        """Read the bytes of a file that is whole; None while it may still be written."""
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as opened:
             data = opened.read(file.size + 1)
@@ -174,7 +174,8 @@ class Arrivals:
             )
 
     def _entries(self) -> Iterator[_File | _Refused]:
-        """Every file below the folder, in the order of folders and names; hidden ones left out."""
+        """List every file below the folder, in the order of folders and names, without hidden
+        ones."""
         try:
             whole = self._folder.stat()
             if not stat.S_ISDIR(whole.st_mode):
@@ -252,7 +253,8 @@ def _refused(name: str, code: str, sentence: str, status: os.stat_result) -> _Re
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    """Inode, size and time of the last change: not of the last writing, which a copy may keep."""
+    """Return inode, size and time of the last change: not of the last writing, which a copy may
+    keep."""
     return status.st_ino, status.st_size, max(status.st_ctime_ns, status.st_mtime_ns)
 
 
