@@ -29,7 +29,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """What names a base. ``parameters`` counts every value of every tensor."""
+    """The names of a base by digests. ``parameters`` counts every value of every tensor."""
 
     digest: Digest
     tokenizer_digest: Digest
@@ -103,7 +103,7 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
 
 
 def native_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else float32.
+    """Return bfloat16 where the processor multiplies it natively, else float32.
 
     Without such instructions a bf16 product is emulated: measured on an AVX2 processor, 7 times
     slower forward and 70 times backward than float32.
