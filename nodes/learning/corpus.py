@@ -1,4 +1,4 @@
-"""The text of one node: what its operator named, what arrives, and what is kept of the past.
+"""The text of one node: its operator's files, what arrives, and the stored past.
 
 All text that is trained on goes through the replay buffer. What anybody measures with, probes of
 the operator's files or of the buffer, is never handed out for training. The buffer is open only
@@ -35,7 +35,7 @@ Texts = Mapping[str, Mapping[str, str]]
 
 
 class StoredCorpus:
-    """Hands out the text of one node, from its operator's files and its state folder.
+    """The text of one node, from its operator's files and its state folder.
 
     Raises ``NodeError`` ``no-text``, ``bad-text`` or ``bad-probe`` for a file of probes that cannot
     be read.
@@ -76,7 +76,7 @@ class StoredCorpus:
     # -- training
 
     def lesson(self, reads: int) -> Lesson:
-        """Take in what is new, and say what to train on.
+        """Take in what is new, and choose what to train on.
 
         A fresh document is not repeated in a run while there is old text to read beside it: the
         old takes what the fresh leaves over, and at least the share that the shift demands.
@@ -101,13 +101,14 @@ class StoredCorpus:
         return Lesson(fresh, old, Portion(share, asked.length), shifted, scan)
 
     def learned(self, ids: Iterable[str]) -> None:
-        """These fresh documents were learned from. Call it when what was learned is durable: a
-        crash before trains on them once more."""
+        """Mark these fresh documents as learned from. Call it when the result is durable: a crash
+        before trains on them once more."""
         with self._opened() as buffer:
             buffer.learned(ids)
 
     def to_rehearse(self) -> dict[str, list[str]]:
-        """Take in what is new; all training text by source. Nothing where there is no text."""
+        """Take in what is new; return all training text by source, nothing where there is no
+        text."""
         if not (self._is_there or self._config.data.train or self._config.data.watch):
             return {}
         with self._opened() as buffer:
@@ -117,7 +118,7 @@ class StoredCorpus:
     # -- probes
 
     def arrived_probes(self) -> Texts:
-        """The probes of the buffer, but for what the operator's files measure with."""
+        """Return the probes of the buffer, without those the operator's files measure with."""
         if not self._is_there:
             return {}
         with self._opened() as buffer:
@@ -127,7 +128,7 @@ class StoredCorpus:
             }
 
     def retire(self, ids: Iterable[str]) -> None:
-        """These probes of the buffer were used at so many gates that others are to come first."""
+        """Retire probes of the buffer that were used at many gates: others come first."""
         with self._opened() as buffer:
             buffer.retire(ids)
 
@@ -139,7 +140,7 @@ class StoredCorpus:
 
     @contextmanager
     def _opened(self) -> Iterator[ReplayBuffer]:
-        """The buffer. Only a device learns; elsewhere own text is old at once."""
+        """Open the buffer. Only a device learns; elsewhere own text is old at once."""
         budgets = self._config.replay.budgets()
         if not self._home.is_device:
             budgets = replace(budgets, fresh=0)
@@ -147,7 +148,7 @@ class StoredCorpus:
             yield buffer
 
     def _take_in(self, buffer: ReplayBuffer) -> Scan | None:
-        """The operator's files, and what is new in the watched folder."""
+        """Take in the operator's files, and what is new in the watched folder."""
         data = self._config.data
         for path in data.train:
             buffer.take_in(path.stem, read_texts(path), part=Part.TRAINING)
@@ -176,13 +177,13 @@ class StoredCorpus:
             arrivals.close()
 
     def _is_held_out(self, text: str) -> bool:
-        """Whether this is a text that the operator measures with, or holds what a safety probe
+        """Return whether the operator measures with this text, or it contains what a safety probe
         asks."""
         canonical = canonical_text(text)
         return canonical in self._texts or any(withheld in canonical for withheld in self._withheld)
 
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Without what the operator measures with, in the order of the texts."""
+        """Drop texts that the operator measures with; sort the others."""
         allowed = {
             source: sorted(text for text in texts if not self._is_held_out(text))
             for source, texts in by_source.items()

@@ -1,4 +1,4 @@
-"""A node's hidden probes, and what they say of a model.
+"""Trials of a model on a node's hidden probes.
 
 The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on, and
 by what it scores on safety probes: both are numbers that rise with harm, and are called losses
@@ -47,16 +47,16 @@ class Trial:
     reused: tuple[str, ...]
 
     def measure(self, theta: Vector) -> Losses:
-        """The losses of another effective model on the same probes."""
+        """Measure another effective model on the same probes."""
         return self.probes.losses([theta], self.drawn)[0]
 
     def harm(self, losses: Losses) -> tuple[Reason, ...]:
-        """What speaks against holding a state with these losses, whether it gains or not."""
+        """List the objections to holding a state with these losses, whether it gains or not."""
         verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
         return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
 
     def forgets(self, losses: Losses, tolerance: float) -> bool:
-        """Whether a state that was learned here loses too much of what the node knew.
+        """Return whether a state that was learned here loses too much of what the node knew.
 
         Args:
             tolerance: nats per token that may be forgotten of ordinary sources, on average. Others
@@ -75,7 +75,7 @@ class Trial:
         return any(barred) or forgotten(losses, ordinary) > tolerance
 
     def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
-        """Record what is the best state for each source now; ``theta`` if the node holds it."""
+        """Record the best state for each source now; ``theta`` if the node holds it."""
         node, lowest = self.probes.node, dict(self.best)
         improved: dict[str, Digest] = {}
         states = [(self.effective, self.current)]
@@ -92,7 +92,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How far to go with a change, and what was measured of the state that this leads to."""
+    """The chosen share of a change, and the measurements of the state that it leads to."""
 
     share: float
     trial: Trial | None = None
@@ -100,7 +100,7 @@ class Judged:
     losses: Losses | None = None
 
     def remember(self) -> None:
-        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        """Record the best state now, after the installation. A rollback forgets it again."""
         if self.trial is not None:
             self.trial.remember(self.theta, self.losses)
 
@@ -153,7 +153,8 @@ class Probes:
             yield Trial(self, probes, effective, current, {**current, **best}, drawn.reused)
 
     def _pool(self) -> dict[str, dict[str, Probe]]:
-        """Of each source name → probe, as of now: probes may arrive, and give way to others."""
+        """Collect name → probe of each source, as of now: probes may arrive, and give way to
+        others."""
         pool = {source: dict(probes) for source, probes in self._operators.items()}
         for source, texts in self._corpus.arrived_probes().items():
             if self.policy.kind(source) in FORMS:
@@ -163,7 +164,7 @@ class Probes:
         return pool
 
     def _retire(self) -> None:
-        """Tell the buffer which of its probes others are to replace."""
+        """Retire worn probes of the buffer, so that others replace them."""
         used = self.node.state.gate.uses
         worn = [
             name
@@ -175,7 +176,7 @@ class Probes:
             self._corpus.retire(worn)
 
     def _best(self, drawn: Drawn, effective: Vector) -> Losses:
-        """The losses of the best states that are not the current one."""
+        """Measure the best states that are not the current one."""
         sources_of: dict[Digest, list[str]] = {}
         for source in drawn:
             if digest := self.node.state.best.get(source):
@@ -191,7 +192,7 @@ class Probes:
     def losses(
         self, thetas: Sequence[Vector], drawn: Drawn
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """What effective models score on each probe, nats per token, by source."""
+        """Score effective models on each probe, nats per token, by source."""
         return self._engine.losses(thetas, drawn)
 
 
