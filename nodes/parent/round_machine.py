@@ -40,7 +40,7 @@ from protocol import Digest, NodeId
 
 @dataclass
 class _Slot:
-    """What a round knows of one child."""
+    """The state of one child in a round."""
 
     attempt: int = 0
     ask_at_ms: int | None = 0
@@ -68,7 +68,7 @@ class _Collection:
 
 @dataclass
 class RoundMachine:
-    """Rounds at one parent. Feed it events in the order they happen; do what it says in order."""
+    """Rounds at one parent. Feed it events as they happen; carry out its actions in order."""
 
     policy: RoundPolicy
     members: tuple[NodeId, ...] = ()
@@ -97,7 +97,7 @@ class RoundMachine:
         self.next_round = number + 1
 
     def handle(self, event: RoundEvent) -> list[RoundAction]:
-        """Take one event and return what is to be done now, in order."""
+        """Take one event and return the actions to carry out now, in order."""
         self._follow_clock(event.now_ms)
         actions: list[RoundAction] = []
         match event:
@@ -124,7 +124,7 @@ class RoundMachine:
 
     @property
     def next_ms(self) -> int | None:
-        """When time alone changes something, so that a driver need not ask before; None: never."""
+        """The next time at which a ``Tick`` changes something; None: only other events do."""
         if self.closing:
             return None
         if self.open is None:
@@ -181,14 +181,14 @@ class RoundMachine:
         return Seat(child, update, self.open.number, late)
 
     def _count_quorum(self, current: _Collection, now_ms: int) -> None:
-        """Note when quorum was reached; a seat that is lost may lose it again."""
+        """Note when quorum was reached; the loss of a seat may undo it."""
         if self._weighty(current) < self.policy.quorum(len(current.slots)):
             current.quorum_ms = None
         elif current.quorum_ms is None:
             current.quorum_ms = now_ms
 
     def _weighty(self, current: _Collection) -> int:
-        """How many seated updates have weight."""
+        """Count the seated updates that have weight."""
         return sum(
             slot.update is not None and child not in self.quarantined
             for child, slot in current.slots.items()
@@ -212,7 +212,7 @@ class RoundMachine:
     # -- time
 
     def _follow_clock(self, now_ms: int) -> None:
-        """Where the clock was set back, what is waited for comes as soon as it would have."""
+        """If the clock was set back, shift every deadline by as much."""
         back, self._now_ms = self._now_ms - now_ms, now_ms
         if back <= 0:
             return
@@ -264,7 +264,8 @@ class RoundMachine:
         return now_ms >= self._ends_ms(current)
 
     def _ends_ms(self, current: _Collection) -> int:
-        """When the round ends if nobody else answers: after the grace period, or the deadline."""
+        """Return when the round ends if nobody else answers: after the grace period, or the
+        deadline."""
         if current.quorum_ms is None:
             return current.deadline_ms
         took = current.quorum_ms - current.opened_ms
