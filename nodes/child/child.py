@@ -52,7 +52,7 @@ WAITS = {"not-enough-change", "moved-on"}
 
 
 class Child:
-    """Answers the tasks of one parent.
+    """The answers to the tasks of one parent.
 
     Args:
         corpus: the node's text; by default that of its state folder.
@@ -85,7 +85,7 @@ class Child:
         self._offers = offers or offer_source(node, config, engine, corpus)
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
-        """Answer a task; returns the kind of answer and its parts.
+        """Answer a task; return the kind of answer and its parts.
 
         Raises ``Refused`` when what the parent sent does not verify.
         """
@@ -198,7 +198,7 @@ class Child:
 
 
 def offer_source(node: Node, config: NodeConfig, engine: Engine, corpus: Corpus) -> OfferSource:
-    """Where the offers of a node come from: its text at a device, elsewhere its rounds."""
+    """Return the source of a node's offers: its text at a device, elsewhere its rounds."""
     if not node.home.is_device:
         return GatheredOffers(node, config)
     probes = Probes(node, engine, config.gate.policy(), corpus)
