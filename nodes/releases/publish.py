@@ -1,4 +1,4 @@
-"""What a node publishes: the releases it signs, each one ledger event.
+"""Publish a node's releases, each signed and one ledger event.
 
 A release moves the node's adapter by a displacement that the ledger keeps. So an older state can
 be brought back: what moved the adapter since is taken back, but for re-bases, which only follow
@@ -36,7 +36,7 @@ WITHDRAWN = "withdrawn"
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What made a release; see ``protocol.Release``."""
+    """The making of a release; see ``protocol.Release``."""
 
     kind: ReleaseKind
     round: int = 0
@@ -47,7 +47,7 @@ class Made:
 
 
 def start_root(node: Node) -> None:
-    """At a root: publish the first, empty release if there is none."""
+    """Publish the first, empty release at a root if there is none."""
 
     def build() -> list[LedgerEvent]:
         if node.state.own.latest is not None:
@@ -59,7 +59,7 @@ def start_root(node: Node) -> None:
 
 
 def publish(node: Node, displacement: Vector, made: Made, after: int | None = None) -> int:
-    """Move the node's adapter by ``displacement`` and release it; returns the new version.
+    """Move the node's adapter by ``displacement`` and release it; return the new version.
 
     The displacement is added to whatever the adapter is now: a neutral re-base may have moved it
     since the candidate was measured, without changing the effective model.
@@ -81,7 +81,7 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
 
 
 def publish_by_hand(node: Node, data: bytes) -> int:
-    """Release what a person decided to add to this node's adapter; returns the new version.
+    """Release what a person decided to add to this node's adapter; return the new version.
 
     The gate is not asked, and what was best before counts no more. It is a displacement like any
     other: a rollback takes it back.
@@ -127,7 +127,7 @@ def release(
     ancestors: Iterable[Digest] | None = None,
     undone: Sequence[tuple[int, int]] | None = None,
 ) -> Released:
-    """Sign a release that moves the adapter, and store it; returns the event to record.
+    """Sign a release that moves the adapter, and store it; return the event to record.
 
     Args:
         ancestors: the releases above on which it is based; those installed by default.
@@ -179,7 +179,7 @@ def release(
 
 
 def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
-    """The versions whose effects are gone, for those below: not the re-bases among them.
+    """List, for the nodes below, the versions whose effects are gone: not the re-bases among them.
 
     A re-base stays when the rounds around it are taken back. Where there are too many spans to
     name, re-bases are named too: then those below follow less of the chain than they could.
