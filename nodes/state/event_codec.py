@@ -1,8 +1,9 @@
-"""How the ledger's events are written and read.
+"""Encode and decode the ledger's events.
 
 ``write`` turns an event into what the ledger stores, ``read`` turns a stored entry into an event.
-An entry whose kind or shape is not one of ``nodes.state.events`` ends in an error that names its
-number: nothing is passed over. An entry of version 1 carries no version; a later one has it under
+For
+an entry whose kind or shape is not one of ``nodes.state.events``, ``read`` raises an error with the
+entry's number: it skips nothing. An entry of version 1 carries no version; a later one has it under
 ``"v"``.
 """
 
@@ -21,7 +22,7 @@ from nodes.state.ledger import LedgerEntry, canonical
 
 
 def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
-    """The kind and the body under which the ledger stores an event. What is None is left out."""
+    """Encode an event as the kind and the body that the ledger stores, without values of None."""
     body: dict[str, Any] = _adapter(event.KIND).dump_python(
         event, mode="json", exclude_defaults=True
     )
@@ -31,7 +32,7 @@ def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
 
 
 def read(entry: LedgerEntry) -> LedgerEvent:
-    """The event of a stored entry.
+    """Decode a stored entry into its event.
 
     Raises ``NodeError``, each naming the entry's number: ``unknown-event`` for a kind that there
     is not, ``newer-event`` for a version that a newer Banyan wrote, ``bad-event`` for another
@@ -67,7 +68,7 @@ def read(entry: LedgerEntry) -> LedgerEvent:
 
 
 def events_of(ledger: Events, *classes: type[LedgerEvent], after: int = 0) -> Iterator[LedgerEvent]:
-    """The events of some classes above number ``after``, in order. Raises what ``read`` raises."""
+    """Yield the events of some classes above number ``after``. Raises what ``read`` raises."""
     return map(read, ledger.events([cls.KIND for cls in classes], after))
 
 

@@ -71,7 +71,7 @@ class MemberEnrolled(LedgerEvent):
 
     @classmethod
     def from_member(cls, member: Member) -> MemberEnrolled:
-        """The event for a new member."""
+        """Make the event for a new member."""
         return cls(
             child=member.node,
             certificate=member.certificate,
@@ -85,7 +85,7 @@ class MemberEnrolled(LedgerEvent):
 
     @property
     def member(self) -> Member:
-        """What the rules of membership need of the certificate."""
+        """Return what the rules of membership need of the certificate."""
         return Member(
             node=self.child,
             key=self.key or KeyId(self.child),
@@ -352,7 +352,7 @@ class GateJudged(LedgerEvent):
     def from_verdict(
         cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict
     ) -> GateJudged:
-        """The event for a verdict on the candidate of a step."""
+        """Make the event for a verdict on the candidate of a step."""
         return cls(round=round, step=step, rehearsal=rehearsal, **vars(verdict))
 
 
