@@ -60,7 +60,7 @@ class Updates:
         return int(np.size(self.rows[0])) if self.rows else 0
 
     def canonical_order(self) -> list[int]:
-        """The rows, ordered by their content and nothing else.
+        """Order the rows by their content and by nothing else.
 
         Floating-point sums depend on their order. A rule that takes rows in this one gives the same
         bits in whatever order the children answered; rows that tie are the same in every bit.

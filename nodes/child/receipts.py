@@ -31,8 +31,7 @@ def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
     """Record what the parent's releases since the last one seen say of this node's updates.
 
     The walk goes back from the newest release, so that no verdict is skipped, and all of it is
-    recorded
-    in one step.
+    recorded in one step.
 
     Returns:
         The digest of a release that is missing; then nothing was recorded.

@@ -92,7 +92,7 @@ class Downlink:
         self._fleet.remove(flower_id)
 
     def grid(self) -> FleetGrid:
-        """What a ServerApp sends and receives with, in this process."""
+        """Return the grid with which a ServerApp sends and receives, in this process."""
         return FleetGrid(self._fleet)
 
     def abandon(self, message_id: str) -> None:

@@ -82,8 +82,7 @@ class Timestamps:
     """The used timestamps of one key. Bounded: below the oldest one kept, all count as used.
 
     It remembers the time and not the signature, since anyone can turn one valid ECDSA signature
-    into
-    another.
+    into another.
     """
 
     def __init__(self, bound: int) -> None:

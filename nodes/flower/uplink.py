@@ -154,8 +154,7 @@ class Uplink:
         """Close the client when no thread uses it.
 
         A socket closed under a reader gives its number to the next connection of this process, and
-        the
-        reader reads from that.
+        the reader reads from that.
         """
         users = [t for t in (heart, *self._left_behind) if t.is_alive()]
 

@@ -28,8 +28,7 @@ class TrainingRun:
     ``batch_size`` is the mean number of documents of a step; all steps together read as many tokens
     as ``steps * batch_size`` new documents have on average, more where old text makes a run longer.
     ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning rate: it rises over
-    that
-    share of the steps, then falls in a line to that share of its height.
+    that share of the steps, then falls in a line to that share of its height.
     """
 
     steps: int = 20

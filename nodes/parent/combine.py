@@ -170,9 +170,8 @@ def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) 
     """Give the verdict on one update.
 
     An update is outvoted when it weighs less than half of what each would if all counted alike.
-    That is
-    an offence only if it also lies far from the outcome: a rule like Krum leaves out honest ones
-    too.
+    That is an offence only if it also lies far from the outcome: a rule like Krum leaves out honest
+    ones too.
     """
     outvoted = weight < 0.5
     code = ("outvoted" if far else "not-chosen") if outvoted else ""

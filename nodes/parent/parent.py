@@ -325,8 +325,7 @@ class Parent:
         """Settle a closed round.
 
         The ledger decides which children have a seat: one that was revoked meanwhile has lost its
-        own
-        there already.
+        own there already.
         """
         node, values = self._node, self._values
         self._values = {}

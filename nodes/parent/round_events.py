@@ -46,8 +46,7 @@ class AnswerRefused:
     """An answer in this child's name was refused at admission.
 
     The child is asked again, a few times: a thief of its transport key must not be able to silence
-    it
-    by answering rubbish in its place.
+    it by answering rubbish in its place.
     """
 
     child: NodeId
@@ -60,8 +59,7 @@ class AbstentionReceived:
     """A child has nothing to send.
 
     ``retry_in_ms``: ask again in this round after that time, or None when asking again in this
-    round is
-    of no use.
+    round is of no use.
     """
 
     child: NodeId

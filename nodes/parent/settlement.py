@@ -116,8 +116,7 @@ class Settlement:
         """Release what the gate lets pass; return whether it let anything pass.
 
         A re-base or a person's rollback may change the effective model meanwhile. Then the judged
-        model is
-        not the one to be released, and it is judged again.
+        model is not the one to be released, and it is judged again.
         """
         for _ in range(MOST_TRIALS):
             moves = self._node.state.moves

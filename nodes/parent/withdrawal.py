@@ -115,8 +115,8 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
     """Delete the stored updates of a child; return how many, and how many had to stay.
 
     An update stays if its bytes are also needed for something else: another child's update, or a
-    vector
-    of the node's own. (Where one update alone made a release, it is the release's displacement.)
+    vector of the node's own. (Where one update alone made a release, it is the release's
+    displacement.)
     """
     own: set[Digest] = set()
     others: set[Digest] = set()

@@ -1,10 +1,9 @@
 """Encode and decode the ledger's events.
 
 ``write`` turns an event into what the ledger stores, ``read`` turns a stored entry into an event.
-For
-an entry whose kind or shape is not one of ``nodes.state.events``, ``read`` raises an error with the
-entry's number: it skips nothing. An entry of version 1 carries no version; a later one has it under
-``"v"``.
+For an entry whose kind or shape is not one of ``nodes.state.events``, ``read`` raises an error with
+the entry's number: it skips nothing. An entry of version 1 carries no version; a later one has it
+under ``"v"``.
 """
 
 from __future__ import annotations
