@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 Columns = slice | NDArray[np.intp]
-"""Of a block: all, or some by their place in it."""
+"""The columns of a block: all, or some by their index in it."""
 
 Loops = ModuleType | None
-"""``aggregation.compiled``; None where numpy alone is to do."""
+"""``aggregation.compiled``; None if numpy does the work alone."""
 
 _WORTHWHILE = 1 << 23
 """Values of all updates from which on compiled loops are loaded: half a second and 130 MB, once."""

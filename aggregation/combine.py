@@ -28,7 +28,7 @@ from aggregation.rule import Aggregate, Rule
 from aggregation.updates import Row
 
 _BLOCK_BYTES = 10 << 20
-"""Of a block of columns, all rows together: a part of the last cache that cores share."""
+"""Bytes of a block of columns, all rows together: a part of the last cache that cores share."""
 _SORTED_BYTES = 5 << 20
 """The same where the rows are sorted, which copies them twice."""
 _COMPILED_BYTES = 4 << 20
@@ -39,7 +39,7 @@ _SUMMED_WIDTH = 1 << 16
 """The same for a weighted mean, which reads one row at a time however many there are."""
 
 _EXACT, _LOOKED_PART = 1 << 16, 8
-"""Up to how many coordinates all are asked whom the rule kept; else one of so many."""
+"""Coordinates up to which kept rows are counted in all; above, one coordinate of so many."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _TINY = 1e-30

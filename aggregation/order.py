@@ -25,7 +25,7 @@ Values = Sequence[Row]
 NETWORK_ROWS = 48
 """The most rows that numpy takes through the network."""
 COMPILED_ROWS = 1024
-"""The most rows that compiled loops take through it."""
+"""The most rows that compiled loops take through the network."""
 _TRANSPOSED = 1024
 """Columns to transpose at a time: all their rows fit a cache."""
 _APART = 16

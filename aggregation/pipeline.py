@@ -42,7 +42,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({rule.name: rule for rule in _RULES
 """Every rule by the name that configuration uses."""
 
 Step = Callable[[Points, int, int], Points]
-"""Rows, f and a seed to rows."""
+"""A pre-aggregation step: it maps rows, f and a seed to rows."""
 
 
 def _clip(parameter: str) -> Step:

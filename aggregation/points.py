@@ -29,7 +29,7 @@ _BLOCK_BYTES = 8 << 20
 """Of a block in float64, all rows together: fewer, and calling numpy costs more than the work."""
 _MOST_WIDTH = 1 << 16
 _MOST_ENTRIES = 1 << 25
-"""Of a table of regions by rows by rows."""
+"""The most entries of a table of regions by rows by rows."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
 """Squared distances below this share of the squared norms are rounding."""
 

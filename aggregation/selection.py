@@ -13,7 +13,7 @@ from aggregation.errors import AggregationError
 from aggregation.points import Points, Table
 
 MOST_STEPS = 200_000
-"""Of the search for the least diameter, over all diameters tried."""
+"""The most steps of the search for the least diameter, over all diameters tried."""
 
 
 def krum(points: Points, f: int) -> Table:

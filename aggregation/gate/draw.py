@@ -16,7 +16,7 @@ from aggregation.errors import AggregationError
 from aggregation.gate.policy import GatePolicy, Reuse
 
 Uses = Mapping[str, Mapping[str, int]]
-"""For each source its probes, and at how many gates each was used."""
+"""The probes of each source, with the number of gates at which each was used."""
 
 
 @dataclass(frozen=True)

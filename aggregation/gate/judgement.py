@@ -24,7 +24,7 @@ from aggregation.gate.evidence import log10_e
 from aggregation.gate.policy import GatePolicy, ProbeKind
 
 Losses = Mapping[str, NDArray[np.float64]]
-"""For each source the (k,) losses of its probes, nats per token; higher is worse."""
+"""The (k,) losses of each source's probes, nats per token; higher is worse."""
 
 TOO_LARGE = 1e6
 """Nats per token. No loss of a working model is near it; what is not below counts as not finite."""

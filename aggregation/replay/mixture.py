@@ -29,9 +29,9 @@ class Portion:
 
 ONLY_NEW, ONLY_OLD = Portion(0.0), Portion(1.0)
 ALIKE = Portion(0.05)
-"""When the new text is like the old (arXiv 2403.08763)."""
+"""The portion when the new text is like the old (arXiv 2403.08763)."""
 SHIFTED = Portion(0.4, 1.3)
-"""When it has shifted; ``docs/forgetting.md`` has what was measured."""
+"""The portion when the text has shifted; ``docs/forgetting.md`` has the measurements."""
 
 Document = TypeVar("Document")
 
