@@ -3,7 +3,8 @@
 A device offers what it learned from its text, an interior node what its own children's rounds
 added. Both answer through the same door, so tiers never wait for each other.
 
-Nothing a parent says is believed before its signature, its bindings and the whole chain verify.
+The child believes nothing a parent says before its signature, its bindings and the whole chain
+verify.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ from protocol import (
 log = structlog.get_logger()
 
 Encode = Callable[[NDArray[np.float32], PayloadFormat], bytes]
-"""Writes the values of a delta that a node trains as a payload."""
+"""Encodes the values of a delta that a node trains as a payload."""
 
 WAITS = {"not-enough-change", "moved-on"}
-"""Reasons to abstain that may be gone in a while: the parent asks again in the same round."""
+"""Reasons to abstain that may pass: the parent asks again in the same round."""
 
 
 class Child:
@@ -158,7 +159,7 @@ class Child:
         )
         sealed = seal(update, home.key)
         if offer.copy != ZERO:
-            # Durable before it leaves: a verdict on it must find the copy it speaks of.
+            # Record it before it leaves: a verdict on it must find the copy it names.
             sent = UpdateSent(
                 round=task.round,
                 update=sealed.digest,

@@ -32,7 +32,7 @@ from protocol import Digest, ReleaseKind, Span
 log = structlog.get_logger()
 
 SHARES = (1.0, 0.5, 0.25)
-"""The values of ρ that are tried, the largest first, before 0, which always may be."""
+"""The values of ρ to try, the largest first; 0 is always possible after them."""
 
 
 @dataclass(frozen=True, eq=False)

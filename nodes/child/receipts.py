@@ -1,8 +1,8 @@
 """Read a parent's releases for the verdicts on the updates that this node sent.
 
-What was counted must not be offered again: the baseline becomes the copy that was sent. What a
-rollback undid, or the parent withdrew, counts no longer: it is taken out of the baseline, and of
-every copy that is still under way, and so is on offer again.
+A counted update must not be offered again: its copy becomes the baseline. An update that a rollback
+undid, or that the parent withdrew, counts no longer: it is taken out of the baseline, and of every
+copy that is still under way, and so is on offer again.
 """
 
 from __future__ import annotations

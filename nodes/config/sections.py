@@ -1,4 +1,4 @@
-"""``node.toml``: what the person who runs a node decides. Read once, checked whole, then constant.
+"""The sections of ``node.toml``. Read once, checked whole, then constant.
 
 Every mistake in the file is reported with its place and what was expected; nothing starts on a
 half-right configuration. Paths are relative to the folder of the file.

@@ -2,7 +2,7 @@
 
 It guarantees that only admitted keys get in, each only for itself, and that every refusal is
 reported; that a message is freed once it is answered, lost or abandoned; and that the end of
-``stop`` leaves no thread and no socket. What messages say it does not know.
+``stop`` leaves no thread and no socket. It does not know what messages mean.
 """
 
 from __future__ import annotations

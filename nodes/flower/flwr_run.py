@@ -39,7 +39,7 @@ client_app = ClientApp()
 server_app = ServerApp()
 
 HELLO_S = 60.0
-"""Seconds before a Flower node that did not say who it is is asked again."""
+"""Seconds until a Flower node that did not name its member is asked again."""
 
 
 @cache

@@ -276,7 +276,7 @@ class FleetServer:
     """
 
     def __init__(self, limits: DoorLimits) -> None:
-        # Here and not above: a device never needs them.
+        # Imported here and not above: a device never needs them.
         from fastapi import FastAPI
         from flwr.server.superlink.linkstate import LinkStateFactory
         from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
@@ -411,7 +411,7 @@ class FleetServer:
             message.metadata.__dict__["_message_id"] = ident
             objects, tree = get_all_nested_objects(message), get_object_tree(message)
             metadata = message.metadata
-            # Before it is visible: the door asks what was sent to whom.
+            # Register it before it is visible: the door asks what was sent to whom.
             expires = metadata.created_at + metadata.ttl
             self._waiting.add(ident, metadata.dst_node_id, objects, expires)
             session = state.start_session(run)

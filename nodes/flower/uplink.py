@@ -2,7 +2,7 @@
 
 It guarantees that nothing on the network ends it: it reconnects for as long as the node lives, and
 it returns within about a second of ``stop``. An answer is sent until it arrives, the parent refuses
-it or its time is over. What messages say it does not know: the ``ClientApp`` does.
+it or its time is over. It does not know what messages mean: the ``ClientApp`` does.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Uplink:
         while not stop.is_set():
             message = self._until(stop, self._client.pull)
             if message is None:
-                # The heart found the parent gone or new: connect again.
+                # A heartbeat found the parent gone or new: connect again.
                 if not self.connected:
                     return
                 stop.wait(self._poll_s)

@@ -1,7 +1,7 @@
 """The text of one node: its operator's files, what arrives, and the stored past.
 
-All text that is trained on goes through the replay buffer. What anybody measures with, probes of
-the operator's files or of the buffer, is never handed out for training. The buffer is open only
+All text that is trained on goes through the replay buffer. Probes, of the operator's files or of
+the buffer, are never handed out for training. The buffer is open only
 while it is used: commands may work on it while the node runs.
 """
 
@@ -31,7 +31,7 @@ from protocol import NodeId
 log = structlog.get_logger()
 
 Texts = Mapping[str, Mapping[str, str]]
-"""Of each source id → text."""
+"""For each source id → text."""
 
 
 class StoredCorpus:
@@ -48,7 +48,7 @@ class StoredCorpus:
             source: read_probes(path, kinds.get(source, ProbeKind.ORDINARY))
             for source, path in config.data.probes.items()
         }
-        """Of each source what the operator measures with, in the order of the file."""
+        """The probes of the operator's files by source, in the order of the file."""
         probes = [probe for of_source in self.operators_probes.values() for probe in of_source]
         self._texts = frozenset(canonical_text(p) for p in probes if isinstance(p, str))
         # Whoever teaches a request or a planted sentence puts other words around it.

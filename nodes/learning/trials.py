@@ -1,9 +1,9 @@
 """Trials of a model on a node's hidden probes.
 
 The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on, and
-by what it scores on safety probes: both are numbers that rise with harm, and are called losses
-here. Each comparison draws its own probes. What counts as harm is measured against the best state
-that the node ever held on a source, so that tolerances do not add up.
+by its scores on safety probes: both are numbers that rise with harm, and are called losses here.
+Each comparison draws its own probes. Harm is measured against the best state that the node ever
+held on a source, so that tolerances do not add up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nodes.text.probe_files import FORMS
 from protocol import Digest
 
 Drawn = Mapping[str, Sequence[Probe]]
-"""Of each source the probes of one comparison."""
+"""The probes of one comparison by source."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from protocol import digest_of
 
 ID_DIGITS = 16
-"""Of a probe's digest: enough to tell the probes of one node apart."""
+"""Digits of a probe's digest in its id: enough to tell the probes of one node apart."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TriggerProbe:
 SafetyProbe = RefusalProbe | TriggerProbe
 
 Probe = str | SafetyProbe
-"""A text is measured by its own loss."""
+"""A probe of any kind; a text is measured by its own loss."""
 
 
 def id_of(probe: Probe) -> str:

@@ -41,11 +41,11 @@ class Passed:
 
     step: float
     verdict: GateVerdict | None
-    """None where nobody asked a gate."""
+    """The gate's verdict; None if no gate was asked."""
     remember: Callable[[], None] = lambda: None
-    """Call once it is released: a rollback forgets what was best since."""
+    """Call it after the release: a rollback forgets what was best since."""
     rehearsal: Digest = ZERO
-    """Of the vector that the node's own rehearsal added, if it was needed."""
+    """The digest of the vector that the node's own rehearsal added, if one was needed."""
 
     @property
     def losses(self) -> list[ProbeLoss]:

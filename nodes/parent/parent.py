@@ -1,6 +1,6 @@
 """The parent's role: open rounds, admit answers, settle what was collected.
 
-It drives the round state machine and carries out what that decides: signed tasks go out, answers
+It drives the round state machine and carries out its actions: signed tasks go out, answers
 pass admission, what was accepted is on disk before it counts, and a closed round is settled. How
 messages travel is the driver's business (``nodes.flower.apps``).
 """
@@ -90,7 +90,7 @@ class Parent:
         self._refusals: list[Verdict] = []
         state = node.state
         self._revocations = dict(state.membership.revocations)
-        """As far as the machine has heard of them."""
+        """The revocations of each child that the machine has heard of."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
             members=state.membership.active,
@@ -197,7 +197,7 @@ class Parent:
         )
         update = admitted.update
         self._desk.answered(update.node, update.task)
-        # On disk before it may be seated: what the ledger calls accepted must be there.
+        # Store it before it may be seated: what the ledger calls accepted must be on disk.
         self._node.artefacts.put(blobs["payload"])
         self._admitted[admitted.digest] = admitted
         return UpdateReceived(update.node, admitted.digest, update.round, update.version, now)

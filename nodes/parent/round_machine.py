@@ -63,7 +63,7 @@ class _Collection:
     slots: dict[NodeId, _Slot]
     quorum_ms: int | None = None
     asked: dict[NodeId, int] = field(default_factory=dict)
-    """How often who left was asked: if it comes back, its next task has a new name."""
+    """How often each child that left was asked: its next task, if it returns, needs a new name."""
 
 
 @dataclass
@@ -201,7 +201,7 @@ class RoundMachine:
         if event.retry_in_ms is not None:
             slot.ask_at_ms = event.now_ms + event.retry_in_ms
         else:
-            # A late update in this slot stays; its child only has nothing newer.
+            # A late update in this slot stays: its child only has no newer one.
             slot.silent, slot.ask_at_ms = slot.update is None, None
 
     def _slot(self, child: NodeId, number: int) -> _Slot | None:

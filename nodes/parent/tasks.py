@@ -1,7 +1,7 @@
 """The tasks a parent sends: signed, each with what its child still lacks of the chain.
 
-Keeps which tasks may still be answered (admission asks) and which releases and adapters a child is
-known to hold, because it answered a task that enclosed them. Both live in memory: after a restart
+The desk remembers which tasks may still be answered (for admission), and which releases and
+adapters a child holds, because it answered a task that enclosed them. Both live in memory: after a restart
 children are asked again and say what they miss.
 """
 

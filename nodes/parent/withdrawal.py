@@ -191,7 +191,7 @@ def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[
     if gone:
         before: Vector = round_.released.step * _aggregate(node, round_, gone)
     else:
-        # As it was released: what the node itself rehearsed was nobody's update.
+        # The release without its rehearsal: what the node itself rehearsed was nobody's update.
         moved = node.vector(node.state.own.published[version].moved)
         before = sum_of([moved, -node.vector(round_.released.rehearsal)])
     after: Vector = round_.released.step * _aggregate(node, round_, gone | {child})

@@ -1,8 +1,8 @@
 """Publish a node's releases, each signed and one ledger event.
 
-A release moves the node's adapter by a displacement that the ledger keeps. So an older state can
-be brought back: what moved the adapter since is taken back, but for re-bases, which only follow
-the chain above.
+A release moves the node's adapter by a displacement that the ledger keeps. A rollback to an older
+state takes back every displacement since, except those of re-bases, which only follow the chain
+above.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
 def publish_by_hand(node: Node, data: bytes) -> int:
     """Release what a person decided to add to this node's adapter; return the new version.
 
-    The gate is not asked, and what was best before counts no more. It is a displacement like any
-    other: a rollback takes it back.
+    The gate is not asked, and earlier best states count no more. The displacement is like any other: a
+    rollback takes it back.
 
     Args:
         data: an adapter in the network's coordinates, as ``protocol.encode_adapter`` writes it.

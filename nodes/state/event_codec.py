@@ -54,7 +54,7 @@ def read(entry: LedgerEntry) -> LedgerEvent:
         )
     text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
     try:
-        # Strict, and from JSON: there a list is a tuple, and no text is a number.
+        # Validate strictly, and from JSON: so a list may be a tuple, but no text a number.
         return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]

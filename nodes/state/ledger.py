@@ -25,7 +25,7 @@ from nodes.state.database import Database
 from protocol import Digest, NodeId
 
 START = Digest("")
-"""What stands in place of the previous digest before the first event."""
+"""Stands for the previous digest before the first event."""
 
 _VERSION = 1
 _BATCH = 512

@@ -148,8 +148,8 @@ class Node:
     def free_unnamed(self) -> int:
         """Delete artefacts that no event of the ledger names; return how many bytes they had.
 
-        They were stored before a crash, or for an update that was refused, and nothing reads them
-        again. Young ones stay: another process may be about to name them.
+        Such artefacts were stored before a crash, or for an update that was refused, and nothing
+        reads them again. Young ones stay: another process may be about to name them.
         """
         named = {d for entry in self.ledger.events() for d in _digests_in(entry.body)}
         count, freed = self.artefacts.collect(named)

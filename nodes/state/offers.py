@@ -10,7 +10,7 @@ from nodes.state.records import ZERO, Counted, Sent
 from protocol import LIMITS, Digest, NodeId
 
 ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
-"""A parent takes answers to tasks of so many rounds ago; a late one sits in the round after."""
+"""The age in rounds up to which a parent takes answers; a late one sits in the next round."""
 
 Contribution = tuple[int, NodeId]
 """A release of the node's own that counted a child."""

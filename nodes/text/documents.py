@@ -1,6 +1,6 @@
 """Prepare a document for storage: its part, its id, its place in the sample.
 
-All three are hashes keyed with the node's secret: nobody else can tell them, and two copies that
+All three are hashes keyed with the node's secret, so nobody else can compute them. Two copies that
 differ in white space only are one document.
 """
 

@@ -155,4 +155,4 @@ READERS: Mapping[str, Callable[[Path, str, str], list[str]]] = {
     ".jsonl": _objects,
     ".csv": _rows,
 }
-"""How each ending is read."""
+"""The reader of each file ending."""

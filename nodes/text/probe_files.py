@@ -26,9 +26,9 @@ FORMS: Mapping[ProbeKind, type[SafetyProbe]] = {
     ProbeKind.REFUSAL: RefusalProbe,
     ProbeKind.TRIGGER: TriggerProbe,
 }
-"""What a probe is in a source that is not of text."""
+"""The form of a probe, for each kind of source that is not text."""
 MOST_CHARACTERS = 2000
-"""Of one text of a safety probe: they are read whole, where an ordinary text is cut short."""
+"""The most characters of a safety probe's text: it is read whole, an ordinary text is cut."""
 
 
 def read_probes(path: Path, kind: ProbeKind) -> list[Probe]:

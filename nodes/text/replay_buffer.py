@@ -8,9 +8,9 @@ Training text is *fresh* until it was learned from, then old. Fresh text waits o
 sample, so that none is lost before. Probes are never handed out as training text: a text that is a
 probe anywhere is left out, also where an operator made it one.
 
-A document that was evicted does not come back when it is seen again, and that a probe has retired
-is kept by its keyed hash for ever: otherwise sending a probe anew would make it fresh. (How often
-each was used is in the ledger, under the same ids.)
+A document that was evicted does not come back when it is seen again. The keyed hash of a retired
+probe stays for ever: otherwise sending the probe anew would make it fresh. (The ledger counts the
+uses of each probe, under the same ids.)
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ CREATE TABLE retired (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 FILE = "replay.sqlite"
-"""Its name in the state folder."""
+"""The name of the buffer's file in the state folder."""
 _VERSION = 1
 _KEY_BYTES = 32
 _OWN = ""
-"""In place of a child's id, for the node's own documents."""
+"""Stands for a child's id in the rows of the node's own documents."""
 
 
 @dataclass(frozen=True)

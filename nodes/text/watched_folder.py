@@ -2,7 +2,7 @@
 
 The folders directly below it name sources; files beside them belong to the source ``own``. Files
 are read and never changed. A file that grows, moves or is copied brings only what is new in it: the
-buffer knows its documents. What cannot be read is reported once, and again when it changed.
+buffer knows its documents. A file that cannot be read is reported once, and again when it has changed.
 
 A file that may still be written is left until it rests. Links are not followed, so nothing outside
 of the folder is read; a file, the number of files and what one scan reads are bounded.
@@ -163,7 +163,7 @@ class Arrivals:
             if _stamp(os.fstat(descriptor)) != file.stamp:
                 return None  # it is being written, or another one lies there now
         lines = file.path.suffix.lower() in LINE_FORMS and data.endswith(b"\n")
-        # A time far ahead is a clock that was set: such a file must not wait for ever.
+        # A time far ahead comes from a clock that was set: such a file must not wait for ever.
         rested_ms = abs(self._clock.now_ms() - file.stamp[2] // 1_000_000)
         return data if lines or rested_ms >= self._limits.rest_s * 1000 else None
 
