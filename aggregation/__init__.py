@@ -1,4 +1,4 @@
-"""Pure functions on arrays: rules that make one vector of many. No network, no model.
+"""Aggregate vectors robustly: pure functions on arrays that know no network and no model.
 
 The gate and the audit are packages of their own: ``aggregation.gate``, ``aggregation.audit``.
 

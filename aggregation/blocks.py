@@ -1,4 +1,4 @@
-"""Going over the columns of many long rows once, in blocks that fit the cache, on every core.
+"""Process the columns of many long rows in one pass, in blocks that fit the cache, on every core.
 
 Each core takes the next block; results come back in the order of the blocks, so the number of
 cores never changes a bit. BLAS is held to one thread meanwhile: its own threads would wait for
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 Columns = slice | NDArray[np.intp]
-"""Of a block: all, or some by their place in it."""
+"""The columns of a block: all, or some by their index in it."""
 
 Loops = ModuleType | None
-"""``aggregation.compiled``; None where numpy alone is to do."""
+"""``aggregation.compiled``; None if numpy does the work alone."""
 
 _WORTHWHILE = 1 << 23
 """Values of all updates from which on compiled loops are loaded: half a second and 130 MB, once."""
@@ -37,7 +37,7 @@ Real = TypeVar("Real", np.float32, np.float64, np.bool_)
 
 
 def cores() -> int:
-    """How many threads to use: ``OMP_NUM_THREADS`` if it is set, else what this process may."""
+    """Return the number of threads: ``OMP_NUM_THREADS`` if it is set, else this process's cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
@@ -61,19 +61,19 @@ def each_block(size: int, width: int, work: Callable[[slice], T]) -> Iterator[T]
 
 
 def compiled_loops(values: int) -> Loops:
-    """The compiled loops for so many values in all: None if these are few, or without numba."""
+    """Return the compiled loops; None without numba, or for so few values that they do not pay."""
     return _loops() if values >= _WORTHWHILE else None
 
 
 def eights(rows: Sequence[NDArray[Any]]) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:
-    """``AT_ONCE`` rows at a time, and the place of the first; the last one fills the gaps."""
+    """Yield ``AT_ONCE`` rows at a time with the index of the first; the last row fills the gaps."""
     for first in range(0, len(rows), AT_ONCE):
         some = tuple(rows[first : first + AT_ONCE])
         yield first, some + some[-1:] * (AT_ONCE - len(some))
 
 
 def width_of(block: slice, columns: Columns) -> int:
-    """How many columns of a block are meant."""
+    """Count the columns of a block that are selected."""
     return block.stop - block.start if isinstance(columns, slice) else len(columns)
 
 
@@ -91,16 +91,16 @@ def gather(
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: type[Real]) -> NDArray[Real]:
-    """An array of this core's own, to write to until the block ends; ``name`` tells uses apart.
+    """Return this core's own array to write to until the block ends; ``name`` tells uses apart.
 
     The same memory serves every block: fresh memory is cleared page by page when it is first
     touched, which costs more than the work that is done in it.
     """
-    kept: dict[str, NDArray[np.uint8]] = _LOCAL.__dict__
+    buffers: dict[str, NDArray[np.uint8]] = _LOCAL.__dict__
     needed = math.prod(shape) * np.dtype(dtype).itemsize
-    if name not in kept or kept[name].size < needed:
-        kept[name] = np.empty(needed, np.uint8)
-    return kept[name][:needed].view(dtype).reshape(shape)
+    if name not in buffers or buffers[name].size < needed:
+        buffers[name] = np.empty(needed, np.uint8)
+    return buffers[name][:needed].view(dtype).reshape(shape)
 
 
 _LOCAL = threading.local()
@@ -108,7 +108,7 @@ _LOCAL = threading.local()
 
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
-    """numpy's BLAS only: torch's has the learner's setting."""
+    """Control numpy's BLAS only: torch's has the learner's setting."""
     return ThreadpoolController().select(internal_api="openblas")
 
 

@@ -1,4 +1,4 @@
-"""Rules that weigh rows by how far they lie from the centre, and look again."""
+"""Rules that weigh rows by their distance from the centre, iteratively."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOGETHER = 1e-9
 
 
 def geometric_median(points: Points, f: int) -> Table:
-    """The weights of the point with the smallest sum of distances to the rows.
+    """Weigh rows as their geometric median does, the point with the least sum of distances.
 
     Weiszfeld's iteration (1937), smoothed as by Pillutla, Kakade, Harchaoui, "Robust Aggregation
     for Federated Learning" (arXiv 1912.13445). It ends when no weight changes by more than 1e-9 of
@@ -25,12 +25,12 @@ def geometric_median(points: Points, f: int) -> Table:
     moves is far from f + 1 honest holders, and so is not among them, however well it agrees where
     devices of low rank look.
     """
-    kept = points.count - f
-    reach = np.sqrt(np.sort(points.squared_distances, axis=1)[:, kept - 1])
-    nearest = np.argsort(reach, kind="stable")[:kept]
+    good = points.count - f
+    reach = np.sqrt(np.sort(points.squared_distances, axis=1)[:, good - 1])
+    nearest = np.argsort(reach, kind="stable")[:good]
     usual = float(reach[nearest[-1]])
     weights = np.zeros(points.count)
-    weights[nearest] = 1 / kept
+    weights[nearest] = 1 / good
     if usual == 0:  # a majority is equal, and the median is there
         return weights
     for _ in range(_WEISZFELD_STEPS):
@@ -45,7 +45,7 @@ def geometric_median(points: Points, f: int) -> Table:
 
 
 def centred_clipping(points: Points, f: int) -> Table:
-    """From the geometric median, ten steps by the mean of the differences, clipped.
+    """Start at the geometric median and step ten times by the mean of the clipped differences.
 
     Karimireddy, He, Jaggi, "Learning from History for Byzantine Robust Optimization" (arXiv
     2012.10333). There the start is the last round's outcome and the radius a constant; here nothing
@@ -63,7 +63,7 @@ def centred_clipping(points: Points, f: int) -> Table:
 
 
 def covariance_filter(points: Points, f: int) -> Table:
-    """Weights that take the spread out of the direction in which the rows spread most.
+    """Take weight from the rows that spread most in the direction of the largest variance.
 
     The covariance filter CAF of Allouah, Guerraoui, Stephan, "Towards Trustworthy Federated
     Learning with Untrusted Participants" (arXiv 2505.01874). The direction is an exact eigenvector,

@@ -1,4 +1,4 @@
-"""From rows and a rule to one vector: the second and last time the updates are read.
+"""Combine rows by a rule into one vector: the second and last time the updates are read.
 
 Blocks of columns that fit the cache go to the cores; in each, the rows that count are gathered, or
 mixed from the updates by one small matrix product.
@@ -28,7 +28,7 @@ from aggregation.rule import Aggregate, Rule
 from aggregation.updates import Row
 
 _BLOCK_BYTES = 10 << 20
-"""Of a block of columns, all rows together: a part of the last cache that cores share."""
+"""Bytes of a block of columns, all rows together: a part of the last cache that cores share."""
 _SORTED_BYTES = 5 << 20
 """The same where the rows are sorted, which copies them twice."""
 _COMPILED_BYTES = 4 << 20
@@ -39,14 +39,14 @@ _SUMMED_WIDTH = 1 << 16
 """The same for a weighted mean, which reads one row at a time however many there are."""
 
 _EXACT, _LOOKED_PART = 1 << 16, 8
-"""Up to how many coordinates all are asked whom the rule kept; else one of so many."""
+"""Coordinates up to which kept rows are counted in all; above, one coordinate of so many."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _TINY = 1e-30
 
 
 def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> Aggregate:
-    """Apply a rule to rows; ``seed`` decides where a rule per coordinate is asked whom it kept."""
+    """Apply a rule to rows; ``seed`` chooses the columns in which kept rows are counted."""
     inputs = points.inputs
     n = len(inputs.rows)
     weights = np.ones(points.count)
@@ -84,7 +84,7 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
 
 
 def _width(rule: Rule, n: int, loops: Loops) -> int:
-    """How many columns a block has."""
+    """Return the number of columns of a block."""
     if rule.middle is None:
         return _SUMMED_WIDTH
     if loops:
@@ -95,7 +95,7 @@ def _width(rule: Rule, n: int, loops: Loops) -> int:
 
 
 class _WeightedMean:
-    """One weighted sum of the updates."""
+    """A weighted mean of the rows, as one weighted sum of the updates."""
 
     def __init__(self, points: Points, weights: Table, loops: Loops) -> None:
         self._inputs, self._loops = points.inputs, loops
@@ -137,7 +137,7 @@ def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> 
 
 
 class _ByCoordinate:
-    """A rule for each coordinate, over the rows that count and hold it."""
+    """A rule applied to each coordinate, over the rows that count and hold it."""
 
     def __init__(self, points: Points, weights: Table, rule: Rule, seed: int, loops: Loops) -> None:
         assert rule.middle is not None  # noqa: S101 - chosen by the caller
@@ -146,7 +146,7 @@ class _ByCoordinate:
         self._loops, self._all = loops, size <= _EXACT
         self._draws = np.random.default_rng(seed).random(size // _LEAST_WIDTH + 1)
         self._regions = [
-            _Rows.of(mix, _counted(holds, weights, self._inputs.f))
+            _Rows.from_mix(mix, _counted(holds, weights, self._inputs.f))
             for mix, holds in zip(points.mix, points.holds, strict=True)
         ]
 
@@ -166,12 +166,12 @@ class _ByCoordinate:
         if not values:
             return np.zeros(width_of(block, columns)), share
         looked = self._looked(block, width_of(block, columns))
-        found = self._middle(values, self._inputs.f, looked, self._loops)
-        share[rows.rows] = found.kept
-        return found.centre, share
+        middle = self._middle(values, self._inputs.f, looked, self._loops)
+        share[rows.rows] = middle.counts
+        return middle.centre, share
 
     def _looked(self, block: slice, width: int) -> slice:
-        """Where in a block to ask whom the rule kept: everywhere if there are few coordinates."""
+        """Choose the columns of a block in which the rule tells which rows it kept."""
         if self._all:
             return slice(0, width)
         part = -(-width // _LOOKED_PART)
@@ -180,9 +180,9 @@ class _ByCoordinate:
 
 
 def _counted(holds: NDArray[np.bool_], weights: Table, f: int) -> NDArray[np.bool_]:
-    """(m,): who of those who hold a region counts in it.
+    """Return (m,) bool: the rows that count among the holders of a region.
 
-    Those who were chosen, unless that leaves fewer than 2f + 1: bad ones that small devices take
+    These are the chosen rows, unless fewer than 2f + 1 are left: bad rows that small devices take
     for their like would be most of them where small devices hold nothing.
     """
     chosen: NDArray[np.bool_] = holds & (weights > 0)
@@ -191,7 +191,7 @@ def _counted(holds: NDArray[np.bool_], weights: Table, f: int) -> NDArray[np.boo
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """How the rows of a region are made: ``factors`` of the updates ``used``.
+    """The rows of a region as products: ``factors`` of the updates ``used``.
 
     ``single`` says which of the updates used each row is, when every row is just one of them.
     Factors that float32 cannot hold are taken out: the updates are multiplied twice by ``roots``.
@@ -204,7 +204,7 @@ class _Rows:
     roots: NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, mix: Table, counts: NDArray[np.bool_]) -> _Rows:
+    def from_mix(cls, mix: Table, counts: NDArray[np.bool_]) -> _Rows:
         rows = np.flatnonzero(counts)
         used = np.flatnonzero(mix[rows].any(axis=0))
         factors, roots = mix[np.ix_(rows, used)], None
@@ -219,18 +219,18 @@ class _Rows:
 
 
 def _per_update(points: Points, by_region: Table) -> Table:
-    """(n,): how much each update counted, 1 when all count alike.
+    """Return (n,): how much each update counted, 1 when all count alike.
 
     Args:
         by_region: (R, m), how much each row counted in each region, in any unit.
     """
     regions, seats = points.inputs.regions, points.inputs.seats
-    total, held = np.zeros(len(seats)), np.zeros(len(seats))
+    total, filled = np.zeros(len(seats)), np.zeros(len(seats))
     for shares, mix, holders, size in zip(
         by_region, points.mix, regions.holders, regions.sizes, strict=True
     ):
-        held += size * holders
+        filled += size * holders
         if shares.sum() > 0:
             total += size * (shares @ mix) / shares.sum() * seats[holders].sum()
-    result: Table = np.divide(total, held * seats, out=np.zeros(len(seats)), where=held > 0)
+    result: Table = np.divide(total, filled * seats, out=np.zeros(len(seats)), where=filled > 0)
     return result

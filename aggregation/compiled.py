@@ -1,4 +1,4 @@
-"""The loops that decide how fast the rules are, compiled by numba where it is installed.
+"""The rules' hot loops, compiled by numba where it is installed.
 
 ``order.py`` and ``combine.py`` do the same without it, by calls of numpy over whole rows. Those go
 to the cache and back for every comparison; here a few columns of all rows stay in the nearest cache
@@ -57,7 +57,7 @@ def _through(
     network: NDArray[np.int64],
     lanes: NDArray[np.float32],
 ) -> None:
-    """Take some columns through a network: they end in ``lanes``, (n, LANES)."""
+    """Take some columns through a selection network; the result ends in ``lanes``, (n, LANES)."""
     for i in range(len(values)):
         _load(lanes[i], values[i, start:end])
     for k in range(len(network)):
@@ -74,7 +74,7 @@ def middle(
     low: Row,
     high: Row,
 ) -> None:
-    """Of each column the mean of all but its f smallest and f largest values.
+    """Average each column without its f smallest and f largest values.
 
     Args:
         values: (n, b or more).
@@ -116,7 +116,7 @@ def nearest(
     low: Row,
     high: Row,
 ) -> None:
-    """Of each column the mean of the ``count`` values nearest to its median.
+    """Average the ``count`` values of each column that are nearest to its median.
 
     Args:
         values: (n, b or more).
@@ -149,21 +149,21 @@ def nearest(
 
 @_compiled
 def within(
-    values: NDArray[np.float32], begin: int, low: Row, high: Row, kept: NDArray[np.int64]
+    values: NDArray[np.float32], begin: int, low: Row, high: Row, counts: NDArray[np.int64]
 ) -> None:
-    """In how many of the columns from ``begin`` on each row lies between ``low`` and ``high``.
+    """Count for each row the columns from ``begin`` on with a value between ``low`` and ``high``.
 
     Args:
         values: (n, b or more).
         begin: the column that ``low`` and ``high`` begin with.
         low, high: (l,), both included.
-        kept: (n,), written to.
+        counts: (n,), written to.
     """
     for i in range(len(values)):
         row, count = values[i, begin : begin + len(low)], 0
         for c in range(len(low)):
             count += (row[c] >= low[c]) & (row[c] <= high[c])
-        kept[i] = count
+        counts[i] = count
 
 
 @_compiled

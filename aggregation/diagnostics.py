@@ -1,4 +1,4 @@
-"""What the ledger keeps of an aggregation beside its outcome: how the updates lay to it.
+"""Diagnostics of an aggregation for the ledger: how the updates lie to the aggregate.
 
 An operator reads from it who was clipped, who lies far away, and whether another rule would have
 said something else.
@@ -39,22 +39,22 @@ class Diagnostics:
     agreement: Mapping[str, float]
 
     def far(self, factor: float = 2.0) -> Table:
-        """(n,) bool: who lies farther from the aggregate than ``factor`` times the median."""
+        """Mark, (n,) bool, who lies farther from the aggregate than ``factor`` times the median."""
         return np.asarray(self.distances > factor * np.median(self.distances))
 
 
 def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
-    """Look at an aggregate from where it came from.
+    """Compare the updates with their aggregate, and the aggregate with other rules.
 
     Raises ``AggregationError``: what the rules refuse.
     """
     inputs = Inputs(updates, f)
-    points = Points.of(inputs)
+    points = Points.from_inputs(inputs)
     n, regions = len(inputs.rows), inputs.regions
     products, squares = _products(inputs, aggregate)
     own = np.einsum("rii->ri", inputs.grams)
-    held = regions.sizes @ regions.holders
-    rescale = np.divide(float(regions.moved), held, out=np.zeros(n), where=held > 0)
+    coordinates = regions.sizes @ regions.holders
+    rescale = np.divide(float(regions.moved), coordinates, out=np.zeros(n), where=coordinates > 0)
     lengths = own.sum(axis=0)
     of_aggregate = (squares[:, None] * regions.holders).sum(axis=0)
     inner = products.sum(axis=0)
@@ -78,29 +78,29 @@ def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
 
 
 def _products(inputs: Inputs, aggregate: Aggregate) -> tuple[Table, Table]:
-    """Per region: (R, n) inner products of the updates with the aggregate, (R,) its squares."""
+    """Compute per region (R, n) inner products of updates and aggregate, and (R,) its squares."""
     n, regions = len(inputs.rows), inputs.regions
     products, squares = np.zeros((len(regions.sizes), n)), np.zeros(len(regions.sizes))
 
     def look(block: slice) -> list[tuple[int, Table, float]]:
-        found = []
+        partial = []
         for region, columns in regions.within(block):
             vector = aggregate.vector[block][columns].astype(np.float64)
             inner = np.zeros(n)
             for row in np.flatnonzero(regions.holders[region]):
                 inner[row] = inputs.rows[row][block][columns].astype(np.float64) @ vector
-            found.append((region, inner, float(vector @ vector)))
-        return found
+            partial.append((region, inner, float(vector @ vector)))
+        return partial
 
-    for found in each_block(inputs.updates.size, _WIDTH, look):
-        for region, inner, square in found:
+    for partials in each_block(inputs.updates.size, _WIDTH, look):
+        for region, inner, square in partials:
             products[region] += inner
             squares[region] += square
     return products, squares
 
 
 def _cosine_with(points: Points, weights: Table, products: Table, square: float) -> float:
-    """The cosine between the aggregate and the weighted mean of the rows."""
+    """Return the cosine between the aggregate and the weighted mean of the rows."""
     factors = np.einsum("rm,rmn->rn", points.region_weights(weights), points.mix)
     inner = float((factors * products).sum())
     length = float(np.einsum("rn,rnk,rk->", factors, points.inputs.grams, factors))

@@ -1,4 +1,4 @@
-"""What a rule refuses. Codes are stable: the ledger keeps them."""
+"""The error of this package. Its codes are stable: the ledger keeps them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_count(n: int, f: int, least: int | None = None, what: str = "any rule"
         least: how many ``what`` needs; 2f + 1 if not given.
     """
     if f < 0:
-        raise AggregationError("bad-f", f"f counts updates that may be bad, got {f}.")
+        raise AggregationError("bad-f", f"f must be a count of updates, at least 0, got {f}.")
     least = 2 * f + 1 if least is None else least
     if n < least:
         raise AggregationError(

@@ -1,4 +1,4 @@
-"""Rules that look at each coordinate by itself: what lies in the middle of some values.
+"""Rules that treat each coordinate by itself, by order statistics of its values.
 
 Rows go through a selection network: a fixed list of comparisons between rows. Compiled loops take a
 few columns of all rows through it at a time. With numpy alone each comparison is a minimum and a
@@ -25,7 +25,7 @@ Values = Sequence[Row]
 NETWORK_ROWS = 48
 """The most rows that numpy takes through the network."""
 COMPILED_ROWS = 1024
-"""The most rows that compiled loops take through it."""
+"""The most rows that compiled loops take through the network."""
 _TRANSPOSED = 1024
 """Columns to transpose at a time: all their rows fit a cache."""
 _APART = 16
@@ -34,21 +34,21 @@ _APART = 16
 
 @dataclass(frozen=True, eq=False)
 class Middle:
-    """What a rule makes of some coordinates.
+    """The result of a rule for some coordinates.
 
     Attributes:
         centre: (b,) float64.
-        kept: (n,) int64, in how many of the columns that were to be looked at each row lies within
-            the range that the rule kept. A row equal to a kept value is kept, so that equal rows
-            always count alike.
+        counts: (n,) int64, in how many of the columns to look at each row lies within the range
+            that the rule kept. A row equal to a kept value is kept, so that equal rows always count
+            alike.
     """
 
     centre: NDArray[np.float64]
-    kept: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
-    """Without the f smallest and the f largest, the mean of the rest.
+    """Average the values without the f smallest and the f largest.
 
     Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
     Statistical Rates" (arXiv 1803.01498).
@@ -57,10 +57,10 @@ def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
     if loops and n <= COMPILED_ROWS:
         return _by_loop(loops, loops.middle, values, _compared(n, f), f, looked)
     if n > NETWORK_ROWS:
-        kept = _sorted(values)[:, f : n - f]
-        centre = np.einsum("ij->i", kept, dtype=np.float64)  # in half the time of kept.mean
+        middle = _sorted(values)[:, f : n - f]
+        centre = np.einsum("ij->i", middle, dtype=np.float64)  # in half the time of middle.mean
         centre /= n - 2 * f
-        return Middle(centre, _within(values, looked, kept[looked, 0], kept[looked, -1]))
+        return Middle(centre, _within(values, looked, middle[looked, 0], middle[looked, -1]))
     rows = _select(values, f)
     total = scratch("total", rows[0].shape, np.float64)
     total[:] = rows[0]
@@ -72,12 +72,12 @@ def trimmed_mean(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
 
 
 def median(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
-    """The middle value, or the mean of the two middle ones (arXiv 1803.01498)."""
+    """Take the middle value, or the mean of the two middle ones (arXiv 1803.01498)."""
     return trimmed_mean(values, (len(values) - 1) // 2, looked, loops)
 
 
 def mean_around_median(values: Values, f: int, looked: slice, loops: Loops) -> Middle:
-    """The mean of the n − f values nearest to the median.
+    """Average the n − f values nearest to the median.
 
     Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD" (arXiv 1802.10116).
     """
@@ -85,7 +85,7 @@ def mean_around_median(values: Values, f: int, looked: slice, loops: Loops) -> M
 
 
 def nearest_to_median(values: Values, count: int, looked: slice, loops: Loops) -> Middle:
-    """The mean of the ``count`` values nearest to the median: in sorted order they are neighbours.
+    """Average the ``count`` values nearest to the median: neighbours in sorted order.
 
     Of equally near values the smaller is taken.
     """
@@ -115,20 +115,20 @@ def _by_loop(
     count: int,
     looked: slice,
 ) -> Middle:
-    """What a compiled loop makes of some coordinates; ``count`` is what it is told beside them."""
+    """Apply a compiled loop to some coordinates; ``count`` is the loop's parameter."""
     n, size, begin = len(values), values[0].size, looked.start
     rows = scratch("rows", (n, size + _APART), np.float32)
     for first, some in eights(values):
         loops.copy(some, rows, first)
-    centre, kept = scratch("total", (size,), np.float64), np.empty(n, np.int64)
+    centre, counts = scratch("total", (size,), np.float64), np.empty(n, np.int64)
     low, high = scratch("range", (2, looked.stop - begin), np.float32)
     loop(rows, network, count, begin, centre, low, high)
-    loops.within(rows, begin, low, high, kept)
-    return Middle(centre, kept)
+    loops.within(rows, begin, low, high, counts)
+    return Middle(centre, counts)
 
 
 def _within(values: Values, looked: slice, low: Row, high: Row) -> NDArray[np.int64]:
-    """For each row, in how many of the columns that are looked at it lies within a range."""
+    """Count for each row the looked-at columns in which it lies within a range."""
     shape = (len(values), len(low))
     rows = scratch("looked", shape, np.float32)
     for at, row in enumerate(values):
@@ -141,7 +141,7 @@ def _within(values: Values, looked: slice, low: Row, high: Row) -> NDArray[np.in
 
 
 def _sorted(values: Values) -> NDArray[np.float32]:
-    """(b, n): each coordinate's values in order, side by side in memory."""
+    """Sort each coordinate's values: (b, n), side by side in memory."""
     n, size = len(values), values[0].size
     rows = scratch("rows", (n, size + _APART), np.float32)[:, :size]
     for at, row in enumerate(values):
@@ -156,30 +156,30 @@ def _sorted(values: Values) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=256)
 def _compared(n: int, f: int | None) -> NDArray[np.int64]:
-    """(k, 2): the comparisons that select the middle of n values, or, without f, that sort them."""
+    """Return (k, 2): the comparisons that select the middle of n values, or sort them without f."""
     network = _pairwise_sort(list(range(n))) if f is None else selection_network(n, f)
     return np.array([step[:2] for step in network], np.int64).reshape(-1, 2)
 
 
 def _select(rows: Values, f: int) -> list[Row]:
-    """Rows that hold, in each column, all but the f smallest and the f largest values."""
-    steps, kept, buffers = _steps(len(rows), f)
+    """Return rows that hold, in each column, all but the f smallest and the f largest values."""
+    steps, middle, buffers = _steps(len(rows), f)
     places = [*rows, *scratch("places", (buffers, rows[0].size), np.float32)]
     for compare, a, b, out in steps:
         compare(places[a], places[b], out=places[out])
-    return [places[place] for place in kept]
+    return [places[place] for place in middle]
 
 
 @lru_cache(maxsize=256)
 def _steps(n: int, f: int) -> tuple[tuple[tuple[np.ufunc, int, int, int], ...], list[int], int]:
-    """The network as calls of numpy: rows are places 0 … n − 1, buffers come after.
+    """Translate the network into calls of numpy: rows are places 0 … n − 1, buffers come after.
 
-    Results go where a value that is not needed any more was, as long as that was a buffer: the
-    fewer buffers, the more columns fit the cache.
+    A result overwrites a buffer whose value is not needed any more: the fewer buffers, the more
+    columns fit the cache.
 
     Returns:
-        The calls: what to call, with which two places, and where to. Then the places that hold the
-        middle values in the end, and how many buffers there are.
+        The calls (function, two input places, output place), the places that hold the middle values
+        in the end, and the number of buffers.
     """
     wires, spare, buffers = list(range(n)), list[int](), 0
     steps = []
@@ -201,7 +201,7 @@ def _steps(n: int, f: int) -> tuple[tuple[tuple[np.ufunc, int, int, int], ...], 
 
 @lru_cache(maxsize=256)
 def selection_network(n: int, f: int) -> tuple[tuple[int, int, bool, bool], ...]:
-    """Comparisons after which wires f … n − f − 1 hold the middle values, in some order.
+    """List comparisons after which wires f … n − f − 1 hold the middle values, in some order.
 
     The pairwise sorting network, without what does not matter here: the order among the middle
     values, and every value that ends among the dropped ones.
@@ -225,7 +225,7 @@ def selection_network(n: int, f: int) -> tuple[tuple[int, int, bool, bool], ...]
 
 
 def _pairwise_sort(wires: list[int]) -> list[tuple[int, int]]:
-    """Parberry, "The Pairwise Sorting Network" (1992): sort pairs, then firsts, then seconds.
+    """List the comparisons of Parberry, "The Pairwise Sorting Network" (1992).
 
     Of the known constructions it leaves the fewest comparisons when only a part is wanted.
     """

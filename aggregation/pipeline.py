@@ -42,7 +42,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({rule.name: rule for rule in _RULES
 """Every rule by the name that configuration uses."""
 
 Step = Callable[[Points, int, int], Points]
-"""Rows, f and a seed to rows."""
+"""A pre-aggregation step: it maps rows, f and a seed to rows."""
 
 
 def _clip(parameter: str) -> Step:
@@ -111,8 +111,8 @@ class Pipeline:
             AggregationError: ``bad-f``, ``bad-seed``, ``too-few-updates``, ``too-large``.
         """
         if seed < 0:
-            raise AggregationError("bad-seed", f"A seed is a number from 0, got {seed}.")
-        points = Points.of(Inputs(updates, f))
+            raise AggregationError("bad-seed", f"A seed must be at least 0, got {seed}.")
+        points = Points.from_inputs(Inputs(updates, f))
         applied = []
         for name, step in zip(self.names[:-1], self.steps, strict=True):
             before, points = points, step(points, f, seed)

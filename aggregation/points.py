@@ -1,4 +1,4 @@
-"""The vectors a rule compares: combinations of the updates, without ever making them.
+"""The rows a rule compares, as combinations of the updates that are never materialised.
 
 Clipping, mixing and bucketing give every row as a sum of updates with known factors. So a step of
 the pipeline is a small table of factors, and all that rules ask for (norms, distances, the spread
@@ -29,7 +29,7 @@ _BLOCK_BYTES = 8 << 20
 """Of a block in float64, all rows together: fewer, and calling numpy costs more than the work."""
 _MOST_WIDTH = 1 << 16
 _MOST_ENTRIES = 1 << 25
-"""Of a table of regions by rows by rows."""
+"""The most entries of a table of regions by rows by rows."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
 """Squared distances below this share of the squared norms are rounding."""
 
@@ -60,29 +60,29 @@ class Inputs:
         n, regions = len(self.rows), self.regions
 
         def products(block: slice) -> list[tuple[int, Table]]:
-            found = []
+            partial = []
             for region, columns in regions.within(block):
-                held = np.flatnonzero(regions.holders[region])
-                values = scratch("values", (len(held), width_of(block, columns)), np.float64)
-                gather([self.rows[row] for row in held], block, columns, values)
+                holders = np.flatnonzero(regions.holders[region])
+                values = scratch("values", (len(holders), width_of(block, columns)), np.float64)
+                gather([self.rows[row] for row in holders], block, columns, values)
                 # dot lets go of the interpreter; @ does not while it makes so small a table.
-                found.append((region, np.dot(values, values.T)))
-            return found
+                partial.append((region, np.dot(values, values.T)))
+            return partial
 
         grams = np.zeros((len(regions.sizes), n, n))
         width = int(np.clip(_BLOCK_BYTES // (8 * n), 1024, _MOST_WIDTH))
-        for found in each_block(self.updates.size, width, products):
-            for region, product in found:
-                held = regions.holders[region]
-                if held.all():
+        for partials in each_block(self.updates.size, width, products):
+            for region, product in partials:
+                holders = regions.holders[region]
+                if holders.all():
                     grams[region] += product
                 else:
-                    grams[region][np.ix_(held, held)] += product
+                    grams[region][np.ix_(holders, holders)] += product
         return grams
 
 
 def _read_only(row: Row) -> Row:
-    """A view that nobody writes to; of whatever kind the row is, compiled loops see one."""
+    """Return a read-only view; whatever kind the row is, compiled loops see one type."""
     view: Row = row.view(np.ndarray)
     view.flags.writeable = False
     return view
@@ -90,7 +90,7 @@ def _read_only(row: Row) -> Row:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """m rows, each in every region a combination of the inputs.
+    """m rows, each a combination of the inputs in every region.
 
     Attributes:
         inputs: the updates.
@@ -107,8 +107,8 @@ class Points:
     own: NDArray[np.intp] | None
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Points:
-        """One row for each seat.
+    def from_inputs(cls, inputs: Inputs) -> Points:
+        """Make one row for each seat.
 
         Raises ``AggregationError`` ``too-large`` when the tables would take more than 256 MB.
         """
@@ -136,7 +136,7 @@ class Points:
         return int(self.inputs.regions.sizes @ self.holds.any(axis=1))
 
     def scaled(self, factors: Table) -> Points:
-        """Every row times its factor, (m,) in [0, 1]."""
+        """Multiply every row by its factor, (m,) in [0, 1]."""
         clipped = self.clipped
         if self.own is not None:
             clipped = clipped.copy()
@@ -145,23 +145,24 @@ class Points:
 
     @cached_property
     def gram(self) -> Table:
-        """(R, m, m): the inner products of the rows over each region; 0 with who does not hold."""
+        """(R, m, m): the inner products of the rows over each region; 0 where one does not hold
+        it."""
         gram: Table = self.mix @ self.inputs.grams @ self.mix.transpose(0, 2, 1)
         return gram
 
     @cached_property
-    def held(self) -> Table:
+    def held_counts(self) -> Table:
         """(m,): how many moving coordinates each row holds."""
         sizes: Table = self.inputs.regions.sizes.astype(np.float64) @ self.holds
         return sizes
 
     @cached_property
     def rescale(self) -> Table:
-        """(m,): by how much squares over what a row holds stand for all; 0 if it holds nothing."""
-        return _share(float(self.moved), self.held)
+        """(m,): the factor from squares over a row's coordinates to all; 0 if it holds nothing."""
+        return _share(float(self.moved), self.held_counts)
 
     def squared_norms(self, rescaled: bool = True) -> Table:
-        """(m,): squared norms over what the rows hold, or ``rescaled`` to all coordinates."""
+        """Return (m,) squared norms over what the rows hold, or ``rescaled`` to all coordinates."""
         squares: Table = np.einsum("rii->i", self.gram)
         return squares * self.rescale if rescaled else squares
 
@@ -189,14 +190,14 @@ class Points:
         return result
 
     def region_weights(self, weights: Table) -> Table:
-        """(R, m): (m,) weights spread in each region over those who hold it, summing to 1 or 0."""
+        """Spread (m,) weights over each region's holders: (R, m), each row summing to 1 or 0."""
         spread = self.holds * weights
         totals = spread.sum(axis=1, keepdims=True)
         result: Table = spread * _share(1.0, totals)
         return result
 
     def deviations(self, weights: Table) -> Table:
-        """(m, m): inner products of the rows around their weighted mean, rescaled.
+        """Return (m, m): inner products of the rows around their weighted mean, rescaled.
 
         The diagonal is each row's squared distance to the mean over what it holds.
         """
@@ -210,7 +211,8 @@ class Points:
         return result
 
     def squared_deviations(self, weights: Table) -> Table:
-        """(m,): each row's squared distance to the weighted mean over what it holds, rescaled."""
+        """Return (m,): the rows' squared distances to the weighted mean over what they hold,
+        rescaled."""
         total = np.zeros(self.count)
         for gram, holds, a in zip(self.gram, self.holds, self.region_weights(weights), strict=True):
             to_mean = gram @ a
@@ -223,7 +225,7 @@ class Points:
 
 
 def regrouped(points: Points, members: Sequence[NDArray[np.intp]], own: bool) -> Points:
-    """New rows, each the mean of some rows, in every region of those who hold it.
+    """Make new rows, each the mean of some rows in every region over those that hold it.
 
     Args:
         points: m rows.
@@ -245,6 +247,6 @@ def regrouped(points: Points, members: Sequence[NDArray[np.intp]], own: bool) ->
 
 
 def _share(total: float, parts: NDArray[np.float64] | NDArray[np.int64]) -> Table:
-    """``total / parts``, and 0 where there are no parts."""
+    """Return ``total / parts``, and 0 where there are no parts."""
     values = np.asarray(parts, np.float64)
     return np.divide(total, values, out=np.zeros_like(values), where=values > 0)

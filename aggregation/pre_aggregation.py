@@ -1,4 +1,4 @@
-"""Steps before a rule: shorten rows that are too long, mix each with its neighbours."""
+"""Pre-aggregation steps: clip rows that are too long, mix each row with its neighbours."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from aggregation.points import Points, Table, regrouped
 
 
 def clip(points: Points, longest: float) -> Points:
-    """Rows longer than ``longest`` are shortened to it (static clipping)."""
+    """Shorten rows longer than ``longest`` to it (static clipping)."""
     return _clipped(points, np.sqrt(points.squared_norms(rescaled=False)), longest)
 
 
 def arc(points: Points, f: int) -> Points:
-    """The longest rows are shortened to the next: as many as 2(f/n)(n − f), rounded down.
+    """Shorten the longest rows to the next: as many as 2(f/n)(n − f), rounded down.
 
     Adaptive robust clipping: Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, "Adaptive Gradient
     Clipping for Robust Federated Learning" (arXiv 2405.14432).
@@ -28,7 +28,7 @@ def arc(points: Points, f: int) -> Points:
 
 
 def nnm(points: Points, f: int) -> Points:
-    """Every row becomes the mean of the n − f rows nearest to it, itself among them.
+    """Replace every row by the mean of the n − f rows nearest to it, itself among them.
 
     Nearest-neighbour mixing: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by
     Mixing" (arXiv 2302.01772). With n < 4f + 1 it is left out: with three rows of which one is
@@ -43,7 +43,7 @@ def nnm(points: Points, f: int) -> Points:
 
 
 def bucketing(points: Points, size: int, f: int, seed: int) -> Points:
-    """The means of ``size`` rows at a time, drawn at random from ``seed``.
+    """Average ``size`` rows at a time, drawn at random from ``seed``.
 
     Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing"
     (arXiv 2006.09365). The draw must not be known before the updates are in.

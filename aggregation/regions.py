@@ -1,7 +1,7 @@
-"""Which coordinates have which holders.
+"""Group coordinates by their holders.
 
-Devices come in few ranks, so the coordinates fall into few regions with the same holders each.
-Whatever a rule does, it does per region with a small table, and never with n masks of d values.
+Devices come in few ranks, so the coordinates fall into few regions with the same holders each. A
+rule works per region on a small table, and never with n masks of d values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOWHERE = np.uint16(np.iinfo(np.uint16).max)
 
 
 class Regions:
-    """The coordinates that move, by who holds them.
+    """The coordinates that move, grouped by their holders.
 
     A coordinate moves when its holders fill at least ``least`` seats; otherwise it belongs to no
     region: a few bad children would own it.
@@ -47,20 +47,20 @@ class Regions:
             return
         masks = [updates.masks[row] for row in order]
         patterns, labels = _patterns(masks, d)
-        kept = [p for p, pattern in enumerate(patterns) if seats[pattern].sum() >= least]
+        moving = [p for p, pattern in enumerate(patterns) if seats[pattern].sum() >= least]
         number = np.full(len(patterns), _NOWHERE)
-        number[kept] = np.arange(len(kept), dtype=np.uint16)
+        number[moving] = np.arange(len(moving), dtype=np.uint16)
         self._labels = number[labels]
-        self.holders = np.array([patterns[p] for p in kept], np.bool_).reshape(-1, n)
-        self.sizes = np.bincount(labels, minlength=len(patterns))[kept].astype(np.int64)
+        self.holders = np.array([patterns[p] for p in moving], np.bool_).reshape(-1, n)
+        self.sizes = np.bincount(labels, minlength=len(patterns))[moving].astype(np.int64)
 
     @property
     def moved(self) -> int:
-        """How many coordinates move."""
+        """The number of coordinates that move."""
         return int(self.sizes.sum())
 
     def within(self, block: slice) -> Iterator[tuple[int, Columns]]:
-        """The regions that have coordinates in a block, with their columns in it."""
+        """Yield the regions with coordinates in a block, with their columns in it."""
         if self._labels is None:
             if len(self.sizes):
                 yield 0, slice(None)
@@ -77,12 +77,12 @@ class Regions:
 
 
 def _distinct(masks: Sequence[Mask]) -> list[Mask]:
-    """The masks without those that are the same array again."""
+    """Return the masks without repeated references to one array."""
     return list({id(mask): mask for mask in masks}.values())
 
 
 def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], NDArray[np.uint16]]:
-    """The sets of holders that occur, (n,) bool each, and for each coordinate which one it has.
+    """List the sets of holders that occur, (n,) bool each, and the set of each coordinate.
 
     They are numbered by their content, whatever order the coordinates are in.
     """
@@ -93,11 +93,11 @@ def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], N
     def look(block: slice) -> tuple[list[bytes], NDArray[np.intp]]:
         bits = np.packbits(np.array([mask[block] for mask in classes]), axis=0)
         keys = np.ascontiguousarray(bits.T).view(np.dtype((np.void, bits.shape[0]))).reshape(-1)
-        found, inverse = np.unique(keys, return_inverse=True)
-        return [key.tobytes() for key in found], inverse.reshape(-1)
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        return [key.tobytes() for key in distinct], inverse.reshape(-1)
 
     looked = list(each_block(d, _WIDTH, look))
-    keys = sorted({key for found, _ in looked for key in found})
+    keys = sorted({key for distinct, _ in looked for key in distinct})
     if len(keys) > MOST_REGIONS:
         raise AggregationError(
             "too-large",
@@ -106,7 +106,10 @@ def _patterns(masks: Sequence[Mask], d: int) -> tuple[list[NDArray[np.bool_]], N
         )
     number = {key: np.uint16(i) for i, key in enumerate(keys)}
     labels = np.concatenate(
-        [np.array([number[key] for key in found], np.uint16)[inverse] for found, inverse in looked]
+        [
+            np.array([number[key] for key in distinct], np.uint16)[inverse]
+            for distinct, inverse in looked
+        ]
     )
-    held = [np.unpackbits(np.frombuffer(key, np.uint8), count=len(classes)) for key in keys]
-    return [bits.astype(np.bool_)[columns] for bits in held], labels
+    patterns = [np.unpackbits(np.frombuffer(key, np.uint8), count=len(classes)) for key in keys]
+    return [bits.astype(np.bool_)[columns] for bits in patterns], labels

@@ -1,9 +1,9 @@
-"""What a rule is, and what it leaves behind.
+"""The interface of an aggregation rule and its result.
 
-A rule says two things: how much each row counts, from the distances between rows, and what becomes
-of a coordinate, from the values of the rows that count in it. Most rules say only one of them; who
-says nothing of a coordinate gets the weighted mean. f, how many may be bad, comes from outside and
-is never guessed from the data.
+A rule decides two things: how much each row counts, from the distances between rows, and the value
+of a coordinate, from the values of the rows that count in it. Most rules decide only one of them;
+without the second the coordinate gets the weighted mean. f, how many may be bad, comes from outside
+and is never guessed from the data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aggregation.points import Points, Table
 
 @dataclass(frozen=True, eq=False)
 class Aggregate:
-    """The outcome.
+    """The result of an aggregation.
 
     Attributes:
         vector: (d,) float32, finite; 0 where nothing moved.
@@ -43,7 +43,7 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule.
+    """An aggregation rule.
 
     Attributes:
         name: its name in configuration and in the ledger.
@@ -63,5 +63,5 @@ class Rule:
 
 
 def majority(f: int) -> int:
-    """2f + 1: what every rule needs."""
+    """Return 2f + 1, the fewest rows of any rule."""
     return 2 * f + 1

@@ -13,11 +13,11 @@ from aggregation.errors import AggregationError
 from aggregation.points import Points, Table
 
 MOST_STEPS = 200_000
-"""Of the search for the least diameter, over all diameters tried."""
+"""The most steps of the search for the least diameter, over all diameters tried."""
 
 
 def krum(points: Points, f: int) -> Table:
-    """The row with the smallest score.
+    """Choose the row with the smallest score.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine
     Tolerant Gradient Descent" (NeurIPS 2017).
@@ -26,12 +26,12 @@ def krum(points: Points, f: int) -> Table:
 
 
 def multi_krum(points: Points, f: int) -> Table:
-    """The n − f rows with the smallest scores (Blanchard et al. 2017)."""
+    """Choose the n − f rows with the smallest scores (Blanchard et al. 2017)."""
     return _chosen(_scores(points.squared_distances, f), points.count - f)
 
 
 def bulyan(points: Points, f: int) -> Table:
-    """n − 2f rows, each the Krum of those that were left.
+    """Choose n − 2f rows, each the Krum of those that were left.
 
     El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium"
     (arXiv 1802.07927).
@@ -47,7 +47,7 @@ def bulyan(points: Points, f: int) -> Table:
 
 
 def minimum_diameter(points: Points, f: int) -> Table:
-    """The n − f rows whose largest distance to each other is smallest: exact.
+    """Choose the n − f rows whose largest distance to each other is smallest, exactly.
 
     El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely Distributed Byzantine Machine
     Learning" (arXiv 2003.00010), from Rousseeuw's minimum volume estimators (1985).
@@ -82,7 +82,7 @@ def minimum_diameter(points: Points, f: int) -> Table:
 
 
 def _cover(pairs: NDArray[np.bool_], f: int, steps: list[int]) -> NDArray[np.intp] | None:
-    """At most f rows that touch every pair of a symmetric (m, m) table, or None."""
+    """Find at most f rows that touch every pair of a symmetric (m, m) table, or None."""
     steps[0] += 1
     if steps[0] > MOST_STEPS:
         raise AggregationError(
@@ -112,7 +112,7 @@ def _cover(pairs: NDArray[np.bool_], f: int, steps: list[int]) -> NDArray[np.int
 
 
 def _scores(squared_distances: Table, f: int) -> Table:
-    """(m,): each row's summed squared distance to its m − f − 2 nearest others, at least one."""
+    """Return (m,): each row's summed squared distance to its m − f − 2 nearest, at least one."""
     m = len(squared_distances)
     ordered = np.sort(squared_distances + np.diag(np.full(m, np.inf)), axis=1)
     scores: Table = ordered[:, : min(max(m - f - 2, 1), m - 1)].sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a rule is given: one vector for each child, what each child holds, how many seats it has.
+"""The input of a rule: one vector per child, the coordinates it holds, the seats it takes.
 
 Checked once, when it is made: a rule never meets a NaN or a wrong shape. The vectors may be
 memory-mapped files; nothing here copies them. A row has no name and no weight of its own, so a rule
@@ -51,7 +51,7 @@ class Updates:
 
     @property
     def count(self) -> int:
-        """n, how many vectors there are."""
+        """n, the number of vectors."""
         return len(self.rows)
 
     @property
@@ -60,7 +60,7 @@ class Updates:
         return int(np.size(self.rows[0])) if self.rows else 0
 
     def canonical_order(self) -> list[int]:
-        """The rows, ordered by what they hold and by nothing else.
+        """Order the rows by their content and by nothing else.
 
         Floating-point sums depend on their order. A rule that takes rows in this one gives the same
         bits in whatever order the children answered; rows that tie are the same in every bit.
@@ -84,8 +84,8 @@ class Updates:
         values = self.rows[row][start:stop] + np.float32(0)  # −0 and 0 are one value
         if self.masks is None:
             return values.tobytes()
-        held = self.masks[row][start:stop]
-        return held.tobytes() + np.where(held, values, np.float32(0)).tobytes()
+        mask = self.masks[row][start:stop]
+        return mask.tobytes() + np.where(mask, values, np.float32(0)).tobytes()
 
     def _check(self) -> None:
         for row, values in enumerate(self.rows):

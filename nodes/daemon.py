@@ -1,4 +1,4 @@
-"""One node as one process: its links, its roles, and a clean end.
+"""Run one node as one process: its links, its roles, and a clean end.
 
 Threads: Flower's server for the children, the parent's rounds, the uplink. SIGTERM or SIGINT sets
 one event that all of them watch. Nothing needs to be saved at the end: the ledger already holds it,
@@ -94,7 +94,7 @@ class Daemon:
         self._failures: list[BaseException] = []
 
     def run(self) -> None:
-        """Run both roles until stopped; re-raises what ended a role."""
+        """Run both roles until stopped; re-raise the error that ended a role."""
         log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
         threads = [
             threading.Thread(target=self._guarded, args=(role,), name=name)

@@ -1,4 +1,4 @@
-"""What a tier commits to before it is audited, and what it answers afterwards.
+"""Commit to the parts of an offer before an audit, and answer the audit with their sketches.
 
 An interior node's offer is a sum: over its rounds since the baseline, the displacement that its
 rule made of its children's updates (step size η included), and beside it a rehearsal term that
@@ -61,7 +61,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Commitment:
-    """Everything that an offer was made of.
+    """The parts of an offer, each named by its digest.
 
     Attributes:
         child: the interior node.
@@ -78,39 +78,46 @@ class Commitment:
     @property
     def leaves(self) -> tuple[tuple[int, int], ...]:
         """Every update as (round, place in the round)."""
-        return tuple((r, i) for r, of in enumerate(self.rounds) for i in range(len(of.updates)))
+        return tuple(
+            (r, i) for r, round_ in enumerate(self.rounds) for i in range(len(round_.updates))
+        )
 
     @property
     def sketches(self) -> int:
-        """How many sketches answer it."""
+        """The number of sketches that answer this commitment."""
         return sum(len(r.updates) + 1 + (r.rehearsal is not None) for r in self.rounds)
 
 
 def encode(committed: Commitment) -> bytes:
-    """The one encoding of a commitment: lengths before contents, so that no two are alike.
+    """Encode a commitment, with lengths before contents so that no two encodings are alike.
 
     Raises:
         AggregationError: ``bad-commitment`` for a digest of another length or a step not finite.
     """
     parts = [_TAG, _text(committed.child), _digest(committed.offer), _digest(committed.baseline)]
     parts.append(struct.pack("<I", len(committed.rounds)))
-    for of in committed.rounds:
-        if not np.isfinite(of.step):
-            raise AggregationError("bad-commitment", f"A step size is finite, got {of.step}.")
-        parts += [struct.pack("<dI", of.step, len(of.updates)), _digest(of.displacement)]
-        parts.append(b"\0" if of.rehearsal is None else b"\1" + _digest(of.rehearsal))
-        for leaf in of.updates:
+    for round_ in committed.rounds:
+        if not np.isfinite(round_.step):
+            raise AggregationError(
+                "bad-commitment", f"A step size must be finite, got {round_.step}."
+            )
+        parts += [
+            struct.pack("<dI", round_.step, len(round_.updates)),
+            _digest(round_.displacement),
+        ]
+        parts.append(b"\0" if round_.rehearsal is None else b"\1" + _digest(round_.rehearsal))
+        for leaf in round_.updates:
             parts += [_text(leaf.node), _digest(leaf.digest)]
     return b"".join(parts)
 
 
 def commitment(committed: Commitment) -> bytes:
-    """The SHA-256 that the child signs."""
+    """Return the SHA-256 of the encoded commitment, which the child signs."""
     return hashlib.sha256(encode(committed)).digest()
 
 
 def vector_digest(vector: Vector) -> bytes:
-    """SHA-256 of a vector's float32 values, little-endian: what commitments name vectors by."""
+    """Return the SHA-256 of a vector's float32 values, little-endian: its name in commitments."""
     return hashlib.sha256(np.ascontiguousarray(vector).astype("<f4", copy=False).data).digest()
 
 
@@ -129,17 +136,17 @@ class AuditDraw:
 
     def __post_init__(self) -> None:
         if len(self.secret) != _DIGEST:
-            raise AggregationError("bad-seed", f"A draw takes 32 bytes, got {len(self.secret)}.")
+            raise AggregationError("bad-seed", f"A draw needs 32 bytes, got {len(self.secret)}.")
 
     @property
     def seed(self) -> bytes:
-        """What the child sketches with."""
+        """The seed of the child's sketches."""
         return hashlib.sha256(b"banyan audit projection\0" + self.secret).digest()
 
     def spots(self, commitments: Sequence[Commitment], count: int) -> list[tuple[str, int, int]]:
-        """Updates to be shown whole, as (child, round, place): ``count`` of all, none twice.
+        """Draw ``count`` of all updates to be shown whole, as (child, round, place), none twice.
 
-        They follow from the secret and the commitments, in whatever order the children are.
+        The draw depends on the secret and the commitments, not on the order of the children.
         """
         ordered = sorted(commitments, key=lambda c: c.child)
         bound = hashlib.sha256(b"banyan audit spots\0" + self.secret)
@@ -154,7 +161,7 @@ class AuditDraw:
 
 
 def detection(committed: int, false: int, spots: int) -> float:
-    """How likely ``spots`` of ``committed`` updates meet one of ``false`` whose sketch is a lie."""
+    """Return the probability that ``spots`` of ``committed`` updates hit one of ``false`` fakes."""
     return 1.0 - comb(committed - false, spots) / comb(committed, spots)
 
 
@@ -169,7 +176,7 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class RoundAnswer:
-    """Sketches of one round: ``updates`` (m, k), the others (k,), all float32."""
+    """The sketches of one round: ``updates`` (m, k), the others (k,), all float32."""
 
     updates: NDArray[np.float32]
     displacement: NDArray[np.float32]
@@ -177,14 +184,16 @@ class RoundAnswer:
 
 
 def answer(rounds: Sequence[Parts], seed: bytes, rows: int) -> tuple[RoundAnswer, ...]:
-    """Sketch every part. The grandparent does the same where updates are forwarded instead."""
+    """Sketch every part of the rounds. The grandparent does the same to forwarded updates."""
     answered = []
-    for of in rounds:
-        rest = [of.displacement] + ([] if of.rehearsal is None else [of.rehearsal])
-        made = sketch([*of.updates, *rest], seed, rows)
-        n = len(of.updates)
+    for parts in rounds:
+        rest = [parts.displacement] + ([] if parts.rehearsal is None else [parts.rehearsal])
+        sketches = sketch([*parts.updates, *rest], seed, rows)
+        n = len(parts.updates)
         answered.append(
-            RoundAnswer(made[:n], made[n], made[n + 1] if of.rehearsal is not None else None)
+            RoundAnswer(
+                sketches[:n], sketches[n], sketches[n + 1] if parts.rehearsal is not None else None
+            )
         )
     return tuple(answered)
 
@@ -195,7 +204,7 @@ def commit(
     rounds: Sequence[tuple[Sequence[str], Parts, float]],
     offer: Vector,
 ) -> Commitment:
-    """The commitment to vectors that are at hand: for each round nodes, parts and step size."""
+    """Commit to vectors that are at hand; ``rounds`` gives nodes, parts and step size of each."""
     return Commitment(
         child,
         vector_digest(offer),
@@ -222,5 +231,5 @@ def _text(text: str) -> bytes:
 
 def _digest(digest: bytes) -> bytes:
     if len(digest) != _DIGEST:
-        raise AggregationError("bad-commitment", f"A digest has 32 bytes, got {len(digest)}.")
+        raise AggregationError("bad-commitment", f"A digest must have 32 bytes, got {len(digest)}.")
     return digest

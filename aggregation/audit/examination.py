@@ -39,7 +39,7 @@ SIGNATURE = 64
 
 @dataclass(frozen=True, eq=False)
 class Subtree:
-    """What the grandparent has of one child.
+    """One child as the grandparent sees it.
 
     Attributes:
         committed: what the child signed before the draw.
@@ -58,7 +58,7 @@ class Subtree:
 
 @dataclass(frozen=True)
 class Audit:
-    """The outcome.
+    """The outcome of an audit.
 
     Attributes:
         verdicts: in the order of the subtrees.
@@ -73,7 +73,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an audit spends its bytes: ``total`` of what ``forwarding`` every update would cost."""
+    """The bytes of an audit: ``total``, where ``forwarding`` every update would cost more."""
 
     rows: int
     spots: int
@@ -84,7 +84,7 @@ class Plan:
 def plan(
     size: int, commitments: Sequence[Commitment], share: float = 0.05, for_spots: float = 0.4
 ) -> Plan:
-    """The most rows and spots for ``share`` of the bytes of forwarding every update.
+    """Choose the most rows and spots that cost at most ``share`` of forwarding every update.
 
     Counted is all that travels: commitments, one signature for each update and each child, seed and
     secret, sketches, spots. ``for_spots`` of it goes to spots, rounded down, the rest to rows; what
@@ -100,7 +100,9 @@ def plan(
     rows = rows_within(size, updates, sketches, spots, overhead, share)
     if not rows:
         raise AggregationError(
-            "bad-rows", f"{share:.0%} of {updates} updates of {size} values is less than a sketch."
+            "bad-rows",
+            f"{share:.0%} of the bytes of {updates} updates ({size} values each) is too little for "
+            "any sketch: allow a larger share.",
         )
     left = int(share * 4 * size * updates) - overhead - 4 * rows * sketches
     spots = min(updates, left // (4 * size))
@@ -111,7 +113,7 @@ def plan(
 def audit(
     subtrees: Sequence[Subtree], draw: AuditDraw, rows: int, spots: int, policy: AuditPolicy, f: int
 ) -> Audit:
-    """Judge every subtree and say whose offers count.
+    """Judge every subtree and decide which offers count.
 
     Args:
         subtrees: all children of one grandparent that offered.
@@ -124,7 +126,7 @@ def audit(
             offer that admission should have refused. What a child answers raises nothing.
     """
     if len({s.committed.child for s in subtrees}) < len(subtrees):
-        raise AggregationError("counted-twice", "Two of the audited subtrees are of one child.")
+        raise AggregationError("counted-twice", "Two audited subtrees belong to one child.")
     asked = draw.spots([s.committed for s in subtrees], spots)
     faults = [
         _fault(s, {(r, i) for child, r, i in asked if child == s.committed.child}, draw.seed, rows)
@@ -142,7 +144,7 @@ def audit(
 def recomputed(
     committed: Commitment, updates: Sequence[Sequence[Vector]], verdict: AuditVerdict
 ) -> Vector:
-    """What a captured subtree's rounds should have been: η times the mean of their inliers, summed.
+    """Recompute the sum of a captured subtree's rounds: η times the mean of each one's inliers.
 
     Args:
         updates: every update of every round, forwarded in the committed order.
@@ -152,27 +154,27 @@ def recomputed(
         AggregationError: ``not-what-was-committed`` for another update than the committed one,
             ``no-majority`` where a round has too few inliers to stand for the subtree.
     """
-    named = [[leaf.digest for leaf in of.updates] for of in committed.rounds]
-    if [[vector_digest(v) for v in of] for of in updates] != named:
+    named = [[leaf.digest for leaf in round_.updates] for round_ in committed.rounds]
+    if [[vector_digest(v) for v in forwarded] for forwarded in updates] != named:
         raise AggregationError(
             "not-what-was-committed", f"{committed.child} forwarded other updates than it named."
         )
     total = np.zeros(updates[0][0].shape, np.float64)
-    for number, (of, round_updates) in enumerate(zip(committed.rounds, updates, strict=True)):
-        kept = [u for i, u in enumerate(round_updates) if (number, i) not in verdict.outlying]
-        if 2 * len(kept) <= len(round_updates):
+    for number, (round_, round_updates) in enumerate(zip(committed.rounds, updates, strict=True)):
+        inliers = [u for i, u in enumerate(round_updates) if (number, i) not in verdict.outlying]
+        if 2 * len(inliers) <= len(round_updates):
             raise AggregationError(
                 "no-majority", f"Round {number} of {committed.child} has too few inliers."
             )
-        for update in kept:
-            total += of.step / len(kept) * update
+        for update in inliers:
+            total += round_.step / len(inliers) * update
     return total.astype(np.float32)
 
 
 def _fault(
     subtree: Subtree, asked: set[tuple[int, int]], seed: bytes, rows: int
 ) -> AuditVerdict | None:
-    """What is wrong with the form of an answer, and with its spots."""
+    """Find a fault in the form of an answer or in its spots; None when there is none."""
     committed, given = subtree.committed, subtree.answer
     if given is None:
         return _inconsistent(subtree, "no-answer", "It did not answer.")
@@ -180,12 +182,14 @@ def _fault(
         return _inconsistent(
             subtree, "not-what-was-committed", "It answered other parts than it committed to."
         )
-    for number, of in enumerate(committed.rounds):
-        if len({leaf.node for leaf in of.updates}) < len(of.updates):
+    for number, round_ in enumerate(committed.rounds):
+        if len({leaf.node for leaf in round_.updates}) < len(round_.updates):
             return _inconsistent(
                 subtree, "counted-twice", f"A node is counted twice in round {number}.", number
             )
-    seen = Counter((leaf.node, leaf.digest) for of in committed.rounds for leaf in of.updates)
+    seen = Counter(
+        (leaf.node, leaf.digest) for round_ in committed.rounds for leaf in round_.updates
+    )
     if any(times > 1 for times in seen.values()):
         return _inconsistent(subtree, "counted-twice", "An update is counted in two rounds.")
     if vector_digest(subtree.offer) != committed.offer:
@@ -198,23 +202,25 @@ def _fault(
         if shown is None or shown.shape != subtree.offer.shape or shown.dtype != np.float32:
             return _inconsistent(subtree, "spot-missing", f"It did not show {of_leaf}.", r)
         if vector_digest(shown) != committed.rounds[r].updates[i].digest:
-            return _inconsistent(subtree, "spot-digest", f"It shows another {of_leaf}.", r)
+            return _inconsistent(
+                subtree, "spot-digest", f"What it shows is not the committed {of_leaf}.", r
+            )
         finite = np.isfinite(shown).all()
         if not finite or not np.array_equal(sketch([shown], seed, rows)[0], given[r].updates[i]):
-            return _inconsistent(subtree, "spot-sketch", f"Its sketch is not of {of_leaf}.", r)
+            return _inconsistent(subtree, "spot-sketch", f"Its sketch does not match {of_leaf}.", r)
     return None
 
 
 def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> bool:
-    """Whether everything committed is answered, finite, and nothing else."""
+    """Check that the answer covers the commitment, nothing else, with finite values."""
     if len(given) != len(committed.rounds) or not given:
         return False
-    for of, found in zip(committed.rounds, given, strict=True):
-        if not of.updates or (found.rehearsal is None) != (of.rehearsal is None):
+    for round_, answered in zip(committed.rounds, given, strict=True):
+        if not round_.updates or (answered.rehearsal is None) != (round_.rehearsal is None):
             return False
-        wanted = [(found.updates, (len(of.updates), rows)), (found.displacement, (rows,))]
-        if found.rehearsal is not None:
-            wanted.append((found.rehearsal, (rows,)))
+        wanted = [(answered.updates, (len(round_.updates), rows)), (answered.displacement, (rows,))]
+        if answered.rehearsal is not None:
+            wanted.append((answered.rehearsal, (rows,)))
         if any(
             a.shape != s or a.dtype != np.float32 or not np.isfinite(a).all() for a, s in wanted
         ):
@@ -225,16 +231,18 @@ def _answers(committed: Commitment, given: Sequence[RoundAnswer], rows: int) -> 
 def _sum_fault(
     subtree: Subtree, seed: bytes, rows: int, policy: AuditPolicy
 ) -> AuditVerdict | None:
-    """Whether the answered parts add up to the offer, and the steps are allowed ones."""
-    for number, of in enumerate(subtree.committed.rounds):
-        if not 0 <= of.step <= policy.step:
+    """Find a step that is not allowed, or parts that do not add up to the offer; else None."""
+    for number, round_ in enumerate(subtree.committed.rounds):
+        if not 0 <= round_.step <= policy.step:
             return _inconsistent(
                 subtree,
                 "step-too-large",
-                f"Its step in round {number} is {of.step}, at most {policy.step} is allowed.",
+                f"Its step in round {number} is {round_.step}, at most {policy.step} is allowed.",
                 number,
             )
-    parts = [p for of in subtree.answer or () for p in (of.displacement, of.rehearsal)]
+    parts = [
+        p for answered in subtree.answer or () for p in (answered.displacement, answered.rehearsal)
+    ]
     added = [p.astype(np.float64) for p in parts if p is not None]
     lengths = sum(float(np.linalg.norm(p)) for p in added)
     offered = sketch([subtree.offer], seed, rows)[0]
@@ -255,18 +263,18 @@ def _judge(subtrees: Sequence[Subtree], policy: AuditPolicy) -> list[AuditVerdic
     many rounds a child names changes nothing about whom it is compared with.
     """
     answers = [tuple(s.answer or ()) for s in subtrees]
-    points = [[of.updates.astype(np.float64) for of in given] for given in answers]
-    found: list[list[AuditVerdict]] = [[] for _ in subtrees]
+    points = [[answered.updates.astype(np.float64) for answered in given] for given in answers]
+    by_subtree: list[list[AuditVerdict]] = [[] for _ in subtrees]
     for number in range(max((len(p) for p in points), default=0)):
         present = [p[min(number, len(p) - 1)] for p in points]
         placed = places(present, policy.f)
         usual = float(np.median(np.linalg.norm(np.concatenate(present), axis=1)))
-        for s, given, place, verdicts in zip(subtrees, answers, placed, found, strict=True):
+        for s, given, place, verdicts in zip(subtrees, answers, placed, by_subtree, strict=True):
             if number < len(given):
                 verdicts.append(
                     of_round(s.committed, number, given[number], s.f, place, usual, policy)
                 )
-    return [of_rounds(verdicts) for verdicts in found]
+    return [of_rounds(verdicts) for verdicts in by_subtree]
 
 
 def _inconsistent(

@@ -35,7 +35,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """How one subtree's m leaves lie, in units of the two scales.
+    """The position of one subtree's m leaves, in units of the two scales.
 
     Attributes:
         far: (m,) distance from the centre of all leaves.
@@ -49,7 +49,7 @@ class Place:
 
 
 def places(subtrees: Sequence[Points], f: int) -> list[Place]:
-    """Where the leaves of each subtree lie.
+    """Measure where the leaves of each subtree lie.
 
     Args:
         subtrees: for each subtree its leaves, (m, k).
@@ -73,7 +73,7 @@ def places(subtrees: Sequence[Points], f: int) -> list[Place]:
 
 
 def geometric_median(points: Points) -> NDArray[np.float64]:
-    """The point whose distances to ``points`` have the smallest sum (Weiszfeld 1937), smoothed."""
+    """Find the point with the smallest sum of distances to ``points`` (Weiszfeld, smoothed)."""
     centre: NDArray[np.float64] = np.median(points, axis=0)
     for _ in range(_STEPS):
         distances = np.linalg.norm(points - centre, axis=1)
@@ -89,7 +89,7 @@ def geometric_median(points: Points) -> NDArray[np.float64]:
 
 
 def _to_half(points: Points) -> NDArray[np.float64]:
-    """For each point the distance to the ⌊m/2⌋-th nearest other: with it, most of the subtree."""
+    """Return each point's distance to its ⌊m/2⌋-th nearest other, within which half of them lie."""
     if len(points) < 2:
         return np.zeros(len(points))
     squares = (points**2).sum(1)
@@ -99,7 +99,7 @@ def _to_half(points: Points) -> NDArray[np.float64]:
 
 
 def _scale(values: Sequence[NDArray[np.float64]], f: int, most: Sequence[int]) -> float:
-    """The smallest value such that f bad leaves account for all larger ones.
+    """Find the smallest value such that f bad leaves can account for all larger ones.
 
     Args:
         values: one for each leaf, by subtree.
@@ -108,7 +108,7 @@ def _scale(values: Sequence[NDArray[np.float64]], f: int, most: Sequence[int]) -
     ordered = np.sort(np.concatenate(values))
 
     def accounted(i: int) -> bool:
-        beyond = [int((of > ordered[i]).sum()) for of in values]
+        beyond = [int((lengths > ordered[i]).sum()) for lengths in values]
         return sum(min(b, enough) for b, enough in zip(beyond, most, strict=True)) <= f
 
     return float(ordered[bisect_left(range(len(ordered)), True, key=accounted)])

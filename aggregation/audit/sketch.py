@@ -65,10 +65,10 @@ def sketch(vectors: Sequence[Vector] | NDArray[np.float32], seed: bytes, rows: i
     for number, start in enumerate(range(0, size, _BLOCK)):
         width = min(_BLOCK, size - start)
         targets, signs = _block(seed, number, width, rows)
-        for of, vector in zip(sums, vectors, strict=True):
+        for total, vector in zip(sums, vectors, strict=True):
             values = vector[start : start + width].astype(np.float64)
             weights = (signs * values[:, None]).reshape(-1)
-            of += np.bincount(targets, weights, rows)
+            total += np.bincount(targets, weights, rows)
     if not np.isfinite(sums).all() or np.abs(sums).max(initial=0) > np.finfo(np.float32).max:
         raise AggregationError("not-finite", "A sketched vector has values that are not finite.")
     return np.asarray(sums / np.sqrt(GROUPS), np.float32)
@@ -77,7 +77,7 @@ def sketch(vectors: Sequence[Vector] | NDArray[np.float32], seed: bytes, rows: i
 def rows_within(
     size: int, updates: int, sketches: int, spots: int = 0, overhead: int = 0, share: float = 0.05
 ) -> int:
-    """The most rows with which an audit costs at most ``share`` of forwarding every update.
+    """Return the most rows with which an audit costs at most ``share`` of forwarding every update.
 
     Args:
         size: d; an update is 4·d bytes.
@@ -97,7 +97,7 @@ def rows_within(
 def _block(
     seed: bytes, number: int, width: int, rows: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For a block's coordinates their rows, (4·width,), and their signs, (width, 4)."""
+    """Draw the rows, (4·width,), and the signs, (width, 4), of a block's coordinates."""
     key = hashlib.sha256(seed + number.to_bytes(8, "little")).digest()
     bits = np.random.Philox(key=np.frombuffer(key[:16], "<u8").astype(np.uint64))
     parts = bits.random_raw(width).astype("<u8").view("<u2").reshape(width, GROUPS).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the grandparent concludes about a subtree: outcomes, stable codes, whose offers count.
+"""The grandparent's verdict on a subtree: outcomes, stable codes, and which offers count.
 
 Each subtree is **clean**, **captured** (its tier counted more outliers than its rule carries, and
 they moved it) or **inconsistent** (what it answered contradicts itself or its commitment: the
@@ -24,7 +24,7 @@ from aggregation.audit.flat import Place
 
 
 class Outcome(StrEnum):
-    """What a subtree turned out to be."""
+    """The conclusion about a subtree."""
 
     CLEAN = "clean"
     CAPTURED = "captured"
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class AuditPolicy:
-    """What the grandparent allows. Lengths are relative, so that they fit any model.
+    """The grandparent's limits. Lengths are relative, so that they fit any model.
 
     A radius is how far a usual leaf lies from the middle of its own subtree.
 
@@ -62,7 +62,7 @@ class AuditPolicy:
 
 @dataclass(frozen=True)
 class AuditVerdict:
-    """On one subtree.
+    """The verdict on one subtree.
 
     Attributes:
         code: stable. Clean: ``clean``, ``apart``, ``unmoved`` (more outliers than the tier carries,
@@ -90,7 +90,7 @@ class AuditVerdict:
 
 
 def counted(verdicts: Sequence[AuditVerdict], f: int) -> tuple[tuple[str, ...], int]:
-    """Whose offers count, and how many bad ones among them the rule above is to tolerate.
+    """Choose the offers that count, and how many bad ones among them the rule above must tolerate.
 
     Captured and inconsistent ones do not count. Those that are apart do as long as the rule
     tolerates them all; where they are more, they are left out.
@@ -114,7 +114,7 @@ def of_round(
     usual: float,
     policy: AuditPolicy,
 ) -> AuditVerdict:
-    """The verdict on one round of one subtree.
+    """Judge one round of one subtree.
 
     Args:
         f: of the tier.
@@ -171,7 +171,7 @@ def of_round(
 
 
 def of_rounds(verdicts: Sequence[AuditVerdict]) -> AuditVerdict:
-    """The gravest verdict of several rounds, of equal ones that with the most outliers."""
+    """Return the gravest verdict of several rounds; of equal ones, that with the most outliers."""
     grave = {Outcome.CLEAN: 0, Outcome.CAPTURED: 1, Outcome.INCONSISTENT: 2}
     worst = max(
         verdicts,

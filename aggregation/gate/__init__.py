@@ -1,4 +1,4 @@
-"""The gate: what decides whether a candidate becomes a release.
+"""The gate: decide whether a candidate becomes a release.
 
 >>> drawn = draw(uses, seed, policy)
 >>> verdict = judge(current, candidate, policy, budget, best, drawn.reused)

@@ -1,4 +1,4 @@
-"""How much error the next test may use, so that few of a node's promotions are ever false.
+"""The error budget of the next test, which keeps false promotions rare over a node's life.
 
 e-LOND (Xu and Ramdas, arXiv 2311.06412): test t promotes when its e-value reaches 1/α_t, with
 α_t = α·γ_t·(promotions so far + 1) and Σγ = 1. The expected share of false ones among all
@@ -20,7 +20,7 @@ from aggregation.errors import AggregationError
 
 @dataclass(frozen=True)
 class Budget:
-    """How many tests a node has made in its life, and how many of them promoted.
+    """The number of tests in a node's life, and of those that promoted.
 
     Every judged candidate is a test: also a smaller step and a retry after rehearsal.
 
@@ -45,5 +45,5 @@ class Budget:
         return alpha * spread * (self.promotions + 1)
 
     def after(self, promoted: bool) -> Budget:
-        """The budget once one more test was made."""
+        """Return the budget after one more test."""
         return Budget(self.tests + 1, self.promotions + promoted)

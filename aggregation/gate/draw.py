@@ -1,4 +1,4 @@
-"""Which probes a gate uses: a fresh, secret subset, and none that was used too often.
+"""Draw the probes of a gate: a fresh, secret subset without those that were used too often.
 
 Every verdict tells whoever sent the candidate a little about the probes behind it. So nobody knows
 which ones are used, each gate uses others, and a probe retires after a few gates.
@@ -16,7 +16,7 @@ from aggregation.errors import AggregationError
 from aggregation.gate.policy import GatePolicy, Reuse
 
 Uses = Mapping[str, Mapping[str, int]]
-"""For each source its probes, and at how many gates each was used."""
+"""The probes of each source, with the number of gates at which each was used."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Draw:
     reused: tuple[str, ...] = ()
 
     def used(self, pool: Uses) -> dict[str, dict[str, int]]:
-        """The pool after this gate. Once a gate, however many steps it tried."""
+        """Return the pool after this gate; one gate is one use, however many steps it tried."""
         return {
             source: {name: count + (name in chosen) for name, count in probes.items()}
             for source, probes in pool.items()
@@ -41,7 +41,7 @@ class Draw:
 
 
 def draw(pool: Uses, seed: int, policy: GatePolicy) -> Draw:
-    """Draw as many probes of each source as of the next, where there are as many.
+    """Draw equally many probes of each source, as far as it has them.
 
     In all ``policy.size``, or ``policy.each`` for each source if that is more. What a small source
     lacks, the others give. The draw depends on the pool, not on its order.
@@ -71,8 +71,8 @@ def draw(pool: Uses, seed: int, policy: GatePolicy) -> Draw:
             f'reuse = "{Reuse.WHEN_DRY}".',
         )
     there = {
-        source: len(of) if source in dry else int((of < policy.retire_after).sum())
-        for source, of in uses.items()
+        source: len(counts) if source in dry else int((counts < policy.retire_after).sum())
+        for source, counts in uses.items()
     }
     size = max(policy.size, policy.each * len(pool))
     chosen = {
@@ -83,14 +83,14 @@ def draw(pool: Uses, seed: int, policy: GatePolicy) -> Draw:
 
 
 def is_dry(uses: NDArray[np.int64], policy: GatePolicy) -> bool:
-    """Whether too few of a source's probes, used at (k,) gates each, are still live."""
+    """Return whether too few of a source's probes, used at (k,) gates each, are still live."""
     return int((uses < policy.retire_after).sum()) < min(policy.least, uses.size)
 
 
 def choose(
     uses: NDArray[np.int64], count: int, rng: np.random.Generator, policy: GatePolicy
 ) -> NDArray[np.int64]:
-    """``count`` positions in (k,) uses, ascending: of live probes at random.
+    """Choose ``count`` positions in (k,) uses, ascending, at random among live probes.
 
     Of a dry source at random too, but those that were used least come first.
     """
@@ -103,7 +103,7 @@ def choose(
 
 
 def _shares(there: Mapping[str, int], size: int) -> dict[str, int]:
-    """How many of each source: the same for all that have as many, ``size`` in all."""
+    """Divide ``size`` equally between the sources, as far as each has probes."""
     shares: dict[str, int] = {}
     left = size
     for done, source in enumerate(sorted(there, key=lambda s: (there[s], s))):

@@ -42,7 +42,7 @@ MOST = 300.0
 def log10_e(
     gains: Array, least_bound: float, correlation: float = 0.0, weights: Array | None = None
 ) -> Array:
-    """log10 of the e-value against "the weighted mean gain is at most zero".
+    """Compute log10 of the e-value against "the weighted mean gain is at most zero".
 
     Args:
         gains: (..., k) float64, finite, in nats; one test for each leading index.
@@ -63,13 +63,13 @@ def log10_e(
     for j, (stake, part) in enumerate(STAKES):
         with np.errstate(divide="ignore"):
             wealth[j] = np.log(np.maximum(1 + stake / bound * bets, 0)).sum(-1) + np.log(part)
-    held = np.logaddexp.reduce(wealth, axis=0) / (1 + (k - 1) * correlation)
-    clipped: Array = np.clip(held / np.log(10), -MOST, MOST)
+    log_wealth = np.logaddexp.reduce(wealth, axis=0) / (1 + (k - 1) * correlation)
+    clipped: Array = np.clip(log_wealth / np.log(10), -MOST, MOST)
     return clipped
 
 
 def _bound(bets: Array, least: float) -> Array:
-    """(...) ``SPREAD`` standard deviations of (..., k) bets, of ``least`` if that is more."""
+    """Return (...): ``SPREAD`` standard deviations of (..., k) bets, at least ``least``."""
     k, mean = bets.shape[-1], bets.mean(-1, keepdims=True)
     squares = ((bets - mean) ** 2).sum(-1) + mean[..., 0] ** 2 * k * PRIOR / (k + PRIOR)
     bound: Array = np.maximum(least, SPREAD * np.sqrt(squares / (k - 1 + PRIOR)))

@@ -1,4 +1,4 @@
-"""May a candidate become a release? The judgement on its losses beside those of the current one.
+"""Judge a candidate by its losses beside those of the current release.
 
 A candidate passes when it is shown to be better as a whole, at the level that the node's budget
 leaves, and when nothing it must keep became worse: no source beyond its tolerance from the best
@@ -24,7 +24,7 @@ from aggregation.gate.evidence import log10_e
 from aggregation.gate.policy import GatePolicy, ProbeKind
 
 Losses = Mapping[str, NDArray[np.float64]]
-"""For each source the (k,) losses of its probes, nats per token; higher is worse."""
+"""The (k,) losses of each source's probes, nats per token; higher is worse."""
 
 TOO_LARGE = 1e6
 """Nats per token. No loss of a working model is near it; what is not below counts as not finite."""
@@ -32,7 +32,7 @@ TOO_LARGE = 1e6
 
 @dataclass(frozen=True)
 class SourceFigures:
-    """One source before and after: mean losses in nats per token over ``count`` probes.
+    """The figures of one source: mean losses in nats per token over ``count`` probes.
 
     None stands for a mean that is not finite.
 
@@ -53,7 +53,7 @@ class SourceFigures:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a candidate was refused.
+    """The reason for refusing a candidate.
 
     Attributes:
         code: stable. ``no-gain-shown``; for a source ``source-harmed`` (evidence that it rose by
@@ -69,7 +69,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """On one candidate.
+    """The verdict on one candidate.
 
     Attributes:
         reasons: empty when accepted.
@@ -92,7 +92,7 @@ class GateVerdict:
     budget: Budget
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; every number is finite."""
+        """Return the verdict as plain JSON values; every number is finite."""
         return asdict(self)
 
 
@@ -104,7 +104,7 @@ def judge(
     best: Losses | None = None,
     reused: Sequence[str] = (),
 ) -> GateVerdict:
-    """Compare two models on the same probes.
+    """Judge a candidate against the current model on the same probes.
 
     The candidate must have been made without these probes. What ``best`` lacks was never better
     than now. It holds the losses of a state, not the smallest loss of each probe.
@@ -178,7 +178,7 @@ def _figures(
 
 
 def _objections(figures: SourceFigures, policy: GatePolicy) -> list[Reason]:
-    """What speaks against the candidate at one source.
+    """List the objections to the candidate at one source.
 
     One that is no worse there than the current release is let through, even where both are beyond
     the tolerance from the best: refusing it would keep what is no better.
@@ -202,7 +202,7 @@ def _objections(figures: SourceFigures, policy: GatePolicy) -> list[Reason]:
 def _evidence(
     current: Losses, candidate: Losses, ordinary: Sequence[str], policy: GatePolicy
 ) -> float:
-    """log10 of the e-value that the mean of the sources' mean gains is above zero."""
+    """Compute log10 of the e-value that the mean of the sources' mean gains is above zero."""
     gains = [current[s] - candidate[s] for s in ordinary]
     mean_count = sum(g.size for g in gains) / len(gains)
     weights = [np.full(g.size, mean_count / g.size) for g in gains]

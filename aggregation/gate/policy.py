@@ -1,4 +1,4 @@
-"""What a node demands of a candidate. Losses are in nats per token."""
+"""The gate's policy: what a node demands of a candidate. Losses are in nats per token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aggregation.errors import AggregationError
 
 
 class ProbeKind(StrEnum):
-    """What the probes of a source are for.
+    """The purpose of a source's probes.
 
     Whatever the kind, a probe gives one number for a model, and higher is worse:
 
@@ -30,7 +30,7 @@ class ProbeKind(StrEnum):
 
 
 class Reuse(StrEnum):
-    """May a retired probe be drawn again?"""
+    """When a retired probe may be drawn again."""
 
     NEVER = "never"
     WHEN_DRY = "when-dry"
@@ -53,7 +53,7 @@ and more when one of three children unlearns them (measured, ``docs/safety.md``)
 
 @dataclass(frozen=True)
 class GatePolicy:
-    """What the gate demands.
+    """The thresholds and sizes of the gate.
 
     Attributes:
         alpha: the share of false promotions over the node's life, in expectation.
@@ -110,9 +110,9 @@ class GatePolicy:
                 raise AggregationError("bad-policy", sentence)
 
     def kind(self, source: str) -> ProbeKind:
-        """The kind of a source: ordinary unless named."""
+        """Return the kind of a source: ordinary unless named."""
         return self.kinds.get(source, ProbeKind.ORDINARY)
 
     def tolerance(self, source: str) -> float:
-        """How much worse than the best ever held the source may become."""
+        """Return how much worse than the best ever held the source may become."""
         return self.sources.get(source, self.tolerances[self.kind(source)])

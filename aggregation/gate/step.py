@@ -1,7 +1,7 @@
-"""How far to go: the part of a displacement that is best as a whole and harms no source.
+"""Choose how far to go along a displacement: as far as the whole gains and no source is harmed.
 
-Along a straight line from the state that is held, what is new is gained early and what is old is
-lost late: half of a step keeps most of the one and loses little of the other.
+Along a straight line from the current state, new knowledge is gained early and old knowledge is
+lost late: half of a step keeps most of the gain and avoids most of the loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def choose_step(
     harms: Callable[[Losses], bool],
     steps: Sequence[float] = STEPS,
 ) -> Step | None:
-    """The step with the least mean loss of all that do no harm; None when every one does.
+    """Choose the step with the least mean loss among those that do no harm; None if all do harm.
 
     Sources count alike. Steps are tried from the largest on, and no more once a smaller one is no
     better. It costs no training, only measuring.
@@ -48,13 +48,13 @@ def choose_step(
 
 
 def forgotten(losses: Losses, best: Losses) -> float:
-    """How far sources lie above the best state ever held of each, mean, nats per token.
+    """Return how far sources lie above the best state ever held of each: mean, nats per token.
 
     A source that is better than ever counts as 0: it makes up for no other.
     """
-    risen = [float(losses[source].mean() - of.mean()) for source, of in best.items()]
+    risen = [float(losses[source].mean() - lowest.mean()) for source, lowest in best.items()]
     return sum(max(0.0, rise) for rise in risen) / len(risen)
 
 
 def _mean(losses: Losses) -> float:
-    return sum(float(of.mean()) for of in losses.values()) / len(losses)
+    return sum(float(values.mean()) for values in losses.values()) / len(losses)

@@ -1,4 +1,4 @@
-"""The replay buffer as pure functions: what to keep, what to mix in, when text has shifted.
+"""The replay buffer as pure functions: what to keep, what to mix in, whether text has shifted.
 
 They see keyed hashes, sizes and texts that are handed to them. Where these are stored, and who may
 read them, is the caller's business.

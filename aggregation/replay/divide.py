@@ -1,4 +1,4 @@
-"""Dividing documents into disjoint parts by a keyed hash.
+"""Divide documents into disjoint parts by a keyed hash.
 
 A document's part depends on its text, the key and the shares only: not on its place, nor on which
 other documents there are. So a document never wanders from training into probes, and who does not
@@ -17,17 +17,17 @@ from aggregation.errors import AggregationError
 
 
 def keyed_hash(text: str, key: bytes) -> bytes:
-    """HMAC-SHA-256 of the UTF-8 text: 32 bytes, uniform to whoever does not hold the key."""
+    """Compute HMAC-SHA-256 of the UTF-8 text: 32 bytes, unpredictable without the key."""
     return hmac.digest(key, text.encode(), hashlib.sha256)
 
 
 def canonical_text(text: str) -> str:
-    """The text by which two copies are one document: NFC, each run of white space one space."""
+    """Normalise a text so that copies compare equal: NFC, each run of white space one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def divide(text: str, key: bytes, shares: Mapping[str, float]) -> str:
-    """The part that a document belongs to.
+    """Choose the part that a document belongs to.
 
     Args:
         text: the document, to the letter; see ``canonical_text`` for copies that differ in form.
@@ -41,7 +41,7 @@ def divide(text: str, key: bytes, shares: Mapping[str, float]) -> str:
 
 
 def part_of(digest: bytes, shares: Mapping[str, float]) -> str:
-    """``divide`` for a document whose keyed hash is known."""
+    """Choose the part of a document whose keyed hash is known; see ``divide``."""
     if any(share < 0 for share in shares.values()) or not abs(sum(shares.values()) - 1) <= 1e-9:
         raise AggregationError(
             "bad-shares", f"Shares must be at least 0 and sum to 1, got {dict(shares)}."

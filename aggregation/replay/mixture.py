@@ -1,4 +1,4 @@
-"""What a training run sees: new documents with a share of old ones mixed in, counted in tokens.
+"""The mixture of a training run: new documents with a share of old ones, counted in tokens.
 
 Documents differ in length by source; a share of documents would be another share of what is learned
 from. Old sources take part equally, in tokens, whatever the buffer holds of each.
@@ -16,7 +16,7 @@ from aggregation.errors import AggregationError
 
 @dataclass(frozen=True)
 class Portion:
-    """How much of a training run is old text.
+    """The amount of old text in a training run.
 
     Attributes:
         share: of the run's tokens, in [0, 1].
@@ -29,9 +29,9 @@ class Portion:
 
 ONLY_NEW, ONLY_OLD = Portion(0.0), Portion(1.0)
 ALIKE = Portion(0.05)
-"""When the new text is like the old (arXiv 2403.08763)."""
+"""The portion when the new text is like the old (arXiv 2403.08763)."""
 SHIFTED = Portion(0.4, 1.3)
-"""When it has shifted; ``docs/forgetting.md`` has what was measured."""
+"""The portion when the text has shifted; ``docs/forgetting.md`` has the measurements."""
 
 Document = TypeVar("Document")
 
@@ -47,23 +47,23 @@ class Drawn(Generic[Document]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[Document]):
-    """The documents of a run in the order to train on: replayed ones are spread evenly."""
+    """The documents of a run in training order, with replayed ones spread evenly."""
 
     drawn: tuple[Drawn[Document], ...]
 
     @property
     def tokens(self) -> int:
-        """Tokens in all."""
+        """The number of tokens in all."""
         return sum(d.tokens for d in self.drawn)
 
     @property
     def replayed(self) -> dict[str, int]:
-        """Tokens replayed from each old source."""
-        found: dict[str, int] = {}
+        """The number of tokens replayed from each old source."""
+        by_source: dict[str, int] = {}
         for d in self.drawn:
             if d.source is not None:
-                found[d.source] = found.get(d.source, 0) + d.tokens
-        return found
+                by_source[d.source] = by_source.get(d.source, 0) + d.tokens
+        return by_source
 
 
 def mixture(
@@ -113,7 +113,7 @@ Source = TypeVar("Source", str, None)
 def _epochs(
     documents: Sequence[Document], length: Callable[[Document], int], order: random.Random
 ) -> Iterator[tuple[Document, int]]:
-    """The documents with their tokens, shuffled, again and again."""
+    """Yield the documents with their tokens, shuffled, again and again."""
     measured = [(document, n) for document in documents if (n := length(document)) > 0]
     while measured:
         yield from order.sample(measured, len(measured))
@@ -142,7 +142,7 @@ def _balanced(
 
 
 def _spread(new: list[Drawn[Document]], old: list[Drawn[Document]]) -> tuple[Drawn[Document], ...]:
-    """Both in their order, each evenly over the whole run."""
+    """Merge both sequences in their order, each evenly over the whole run."""
     placed = [
         ((i + 0.5) / len(drawn), which, d)
         for which, drawn in enumerate((new, old))

@@ -1,4 +1,4 @@
-"""Which documents a buffer keeps: a sample per source within one budget of bytes.
+"""Reservoir sampling of documents per source within one budget of bytes.
 
 A document's priority is a keyed hash of it. Of every source and contributor the documents with the
 smallest priorities are kept, as many as fit. So the sample is uniform, and the same whatever the
@@ -23,7 +23,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Cell(NamedTuple):
-    """A source and who contributed to it; ``child`` is None for a node's own documents."""
+    """A source and its contributor; ``child`` is None for a node's own documents."""
 
     source: str
     child: str | None = None
@@ -44,7 +44,7 @@ class Item:
 
     @property
     def rank(self) -> Rank:
-        """Its place in its cell: the smallest ranks stay."""
+        """The item's rank in its cell: the smallest ranks stay."""
         return self.late, self.priority
 
 
@@ -79,20 +79,20 @@ class Reservoir:
             )
 
     def taking(self, items: Iterable[Item]) -> Reservoir:
-        """The reservoir after these items were offered. Each document is offered once."""
+        """Return the reservoir after these items were offered. Offer each document once."""
         new = frozenset(items)
         offered = defaultdict(int, self.offered)
         for item in new:
             offered[item.cell] += item.size
         room = allotments(offered, self.budget, self.child_share)
-        kept, ends = _smallest(self.items | new, room, self.ends)
-        return Reservoir(self.budget, self.child_share, dict(offered), kept, ends)
+        items, ends = _smallest(self.items | new, room, self.ends)
+        return Reservoir(self.budget, self.child_share, dict(offered), items, ends)
 
 
 def allotments(
     offered: Mapping[Cell, int], budget: int, child_share: float = 1.0
 ) -> dict[Cell, int]:
-    """Bytes that each cell may keep.
+    """Compute the bytes that each cell may keep.
 
     Once it is less than what the cell offered, it only shrinks as more is offered anywhere: that
     makes the reservoir independent of the order.
@@ -113,7 +113,7 @@ def allotments(
 
 
 def fill(demands: Mapping[Key, int], budget: int) -> dict[Key, int]:
-    """Water-filling: everyone gets the smaller of its demand and one common level.
+    """Fill a budget like water: everyone gets the smaller of its demand and one common level.
 
     The level is the highest whole number with a sum of at most ``budget``.
     """
@@ -130,7 +130,7 @@ def fill(demands: Mapping[Key, int], budget: int) -> dict[Key, int]:
 def _smallest(
     items: Iterable[Item], room: Mapping[Cell, int], ends: Mapping[Cell, Rank]
 ) -> tuple[frozenset[Item], dict[Cell, Rank]]:
-    """Of every cell the first in rank, up to the first that does not fit or ever did not fit.
+    """Keep each cell's first items in rank, up to the first that does not fit or ever did not.
 
     Going on to smaller ones would fill the rest, but depend on the order of arrival. Returns what
     is kept and where each cell ends now.
@@ -138,7 +138,7 @@ def _smallest(
     cells: defaultdict[Cell, list[Item]] = defaultdict(list)
     for item in items:
         cells[item.cell].append(item)
-    kept: list[Item] = []
+    fitting: list[Item] = []
     ends = dict(ends)
     for cell, of_cell in cells.items():
         left = room[cell]
@@ -147,5 +147,5 @@ def _smallest(
             if left < 0 or (cell in ends and item.rank >= ends[cell]):
                 ends[cell] = min(item.rank, ends.get(cell, item.rank))
                 break
-            kept.append(item)
-    return frozenset(kept), ends
+            fitting.append(item)
+    return frozenset(fitting), ends

@@ -1,4 +1,4 @@
-"""Has the text shifted? How far new documents lie from what the buffer holds, by their words.
+"""Measure whether text has shifted: the distance of new documents from old ones, by words.
 
 The statistic is the Jensen-Shannon divergence of the two word distributions, in bits, less what it
 is between two samples of one text, as a share of what it could be more: about 0 for text of one
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9
 
 
 class Kind(StrEnum):
-    """How new text relates to old. ``UNKNOWN``: there is too little of one."""
+    """The relation of new text to old. ``UNKNOWN``: there is too little of one."""
 
     UNKNOWN = "unknown"
     NONE = "none"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class ShiftPolicy:
-    """When a shift is mild or strong, and what follows.
+    """The thresholds of a mild and a strong shift, and the portions to replay.
 
     ``mild`` and ``strong`` are thresholds of the statistic, ``level`` is for the p-value, which
     ``permutations`` estimate; ``least`` documents are needed of both, and at most ``most`` of each
@@ -61,7 +61,7 @@ DEFAULT = ShiftPolicy()
 
 @dataclass(frozen=True)
 class Shift:
-    """The verdict: against the ``nearest`` old source, ``""`` for all of them together.
+    """The measured shift against the ``nearest`` old source, ``""`` for all of them together.
 
     ``portion`` should be replayed. ``statistic`` and ``p`` are None if unknown.
     """
@@ -79,7 +79,7 @@ def shift(
     policy: ShiftPolicy = DEFAULT,
     seed: int = 0,
 ) -> Shift:
-    """Compare new documents with each old source and with all together; the nearest counts.
+    """Compare new documents with each old source and with all together; return the nearest.
 
     Text like one that is known has not shifted, however many other kinds there are. Deterministic
     for a seed and the order of documents.
@@ -107,7 +107,7 @@ def shift(
 def _compare(
     new: Sequence[str], old: Sequence[str], permutations: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The statistic and its p-value."""
+    """Compute the statistic and its p-value."""
     counts = _word_counts([*new, *old])
     n, total = len(new), len(counts)
     chosen = np.zeros((permutations + 1, total), np.float32)
@@ -123,7 +123,7 @@ def _compare(
 
 
 def _word_counts(texts: Sequence[str]) -> Counts:
-    """How often each word stands in each text: (texts, words)."""
+    """Count how often each word stands in each text: (texts, words)."""
     ids: dict[str, int] = {}
     places = [
         (row, ids.setdefault(word, len(ids)))
@@ -137,7 +137,7 @@ def _word_counts(texts: Sequence[str]) -> Counts:
 
 
 def _divergence(a: Counts, b: Counts) -> NDArray[np.float64]:
-    """Jensen-Shannon divergence in bits between rows of counts (k, words) → (k,)."""
+    """Compute Jensen-Shannon divergences in bits between rows of counts (k, words) → (k,)."""
     p, q = (x / np.maximum(x.sum(axis=1, keepdims=True), 1) for x in (a, b))
     mean = (p + q) / 2
     entropy = [

@@ -1,4 +1,4 @@
-"""Standing in for absent children with what they last gave, fading.
+"""Stand in for absent children with their last accepted updates, fading.
 
 The last accepted delta of an absent child is replayed with factors ½, ¼, …: their sum stays below
 1, so that a child that left cannot move its parent further than by one more of its updates.
@@ -20,7 +20,7 @@ Child = TypeVar("Child", bound=Hashable)
 def stand_ins(
     stood_in: Mapping[Child, int], barred: Collection[Child] = (), most: int = MOST
 ) -> dict[Child, float]:
-    """Factors for the last accepted deltas of absent children; who gets none is left out.
+    """Return factors for the last accepted deltas of absent children; others are left out.
 
     Args:
         stood_in: for each absent child with an accepted delta, in how many rounds it was stood in
@@ -31,7 +31,9 @@ def stand_ins(
         AggregationError: ``bad-stand-in`` for a count below 0.
     """
     if any(rounds < 0 for rounds in stood_in.values()):
-        raise AggregationError("bad-stand-in", "A child cannot be stood in for fewer than 0 times.")
+        raise AggregationError(
+            "bad-stand-in", "The rounds in which a child was stood in for must be 0 or more."
+        )
     return {
         child: 0.5 ** (rounds + 1)
         for child, rounds in stood_in.items()

@@ -3,7 +3,8 @@
 A device offers what it learned from its text, an interior node what its own children's rounds
 added. Both answer through the same door, so tiers never wait for each other.
 
-Nothing a parent says is believed before its signature, its bindings and the whole chain verify.
+The child believes nothing a parent says before its signature, its bindings and the whole chain
+verify.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ from protocol import (
 log = structlog.get_logger()
 
 Encode = Callable[[NDArray[np.float32], PayloadFormat], bytes]
-"""Writes the values of a delta that a node trains as a payload."""
+"""Encodes the values of a delta that a node trains as a payload."""
 
 WAITS = {"not-enough-change", "moved-on"}
-"""Reasons to abstain that may be gone in a while: the parent asks again in the same round."""
+"""Reasons to abstain that may pass: the parent asks again in the same round."""
 
 
 class Child:
-    """Answers the tasks of one parent.
+    """The answers to the tasks of one parent.
 
     Args:
         corpus: the node's text; by default that of its state folder.
@@ -85,7 +86,7 @@ class Child:
         self._offers = offers or offer_source(node, config, engine, corpus)
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
-        """Answer a task; returns the kind of answer and its parts.
+        """Answer a task; return the kind of answer and its parts.
 
         Raises ``Refused`` when what the parent sent does not verify.
         """
@@ -111,7 +112,7 @@ class Child:
         bindings: tuple[tuple[object, object, Code, str], ...] = (
             (task.network, network.network, Code.WRONG_NETWORK, "network"),
             (task.parent, parent.node, Code.WRONG_PARENT, "parent"),
-            (task.child, home.node, Code.WRONG_NODE, "child"),
+            (task.child, home.id, Code.WRONG_NODE, "child"),
             (task.scope, parent.scope, Code.WRONG_SCOPE, "scope"),
             (task.base, network.base, Code.WRONG_BASE, "base"),
             (task.tokenizer, network.tokenizer, Code.WRONG_TOKENIZER, "tokenizer"),
@@ -133,7 +134,7 @@ class Child:
         now = node.clock.now_ms()
         update = Update(
             network=task.network,
-            node=home.node,
+            node=home.id,
             parent=task.parent,
             scope=task.scope,
             round=task.round,
@@ -158,7 +159,7 @@ class Child:
         )
         sealed = seal(update, home.key)
         if offer.copy != ZERO:
-            # Durable before it leaves: a verdict on it must find the copy it speaks of.
+            # Record it before it leaves: a verdict on it must find the copy it names.
             sent = UpdateSent(
                 round=task.round,
                 update=sealed.digest,
@@ -182,7 +183,7 @@ class Child:
         home = self._node.home
         abstention = Abstention(
             network=task.network,
-            node=home.node,
+            node=home.id,
             parent=task.parent,
             scope=task.scope,
             round=task.round,
@@ -198,7 +199,7 @@ class Child:
 
 
 def offer_source(node: Node, config: NodeConfig, engine: Engine, corpus: Corpus) -> OfferSource:
-    """Where the offers of a node come from: its text at a device, elsewhere its rounds."""
+    """Return the source of a node's offers: its text at a device, elsewhere its rounds."""
     if not node.home.is_device:
         return GatheredOffers(node, config)
     probes = Probes(node, engine, config.gate.policy(), corpus)

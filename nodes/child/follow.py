@@ -1,4 +1,4 @@
-"""Following the parent's chain: fetch it, verify it, judge what it changes, install it."""
+"""Follow the parent's chain: fetch it, verify it, judge what it changes, install it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_TRIALS = 3
 
 
 class Follower:
-    """Brings the chain above a node to what its parent's snapshot says.
+    """Brings the chain above a node up to its parent's snapshot.
 
     Args:
         judge: by which share to follow; by default the largest that the node's probes tolerate.
@@ -43,7 +43,7 @@ class Follower:
         self._harmful: dict[Digest, str] = {}
 
     def follow(self, task: Task, blobs: Blobs) -> tuple[Digest, ...]:
-        """Install the chain that a task names; returns what is missing for that.
+        """Install the chain that a task names; return what is missing for that.
 
         Raises ``Refused`` for what does not verify, ``NodeError`` ``harmful-chain`` when a plain
         device keeps its old chain, ``moved-on`` when its own adapter keeps moving meanwhile.
@@ -78,7 +78,7 @@ class Follower:
     def _verified(
         self, task: Task, snapshot_envelope: bytes, received: Mapping[Digest, bytes]
     ) -> Chain | Missing:
-        """Verify the snapshot, that it is the task's, and every release that it lists."""
+        """Verify the snapshot, its match with the task, and every release that it lists."""
         node, above = self._node, self._node.state.above
         snapshot, digest = verify_snapshot(
             snapshot_envelope,
@@ -95,13 +95,14 @@ class Follower:
             snapshot_envelope,
             network=node.home.network,
             owners=node.home.path[:-1],
-            held=[(link.scope, link.version) for link in above.links],
+            installed=[(link.scope, link.version) for link in above.links],
             size=node.size,
             fetch=lambda wanted: self._fetch(wanted, received),
         )
 
     def _fetch(self, wanted: Digest, received: Mapping[Digest, bytes]) -> bytes | None:
-        """A release envelope or an adapter: from what came with the task, or from the store."""
+        """Fetch a release envelope or an adapter: from what came with the task, or from the
+        store."""
         if wanted in received:
             return received[wanted]
         envelopes = {link.release: link.envelope for link in self._node.state.above.links}
@@ -111,11 +112,11 @@ class Follower:
 
     @property
     def _is_plain(self) -> bool:
-        """A device that has no adapter of its own: it can refuse a chain, and nothing else."""
+        """Whether this is a device without an adapter: it can take or refuse a chain, no more."""
         return self._node.home.is_device and self._node.state.own.adapter == ZERO
 
     def _largest_tolerated(self, change: Change) -> Judged:
-        """The largest share of a change above that this node's own probes tolerate."""
+        """Choose the largest share of a change above that this node's own probes tolerate."""
         if not change.shares or not self._probes:
             return Judged(0.0)
         with self._probes.trial(counted=False) as trial:
@@ -131,8 +132,8 @@ class Follower:
     def _check_harm(self, task: Task, change: Change) -> Judged:
         """Keep the old chain if the new one harms this device's own probes.
 
-        Raises ``NodeError`` ``harmful-chain``. The first chain, and one by which an ancestor takes
-        something back, are followed whatever they do.
+        Raises ``NodeError`` ``harmful-chain``. The node follows the first chain, and one by which
+        an ancestor takes something back, whatever they do.
         """
         if not self._probes or self._node.state.above.snapshot is None or change.undoes:
             return Judged(1.0)
@@ -147,7 +148,7 @@ class Follower:
 
 
 def _by_digest(blobs: Blobs) -> dict[Digest, bytes]:
-    """Index what was received by what it really is, not by what it is called."""
+    """Index received parts by the digest of their content, not by their names."""
     received: dict[Digest, bytes] = {}
     for name, data in blobs.items():
         if name.startswith("release/"):

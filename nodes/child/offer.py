@@ -1,4 +1,4 @@
-"""What a child offers its parent: what a device learned, or what an interior node gathered."""
+"""The offers of a child to its parent: what a device learned, or what an interior node gathered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protocol import Digest, Task
 
 @dataclass(frozen=True)
 class Offer:
-    """A delta ready to send: (d,) float32, and what stands behind it.
+    """A delta ready to send, (d,) float32, and its origin.
 
     ``started`` is the parent's version it started from. A node with an adapter of its own also
     names the copy s of it that the delta leads to, and its own version at that time.
@@ -34,7 +34,7 @@ class Offer:
 
 
 class OfferSource(Protocol):
-    """Where the answers to a parent's tasks come from."""
+    """The interface of a source of answers to a parent's tasks."""
 
     def offer(self, task: Task) -> Offer:
         """Make the offer for a round.
@@ -68,7 +68,7 @@ class LearnedOffers:
         return Offer(delta, trained.started, trained.samples, 1)
 
     def _uncounted(self, task: Task, trained: Trained, learning: Learning | None) -> Offer:
-        """All that the device's own adapter has and its parent has not counted."""
+        """Offer all that the device's own adapter has and its parent has not counted."""
         with self._node.lock:
             own, baseline = self._node.state.own, self._node.state.offers.baseline
             still_held = own.adapter == trained.adapter  # no new chain displaced it since

@@ -1,4 +1,4 @@
-"""Re-basing: what a node's own adapter does when the chain above it changes (DESIGN section 4).
+"""Re-base a node's own adapter when the chain above it changes (DESIGN section 4).
 
 With Δ the change of the sum of all ancestors, δ what they counted of this node's own offers since
 the chain was last installed, and a share ρ in [0, 1], the adapter moves by −[(1−ρ)·Δ + ρ·δ], and
@@ -32,12 +32,12 @@ from protocol import Digest, ReleaseKind, Span
 log = structlog.get_logger()
 
 SHARES = (1.0, 0.5, 0.25)
-"""The values of ρ that are tried, the largest first, before 0, which always may be."""
+"""The values of ρ to try, the largest first; 0 is always possible after them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a new chain changes for a node below it; vectors are (d,) float32.
+    """The effect of a new chain on a node below it; vectors are (d,) float32.
 
     Attributes:
         above: Δ.
@@ -61,12 +61,12 @@ class Change:
         return bool(self.undone.installs or self.undone.offers)
 
     def effect(self, share: float) -> Vector:
-        """How the node's effective model changes."""
+        """Compute the change of the node's effective model for a share ρ."""
         following: Vector = np.float32(share) * (self.above - self.offered)
         return following - self.taken_back
 
     def displacement(self, share: float) -> Vector:
-        """How the node's adapter moves."""
+        """Compute the move of the node's adapter for a share ρ."""
         moved: Vector = self.effect(share) - self.above
         return moved
 
@@ -77,7 +77,7 @@ class Change:
 
 
 def change_of(node: Node, chain: Chain) -> Change:
-    """What installing ``chain`` would change, as of now."""
+    """Compute what installing ``chain`` would change, as of now."""
     with node.lock:
         state = node.state
         installs, counted = _undone(state.above.installs, state.offers.counted, chain.links)
@@ -148,7 +148,7 @@ def install(node: Node, chain: Chain, change: Change, share: float) -> None:
 
 
 def _stands(state: NodeState) -> tuple[object, ...]:
-    """All of a node's state on which a change above depends."""
+    """Collect all of a node's state on which a change above depends."""
     offers = state.offers
     return (
         state.own.version,
@@ -163,7 +163,7 @@ def _stands(state: NodeState) -> tuple[object, ...]:
 
 
 def _installed(node: Node, chain: Chain, **changes: Any) -> ChainInstalled:
-    """The event that a chain is installed, with whatever it changes below."""
+    """Make the event that a chain is installed, with whatever it changes below."""
     return ChainInstalled(
         snapshot=chain.digest,
         envelope=node.artefacts.put(chain.envelope),
@@ -174,7 +174,7 @@ def _installed(node: Node, chain: Chain, **changes: Any) -> ChainInstalled:
 
 
 def _brought(state: NodeState, chain: Chain) -> dict[str, tuple[int, int]]:
-    """Which versions of each scope above a chain brings: (after, until]."""
+    """Return the versions of each scope above that a chain brings: (after, until]."""
     before = {link.scope: link.version for link in state.above.links}
     scopes = {str(link.release.scope): link.release.version for link in chain.links}
     return {scope: (before.get(scope, 0), version) for scope, version in scopes.items()}
@@ -183,7 +183,7 @@ def _brought(state: NodeState, chain: Chain) -> dict[str, tuple[int, int]]:
 def _undone(
     installs: Iterable[Install], offers: Iterable[Counted], links: Iterable[Link]
 ) -> tuple[list[Install], list[Counted]]:
-    """Of a node's past, what the releases of a chain say is undone."""
+    """Select the installs and counted offers that the releases of a chain undo."""
     spans = {str(link.release.scope): link.release.undone for link in links}
     parent = list(spans.values())[-1] if spans else ()
     return (
@@ -193,7 +193,7 @@ def _undone(
 
 
 def _touched(brought: Mapping[str, tuple[int, int]], spans: Mapping[str, tuple[Span, ...]]) -> bool:
-    """Whether any of the versions that came in is among those undone."""
+    """Return whether any of the versions that came in is among those undone."""
     return any(
         max(after, span.after) < min(until, span.until)
         for scope, (after, until) in brought.items()

@@ -1,8 +1,8 @@
-"""Reading a parent's releases for what became of the updates this node sent.
+"""Read a parent's releases for the verdicts on the updates that this node sent.
 
-What was counted must not be offered again: the baseline becomes the copy that was sent. What a
-rollback undid, or the parent withdrew, counts no longer: it is taken out of the baseline, and of
-every copy that is still under way, and so is on offer again.
+A counted update must not be offered again: its copy becomes the baseline. An update that a rollback
+undid, or that the parent withdrew, counts no longer: it is taken out of the baseline, and of every
+copy that is still under way, and so is on offer again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ log = structlog.get_logger()
 def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
     """Record what the parent's releases since the last one seen say of this node's updates.
 
-    Walks back from the newest release, so that no verdict is skipped, and records all of it in one
-    step. Returns a release that is missing for that; then nothing was recorded.
+    The walk goes back from the newest release, so that no verdict is skipped, and all of it is
+    recorded in one step.
 
-    Raises ``Refused`` for a release that does not verify.
+    Returns:
+        The digest of a release that is missing; then nothing was recorded.
+
+    Raises:
+        Refused: for a release that does not verify.
     """
     with node.lock:
         state = node.state
@@ -43,7 +47,7 @@ def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
         for release in _since(node, latest, fetch):
             if not isinstance(release, Release):
                 return release  # the digest of one that is missing
-            mine = [v for v in release.verdicts if v.node == node.home.node and v.update != ZERO]
+            mine = [v for v in release.verdicts if v.node == node.home.id and v.update != ZERO]
             verdicts += [(release.version, verdict) for verdict in reversed(mine)]
         events = _events(node, latest.release, verdicts[::-1])
         node.record_all([*events, ReceiptsRead(upto=latest.digest)])
@@ -51,7 +55,8 @@ def read(node: Node, latest: Link, fetch: Fetch) -> Digest | None:
 
 
 def _since(node: Node, latest: Link, fetch: Fetch) -> Iterator[Release | Digest]:
-    """The parent's releases after the last one seen, newest first; a digest if one is missing."""
+    """Yield the parent's releases after the last one seen, newest first; a digest if one is
+    missing."""
     parent, seen = node.home.parent, node.state.offers.seen_release
     assert parent is not None  # noqa: S101  a root follows nobody
     release, at = latest.release, latest.digest
@@ -68,7 +73,7 @@ def _since(node: Node, latest: Link, fetch: Fetch) -> Iterator[Release | Digest]
 
 
 def _events(node: Node, latest: Release, verdicts: list[tuple[int, Verdict]]) -> list[LedgerEvent]:
-    """The ledger's events for verdicts in the order in which they were given."""
+    """Turn verdicts into the ledger's events, in the order in which they were given."""
     counted = {offer.update: node.vector(offer.delta) for offer in node.state.offers.counted}
     position = node.position()
     events: list[LedgerEvent] = []

@@ -132,7 +132,7 @@ def join_(
         home, address = join(folder, read_file(bundle, "no-bundle"), SystemClock())
         config = write_config(home, base=base.resolve(), uplink=address)
         if json:
-            print_json({"node": home.node, "config": str(config)})
+            print_json({"node": home.id, "config": str(config)})
             return
         console.print(f"Joined as {home.certificate.name}: {config}", soft_wrap=True)
 

@@ -44,7 +44,7 @@ def init(
         config = write_config(home, base=base.resolve())
         made = {
             "network": home.network.network,
-            "root": home.node,
+            "root": home.id,
             "base": home.network.base,
             "parameters": home.layout.size,
             "config": str(config),

@@ -40,7 +40,7 @@ def rollback(
             promoted = promoted_since(owner, to)
             before = owner.state.own.version
             version = roll_back(owner, to)
-            scope, identity = str(owner.home.scope), owner.home.node
+            scope, identity = str(owner.home.scope), owner.home.id
             above = owner.home.parent
         result: dict[str, Any] = {
             "scope": scope,

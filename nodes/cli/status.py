@@ -36,7 +36,7 @@ def status(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = 
         home = open_home_in(folder)
         current, text = StatusReader(folder).read(), sizes_in(folder)
         if not current.node:  # it never ran, so its ledger does not say
-            current.node, current.scope = home.node, str(home.scope)
+            current.node, current.scope = home.id, str(home.scope)
         if json:
             sizes = {
                 part: {source: asdict(size) for source, size in by_source.items()}

@@ -1,4 +1,4 @@
-"""``node.toml``: what the person who runs a node decides.
+"""``node.toml``: the settings of a node, decided by the person who runs it.
 
 Guarantees: read once, checked whole, every mistake named with its place; constant afterwards.
 

@@ -1,4 +1,4 @@
-"""Reading ``node.toml``, and writing a first one for a new node."""
+"""Read ``node.toml``, and write a first one for a new node."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def load_config(path: Path) -> NodeConfig:
     try:
         config = NodeConfig.model_validate(raw)
     except ValidationError as error:
-        found = "; ".join(mistakes(error))
-        raise NodeError("bad-config", f"{path} has mistakes: {found}.") from None
+        problems = "; ".join(mistakes(error))
+        raise NodeError("bad-config", f"{path} has mistakes: {problems}.") from None
     return _resolve(config, path.parent.resolve())
 
 
 def mistakes(error: ValidationError) -> list[str]:
-    """Every mistake with its place: ``rounds.f: Input should be …``."""
-    found = []
+    """List every mistake with its place: ``rounds.f: Input should be …``."""
+    problems = []
     for item in error.errors():
         place = ".".join(map(str, item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
-        found.append(f"{place}: {message}" if place else message)
-    return found
+        problems.append(f"{place}: {message}" if place else message)
+    return problems
 
 
 def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
@@ -105,7 +105,7 @@ def write_config(
 
 
 def parent_address(home: Home, config: NodeConfig) -> str:
-    """Where children reach a node: its configured port, or the one it last listened on."""
+    """Return where children reach a node: its configured port, or the one it last listened on."""
     if config.downlink is None:
         raise NodeError("no-downlink", "This node has no [downlink]; it cannot have children.")
     if config.downlink.port:
@@ -121,7 +121,7 @@ def parent_address(home: Home, config: NodeConfig) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A TOML value; JSON's strings, numbers and lists are TOML's too."""
+    """Encode a TOML value; JSON's strings, numbers and lists are TOML's too."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, Path):

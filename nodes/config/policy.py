@@ -1,4 +1,4 @@
-"""What a parent decides about its rounds before it knows who answers."""
+"""A parent's policy for its rounds, fixed before it knows who answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RoundPolicy:
-    """What a parent decides about its rounds, once, before it knows who answers.
+    """A parent's policy for its rounds, fixed before it knows who answers.
 
     ``f`` is the number of malicious children to tolerate; DESIGN section 4 asks for N >= 3f + 1.
     ``enough`` is the number of updates after which a round need not wait, N - f if it is None.
@@ -29,14 +29,15 @@ class RoundPolicy:
     pause_ms: int = 1_000
 
     def quorum(self, members: int) -> int:
-        """The number of updates after which a round need not wait: at least what is needed."""
+        """Return the number of updates after which a round need not wait: at least what is
+        needed."""
         usual = members - self.tolerates(members)
         return max(self.needed(members), min(self.enough or usual, usual))
 
     def needed(self, members: int) -> int:
-        """The fewest updates that can be aggregated: 2f + 1."""
+        """Return the fewest updates that can be aggregated: 2f + 1."""
         return 2 * self.tolerates(members) + 1
 
     def tolerates(self, members: int) -> int:
-        """The number of malicious children this parent withstands: ``f`` if N >= 3f+1, else 0."""
+        """Return how many malicious children this parent withstands: ``f`` if N >= 3f+1, else 0."""
         return self.f if members >= 3 * self.f + 1 else 0

@@ -1,4 +1,4 @@
-"""``node.toml``: what the person who runs a node decides. Read once, checked whole, then constant.
+"""The sections of ``node.toml``. Read once, checked whole, then constant.
 
 Every mistake in the file is reported with its place and what was expected; nothing starts on a
 half-right configuration. Paths are relative to the folder of the file.
@@ -31,21 +31,21 @@ class Section(BaseModel):
 
 
 class UplinkSettings(Section):
-    """How to reach the parent."""
+    """The address of the parent."""
 
     address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
     poll_s: Seconds = 0.5
 
 
 class DownlinkSettings(Section):
-    """Where children reach this node."""
+    """The address at which children reach this node."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
 
 
 class RoundSettings(Section):
-    """How this node collects updates from its children."""
+    """The collection of updates from this node's children."""
 
     f: int = Field(default=0, ge=0)
     enough: int | None = Field(default=None, ge=1)
@@ -79,7 +79,7 @@ class RoundSettings(Section):
         return self
 
     def policy(self) -> RoundPolicy:
-        """The same, as the round machine reads it."""
+        """Return these settings as the round machine's policy."""
         return RoundPolicy(
             f=self.f,
             enough=self.enough,
@@ -92,7 +92,7 @@ class RoundSettings(Section):
 
 
 class GateSettings(Section):
-    """What a candidate must show before it becomes a release; see docs/gate.md.
+    """The demands on a candidate before it becomes a release; see docs/gate.md.
 
     ``kinds`` says of probe sources what they are for, if not ordinary: general, refusal, trigger.
     ``tolerances`` are nats per token by which a source may become worse, in place of its kind's.
@@ -116,7 +116,7 @@ class GateSettings(Section):
         return tolerances
 
     def policy(self) -> GatePolicy:
-        """The same, as the gate reads it."""
+        """Return these settings as the gate's policy."""
         return GatePolicy(
             alpha=self.alpha,
             size=self.size,
@@ -129,14 +129,14 @@ class GateSettings(Section):
 
 
 class PromotionSettings(Section):
-    """When an interior node offers what it has gathered to its parent (DESIGN section 4)."""
+    """When an interior node offers its adapter to its parent (DESIGN section 4)."""
 
     least_change: float = Field(default=0.05, ge=0)
     after_s: Seconds = 24 * 3600
 
 
 class ModelSettings(Section):
-    """Where the base lies and how much of the machine it may use."""
+    """The base, and how much of the machine it may use."""
 
     base: Path
     dtype: str = Field(default="auto", pattern="^(auto|bfloat16|float32)$")
@@ -147,7 +147,7 @@ class ModelSettings(Section):
 
 
 class DataSettings(Section):
-    """Text: what a device trains on, what an interior node measures candidates with."""
+    """Text: a device trains on it, an interior node measures candidates with it."""
 
     train: tuple[Path, ...] = ()
     probes: dict[str, Path] = {}
@@ -157,7 +157,7 @@ class DataSettings(Section):
 
 
 class ReplaySettings(Section):
-    """What the node keeps of the past, in bytes, and how much of it a training run sees."""
+    """The replay buffer's budgets in bytes, and how much of it a training run sees."""
 
     training_bytes: int = Field(default=Budgets.training, ge=0)
     probe_bytes: int = Field(default=Budgets.probes, ge=0)
@@ -170,7 +170,7 @@ class ReplaySettings(Section):
     shifted_length: float = Field(default=SHIFTED.length, ge=1, le=10)
 
     def budgets(self) -> Budgets:
-        """The same, as the buffer reads it."""
+        """Return these settings as the buffer's budgets."""
         return Budgets(
             training=self.training_bytes,
             probes=self.probe_bytes,
@@ -181,14 +181,14 @@ class ReplaySettings(Section):
         )
 
     def shift(self) -> ShiftPolicy:
-        """What a run replays, as the measurement of a shift reads it."""
+        """Return what a run replays, as the policy of a shift's measurement."""
         return ShiftPolicy(
             alike=Portion(self.share), shifted=Portion(self.shifted_share, self.shifted_length)
         )
 
 
 class TrainingSettings(Section):
-    """How a device trains in one round.
+    """A device's training in one round.
 
     A ``plain`` device starts each round from the chain above it and keeps nothing of its own. A
     ``personal`` one keeps an adapter, follows the chain as far as its own probes tolerate, and

@@ -1,4 +1,4 @@
-"""A node's behaviour as ordinary Flower apps, on the Message API.
+"""Wrap a node's roles as ordinary Flower apps, on the Message API.
 
 ``answer`` is what a ``ClientApp`` does with a message, ``serve`` what a ``ServerApp`` does with a
 grid. The daemon calls them over the links that it holds itself; ``nodes.flower.flwr_run`` registers
@@ -34,7 +34,7 @@ REFUSED_BY_CHILD = 1
 
 
 def answer(child: Child, message: Message) -> Message:
-    """Answer one message from the parent. What does not verify is refused with its code."""
+    """Answer one message from the parent; refuse one that does not verify, with its code."""
     try:
         kind, blobs = unpack(message.content)
         if kind != "task":
@@ -46,7 +46,7 @@ def answer(child: Child, message: Message) -> Message:
 
 
 def make_client_app(child: Child) -> ClientApp:
-    """The ClientApp of a node that is already open, as the daemon uses it."""
+    """Make the ClientApp of a node that is already open, as the daemon uses it."""
     app = ClientApp()
 
     @app.train()
@@ -74,7 +74,7 @@ def serve(
     stop: threading.Event,
     abandon: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Drive a parent over a grid until ``stop`` is set or it has finished.
+    """Drive a parent over a grid until ``stop`` is set or the parent has finished.
 
     Args:
         flower_ids: which Flower node each enrolled child is, as far as it is known now.
@@ -133,7 +133,7 @@ def _take(parent: Parent, request: Request, sender: NodeId, reply: Message) -> l
 
 
 def _ttl(request: Request) -> float:
-    """Seconds for which a message is kept: late answers still count for a while."""
+    """Return the seconds for which a message is kept: late answers still count for a while."""
     return max(60.0, 2 * (request.deadline_ms / 1000 - time.time()))
 
 

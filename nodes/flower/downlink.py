@@ -2,7 +2,7 @@
 
 It guarantees that only admitted keys get in, each only for itself, and that every refusal is
 reported; that a message is freed once it is answered, lost or abandoned; and that the end of
-``stop`` leaves no thread and no socket. What messages say it does not know.
+``stop`` leaves no thread and no socket. It does not know what messages mean.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Downlink:
         self._keeper = threading.Thread(target=self._keep, name="flower-keeper", daemon=True)
 
     def start(self) -> None:
-        """Open the door. Raises ``NodeError`` ``cannot-listen``."""
+        """Listen for children. Raises ``NodeError`` ``cannot-listen``."""
         self._server.start()
         self._keeper.start()
 
     def stop(self) -> None:
-        """Close the door for good. Without a start, or a second time, it does nothing."""
+        """Close the server for good; without a start, or a second time, do nothing."""
         self._stop.set()
         self._server.stop()
         if self._keeper.ident is not None:
@@ -77,7 +77,7 @@ class Downlink:
         return self._meter.traffic
 
     def admit_child(self, transport_public_pem: bytes) -> int:
-        """Let the holder of this key in; returns its Flower node id, derived from the key.
+        """Admit the holder of this key; return its Flower node id, derived from the key.
 
         Raises ``Refused`` ``bad-transport-key``.
         """
@@ -87,16 +87,16 @@ class Downlink:
         return node
 
     def remove_child(self, flower_id: int) -> None:
-        """Let this child in no more, and drop what waits for it. An unknown id is nothing."""
+        """Shut this child out and drop what waits for it; ignore an unknown id."""
         self._guard.remove(flower_id)
         self._fleet.remove(flower_id)
 
     def grid(self) -> FleetGrid:
-        """What a ServerApp sends and receives with, in this process."""
+        """Return the grid with which a ServerApp sends and receives, in this process."""
         return FleetGrid(self._fleet)
 
     def abandon(self, message_id: str) -> None:
-        """Wait for this answer no more and free the message; if it still comes, it is refused."""
+        """Free the message and wait for its answer no more; refuse the answer if it still comes."""
         self._fleet.forget(message_id)
 
     def _keep(self) -> None:

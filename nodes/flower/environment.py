@@ -1,4 +1,4 @@
-"""What has to be set in a process before Flower is imported in it, and what Flower must not do.
+"""Set Flower's switches in a process before Flower is imported in it.
 
 A node reports to nobody, looks for no updates, installs nothing, and keeps Flower's files in its
 own folder. Flower reads these switches when it is imported, so this module imports none of it.
@@ -24,7 +24,7 @@ _M_ARENA_MAX = -8  # the number that mallopt(3) gives to M_ARENA_MAX
 
 
 def prepare_environment(flwr_home: Path) -> None:
-    """Set Flower's switches for this process and those it starts. Call it before importing flwr.
+    """Set Flower's switches for this process and its children. Call it before importing flwr.
 
     Args:
         flwr_home: where Flower may keep files of its own; made when it is needed, by Flower.
@@ -35,7 +35,7 @@ def prepare_environment(flwr_home: Path) -> None:
 
 
 def limit_arenas() -> None:
-    """Let glibc keep at most ``MALLOC_ARENAS`` heaps here. Elsewhere than glibc: nothing."""
+    """Limit glibc to ``MALLOC_ARENAS`` heaps in this process; do nothing without glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

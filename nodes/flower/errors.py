@@ -1,4 +1,4 @@
-"""What can go wrong on a link. Both ends use the same words: a refusal travels with its code."""
+"""The errors of a link. Both ends use the same words: a refusal travels with its code."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from nodes.errors import NodeError
 
 
 class LinkError(NodeError):
-    """Something on the way between a parent and a child."""
+    """An error between a parent and a child."""
 
 
 class LinkDown(LinkError):
-    """The other end did not answer, or not in a way that can be understood. Trying again helps."""
+    """The other end gave no answer, or none that can be understood. Trying again helps."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__("link-down", sentence)
 
 
 class Refusal(LinkError):
-    """The other end answered, and said no. The same request again gets the same answer.
+    """The other end refused the request. The same request again gets the same answer.
 
     Args:
         status: the HTTP status.

@@ -39,7 +39,7 @@ client_app = ClientApp()
 server_app = ServerApp()
 
 HELLO_S = 60.0
-"""Seconds before a Flower node that did not say who it is is asked again."""
+"""Seconds until a Flower node that did not name its member is asked again."""
 
 
 @cache
@@ -64,7 +64,7 @@ def train(message: Message, context: Context) -> Message:
 
 @client_app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Say which member this Flower node is."""
+    """Name the member that this Flower node is."""
     node, _, _ = _open(context.node_config)
     certificate = node.home.path_envelopes[-1]
     return Message(pack("hello", {"certificate": certificate}), reply_to=message)
@@ -86,7 +86,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 class _Directory:
-    """Which Flower node each enrolled child is, learned by asking."""
+    """The Flower node of each enrolled child, learned by asking."""
 
     def __init__(self, grid: Grid, node: Node) -> None:
         self._grid, self._node = grid, node
@@ -95,7 +95,8 @@ class _Directory:
         self._waiting: set[str] = set()
 
     def flower_ids(self) -> Mapping[NodeId, int]:
-        """What is known now; asks Flower nodes that are not known yet, now and then."""
+        """Return the ids known now; from time to time ask the Flower nodes that are not known
+        yet."""
         now = time.monotonic()
         for flower_id in set(self._grid.get_node_ids()) - set(self._known.values()):
             if now - self._asked.get(flower_id, -HELLO_S) >= HELLO_S:

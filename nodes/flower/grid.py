@@ -20,13 +20,13 @@ _LOOK_S = 0.05
 
 
 class FleetGrid(Grid):
-    """Sends messages to children and takes their answers."""
+    """A grid that sends messages to children and takes their answers."""
 
     def __init__(self, server: FleetServer) -> None:
         self._server = server
 
     def set_run(self, run: Any) -> None:
-        """Nothing: the server keeps a run of its own."""
+        """Do nothing: the server keeps a run of its own."""
 
     @property
     def run(self) -> Any:
@@ -41,25 +41,26 @@ class FleetGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message to a child; its run and sender are set when it is pushed."""
+        """Make a message to a child; ``push_messages`` sets its run and sender."""
         return self._server.draft(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> list[int]:
-        """The Flower ids of the children that are there."""
+        """Return the Flower ids of the children that are online."""
         return self._server.online()
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Send messages; returns an id for each, "" for a node that has never connected."""
+        """Send messages; return an id for each, "" for a node that has never connected."""
         return [self._server.push(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The answers that have arrived in full, and an error for each message that is lost."""
+        """Return the answers that have arrived in full, and an error for each message that is
+        lost."""
         return self._server.pull(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Send messages and wait for all answers; after ``timeout`` seconds the rest is dropped."""
+        """Send messages and wait for all answers; after ``timeout`` seconds drop the rest."""
         waiting = {ident for ident in self.push_messages(messages) if ident}
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
         replies: list[Message] = []

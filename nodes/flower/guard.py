@@ -1,4 +1,4 @@
-"""The door of a parent: what every request passes before Flower sees anything of it.
+"""The guard at a parent's door: check every request before Flower sees any of it.
 
 It keeps these rules, cheap ones first, and reports each refusal with a stable code:
 
@@ -65,7 +65,7 @@ KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = b"flwr-public-key", b"flwr-signature
 
 @dataclass(frozen=True)
 class DoorLimits:
-    """Bytes, seconds (``_s``) and counts that the door allows."""
+    """The bytes, seconds (``_s``) and counts that the door allows."""
 
     request_bytes: int = 64 * 1024
     object_bytes: int = 6 * 1024 * 1024  # Flower cuts arrays into pieces of 5 MiB
@@ -79,10 +79,10 @@ class DoorLimits:
 
 
 class Timestamps:
-    """Which of a key's timestamps were used. Bounded: below the oldest one kept, all count as used.
+    """The used timestamps of one key. Bounded: below the oldest one kept, all count as used.
 
-    What is remembered is the time and not the signature, since anyone can turn one valid ECDSA
-    signature into another.
+    It remembers the time and not the signature, since anyone can turn one valid ECDSA signature
+    into another.
     """
 
     def __init__(self, bound: int) -> None:
@@ -92,7 +92,7 @@ class Timestamps:
         self._floor: datetime.datetime | None = None
 
     def use(self, moment: datetime.datetime) -> bool:
-        """Whether this moment was not used before; from now on it was."""
+        """Mark this moment as used; return whether it was not used before."""
         if moment in self._used or (self._floor is not None and moment <= self._floor):
             return False
         self._used.add(moment)
@@ -105,7 +105,7 @@ class Timestamps:
 
 @dataclass
 class Member:
-    """Who holds an admitted key, and what it may still send."""
+    """The holder of an admitted key, and the requests it may still send."""
 
     node: int
     key: ec.EllipticCurvePublicKey
@@ -137,7 +137,7 @@ class Guard:
         self._members: dict[bytes, Member] = {}
 
     def admit(self, public_pem: bytes) -> int:
-        """Let the holder of this key in; returns its Flower node id."""
+        """Admit the holder of this key; return its Flower node id."""
         pem, node = canonical_pem(public_pem), flower_node_id(public_pem)
         with self._lock:
             if pem not in self._members:
@@ -146,7 +146,7 @@ class Guard:
         return node
 
     def remove(self, node: int) -> None:
-        """Let this node in no more."""
+        """Shut this node out."""
         with self._lock:
             self._members = {pem: m for pem, m in self._members.items() if m.node != node}
 
@@ -180,7 +180,7 @@ class Guard:
         await self._app(scope, _Replay(body, receive), counted)
 
     def _authenticate(self, head: dict[bytes, bytes]) -> Member:
-        """The member who signed this request."""
+        """Find the member who signed this request."""
         try:
             pem = b64decode(head.get(KEY_HEADER, b""), validate=True)
         except binascii.Error:
@@ -211,7 +211,7 @@ class Guard:
     async def _read(
         self, path: str, head: dict[bytes, bytes], member: Member, receive: Receive
     ) -> bytes:
-        """The body, as far as it may be as large as it is."""
+        """Read the body, up to the route's limit."""
         allowed = self._limits.request_bytes
         if path == PUSH_OBJECT:
             allowed = min(self._limits.object_bytes, member.objects_left + allowed)
@@ -244,7 +244,7 @@ class Guard:
 
 
 def _path(scope: Scope) -> str:
-    """The request's path if it is one of the routes, byte for byte."""
+    """Return the request's path if it is one of the routes, byte for byte."""
     path = bytes(scope["raw_path"]).decode("latin-1")
     if scope["method"] != "POST" or path not in ROUTES or scope["query_string"]:
         raise Refusal(404, "path-not-exposed", "This path is not open to other machines.")
@@ -252,7 +252,7 @@ def _path(scope: Scope) -> str:
 
 
 def _kind(scope: Scope) -> str:
-    """The route, or what sort of path it is: an intruder must not choose what is recorded."""
+    """Name the route, or the sort of path: an intruder must not choose what is recorded."""
     path = bytes(scope["raw_path"]).decode("latin-1")
     if path in ROUTES:
         return path
@@ -275,7 +275,7 @@ async def _say_no(refusal: Refusal, send: Send) -> None:
 
 
 class _Replay:
-    """Gives a body that was read already, then whatever the connection still says."""
+    """A receiver that gives a body read earlier, then whatever the connection still says."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body

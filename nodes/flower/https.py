@@ -1,4 +1,4 @@
-"""A child's HTTPS to its parent: trust, signing, counting, and what a refusal means.
+"""A child's HTTPS to its parent: trust, signing, counting, and the meaning of a refusal.
 
 It speaks Flower's headers without importing Flower: Flower's own interceptors import its server,
 and one of them ends the process when the other side names another version.
@@ -29,7 +29,7 @@ _LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 def trust(ca_pem: bytes) -> ssl.SSLContext:
-    """TLS 1.3 that accepts what this authority signed, and nothing else.
+    """Make a TLS 1.3 context that accepts only what this authority signed.
 
     Raises ``NodeError`` ``bad-authority``.
     """
@@ -43,8 +43,11 @@ def trust(ca_pem: bytes) -> ssl.SSLContext:
 
 
 def http_client(address: str, context: ssl.SSLContext) -> httpx.Client:
-    """A client that follows no redirects (they would carry signed headers elsewhere), reads no
-    response without an end, and asks no proxy for this machine's own addresses."""
+    """Make a client without redirects and proxies.
+
+    A redirect would carry signed headers elsewhere, and a proxy is not asked for this machine's own
+    addresses. A response without an end is not read.
+    """
     return httpx.Client(
         verify=context,
         trust_env=not address.startswith(_LOOPBACK),
@@ -65,7 +68,7 @@ class Signer:
         self._last = datetime.fromtimestamp(0, UTC)
 
     def headers(self) -> dict[str, str]:
-        """Fresh signed headers. No two carry the same time: the door lets each in once."""
+        """Make fresh signed headers. No two carry the same time: the door admits each once."""
         with self._lock:
             self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
             stamp = self._last.isoformat()
@@ -77,7 +80,7 @@ class Signer:
         }
 
     def intercept(self, context: Any, call_next: Any) -> httpx.Response:
-        """The form in which Flower's client calls an interceptor."""
+        """Sign and count a request in the form in which Flower's client calls an interceptor."""
         request: httpx.Request = context.request
         request.headers.update(self.headers())
         line = len(request.method) + len(request.url.raw_path) + len(" HTTP/1.1\r\n")
@@ -90,12 +93,12 @@ class Signer:
         return response
 
 
-def said_no(response: httpx.Response) -> Refusal | LinkDown:
-    """What a response of 400 and above means. 5xx is no decision: the link is down."""
+def explain_refusal(response: httpx.Response) -> Refusal | LinkDown:
+    """Explain a response of 400 and above. 5xx is no decision: the link is down."""
     status = response.status_code
     try:
-        said = json.loads(response.text)
-        code, detail = str(said["code"])[:64], str(said["detail"])[:200]
+        refusal = json.loads(response.text)
+        code, detail = str(refusal["code"])[:64], str(refusal["detail"])[:200]
     except (ValueError, KeyError, TypeError):
         code, detail = f"http-{status}", response.text[:200]
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:

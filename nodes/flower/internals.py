@@ -64,7 +64,7 @@ from google.protobuf.message import DecodeError
 
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.flower.guard import DoorLimits
-from nodes.flower.https import Signer, http_client, said_no, trust
+from nodes.flower.https import Signer, explain_refusal, http_client, trust
 from nodes.flower.pending import Waiting
 from nodes.flower.traffic import Meter, Traffic
 from nodes.machine.logs import adopt
@@ -89,7 +89,8 @@ logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 class FleetClient:
-    """A child's end: one Flower node at one parent. Every call raises ``Refusal`` or ``LinkDown``.
+    """The child's end: one Flower node at one parent. Every call raises ``Refusal`` or
+    ``LinkDown``.
 
     Args:
         address: ``host:port`` of the parent.
@@ -115,29 +116,29 @@ class FleetClient:
         return self._meter.traffic
 
     def connect(self) -> None:
-        """Be online at the parent, whether it still knows this node as online or not."""
+        """Go online at the parent, whether or not it still counts this node as online."""
         if not self.heartbeat():
             self.activate()
 
     def activate(self) -> None:
-        """Flower's activation. It is refused while the node counts as online."""
+        """Activate this node at Flower. Refused while the node counts as online."""
         request = ActivateNodeRequest(public_key=self._public_pem, heartbeat_interval=HEARTBEAT_S)
         with _translated():
             self.node_id = self._fleet.ActivateNode(request).node_id
 
     def heartbeat(self) -> bool:
-        """Say that this node is there; returns whether the parent knows it by this id."""
+        """Send a heartbeat; return whether the parent knows this node by this id."""
         request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_S)
         with _translated():
             return bool(self._fleet.SendNodeHeartbeat(request).success)
 
     def deactivate(self) -> None:
-        """Say goodbye: the parent then knows at once, and not after two heartbeats."""
+        """Go offline: the parent knows at once, and not after two heartbeats."""
         with _translated():
             self._fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.node_id))
 
     def pull(self) -> Message | None:
-        """The next message for this node, whole, or None. Flower delivers each once."""
+        """Fetch the next message for this node, whole, or None. Flower delivers each once."""
         node = self._node
         with _translated():
             response = self._fleet.PullMessages(PullMessagesRequest(node=node))
@@ -196,11 +197,11 @@ class FleetClient:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn whatever Flower's client raises into this project's two errors."""
+    """Turn any error of Flower's client into this project's two errors."""
     try:
         yield
     except httpx.HTTPStatusError as error:
-        raise said_no(error.response) from None
+        raise explain_refusal(error.response) from None
     except ObjectPushError:
         why = "The parent takes no more of this answer."
         raise Refusal(410, "unexpected-answer", why) from None
@@ -216,7 +217,7 @@ def _translated() -> Iterator[None]:
 def _assemble(
     metadata: Metadata, object_id: str, contents: dict[str, bytes], limits: DoorLimits
 ) -> Message:
-    """A message from its objects, with the metadata that came beside them.
+    """Assemble a message from its objects, with the metadata that came beside them.
 
     The objects hold metadata too, which only the sender ever saw: it is not used.
     Raises ``ValueError``, ``KeyError``, ``TypeError`` and their like for what makes no message.
@@ -231,7 +232,7 @@ def _assemble(
 
 
 def _check_expansion(contents: dict[str, bytes], most_bytes: int) -> None:
-    """An array lists its pieces by number and may list one a million times."""
+    """Check the unpacked size: an array lists its pieces by number, perhaps one a million times."""
     expanded = 0
     for content in contents.values():
         kind, children, _ = get_object_head_values_from_object_content(content)
@@ -243,7 +244,7 @@ def _check_expansion(contents: dict[str, bytes], most_bytes: int) -> None:
 
 
 def _error_reply(message_id: str, src_node_id: int, error: Error) -> Message:
-    """What the parent gets in place of an answer."""
+    """Make the reply that the parent gets in place of an answer."""
     metadata = _metadata(src_node_id, SUPERLINK_NODE_ID, "system", reply_to=message_id)
     return make_message(metadata=metadata, error=error)
 
@@ -275,7 +276,7 @@ class FleetServer:
     """
 
     def __init__(self, limits: DoorLimits) -> None:
-        # Here and not above: a device never needs them.
+        # Imported here and not above: a device never needs them.
         from fastapi import FastAPI
         from flwr.server.superlink.linkstate import LinkStateFactory
         from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
@@ -343,17 +344,17 @@ class FleetServer:
             if info := state.nodes.pop(node, None):
                 state.node_public_key_to_node_id.pop(info.public_key, None)
                 state.owner_to_node_ids[info.owner_aid].discard(node)
-        for message in self._waiting.of(node):
+        for message in self._waiting.ids_for(node):
             self.forget(message)
 
     def online(self) -> list[int]:
-        """The nodes that are there, by their heartbeats."""
+        """Return the nodes that are online, by their heartbeats."""
         return sorted(self._state.get_nodes(self._run))
 
     # -- the run that messages belong to
 
     def beat(self) -> None:
-        """Keep the run alive, and free what senders left half done."""
+        """Keep the run alive, and free what senders left unfinished."""
         with self._lock:
             if not self._state.acknowledge_task_heartbeat(self._task):
                 self._start_run()
@@ -364,7 +365,8 @@ class FleetServer:
             state._cleanup_push_session(session, cleanup_messages=True)
 
     def _start_run(self) -> None:
-        """A new run. One that failed (this process slept) cannot be revived: all in it is lost."""
+        """Start a new run. A failed one (this process slept) cannot be revived: all in it is
+        lost."""
         from flwr.common.constant import NOOP_FLWR_AID
         from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 
@@ -381,7 +383,7 @@ class FleetServer:
         state.activate_task(self._task)
 
     def describe_run(self) -> Any:
-        """The run that messages belong to now, as Flower describes it."""
+        """Describe the run that messages belong to now, as Flower does."""
         return self._state.get_run_info(run_ids=[self._run])[0]
 
     # -- messages
@@ -394,13 +396,13 @@ class FleetServer:
         group_id: str,
         ttl: float | None,
     ) -> Message:
-        """A message that is not sent yet. ``ttl``: seconds for which it and its answer count."""
+        """Make a message, not sent yet. ``ttl``: seconds for which it and its answer count."""
         ttl = DEFAULT_TTL if ttl is None else ttl
         metadata = _metadata(SUPERLINK_NODE_ID, dst_node_id, message_type, group_id, ttl)
         return make_message(metadata=metadata, content=content)
 
     def push(self, message: Message) -> str:
-        """Store a message for its node; returns its id, or "" when the node never connected."""
+        """Store a message for its node; return its id, or "" when the node never connected."""
         self.beat()
         state, run = self._state, self._run
         message.metadata.__dict__.update(_run_id=run, _src_node_id=SUPERLINK_NODE_ID)
@@ -409,7 +411,7 @@ class FleetServer:
             message.metadata.__dict__["_message_id"] = ident
             objects, tree = get_all_nested_objects(message), get_object_tree(message)
             metadata = message.metadata
-            # Before it is visible: the door asks what was sent to whom.
+            # Register it before it is visible: the door asks what was sent to whom.
             expires = metadata.created_at + metadata.ttl
             self._waiting.add(ident, metadata.dst_node_id, objects, expires)
             session = state.start_session(run)
@@ -424,7 +426,7 @@ class FleetServer:
         return str(ident)
 
     def pull(self, message_ids: Iterable[str]) -> list[Message]:
-        """The answers that are here in full, and an error for each message that is lost."""
+        """Return the answers that are here in full, and an error for each message that is lost."""
         replies, ask = [], set()
         for ident in message_ids:
             sent = self._waiting.get(ident)
@@ -444,7 +446,7 @@ class FleetServer:
         return replies
 
     def forget(self, message_id: str) -> None:
-        """Free a message, its answer and the objects of both. Unknown ids are nothing."""
+        """Free a message, its answer and the objects of both; ignore unknown ids."""
         state = self._state
         self._waiting.drop(message_id)
         with state.lock:
@@ -455,7 +457,7 @@ class FleetServer:
                 self._store.delete(root)
 
     def _arriving(self, message_id: str) -> bool:
-        """Whether an answer was announced whose objects are not all here yet."""
+        """Return whether an answer was announced whose objects are not all here yet."""
         answer = self._state.message_ins_id_to_message_res_id.get(message_id)
         if answer is None:
             return False
@@ -467,7 +469,7 @@ class FleetServer:
             return not all(self._store.store[part.object_id].is_available for part in parts)
 
     def _read(self, message_id: str, reply: Message) -> Message:
-        """A reply with its content. One that makes no message is an error of its sender."""
+        """Read a reply with its content. Content that makes no message is its sender's error."""
         metadata = reply.metadata
         if metadata.src_node_id == SUPERLINK_NODE_ID:  # Flower's: the node is gone, or late
             return _error_reply(message_id, SUPERLINK_NODE_ID, reply.error)

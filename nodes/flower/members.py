@@ -1,8 +1,8 @@
-"""Keeps the door of a node in step with its members, and the ledger in step with the door.
+"""Sync the admitted transport keys with the membership, and record refusals at the door.
 
-Members come and go in the ledger; the downlink lets in exactly their transport keys. What is
-refused at the door is recorded, counted together: an intruder who knocks a million times costs one
-line a second, not a million.
+Members come and go in the ledger; the downlink admits exactly their transport keys. Refusals at the
+door are recorded in counts: an intruder who knocks a million times costs one line a second, not a
+million.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FLUSH_EVERY_S = 1.0
 
 
 class Door(Protocol):
-    """What lets children in by their transport keys."""
+    """The interface of a server that admits children by their transport keys."""
 
     def admit_child(self, transport_public_pem: bytes) -> int:
-        """Let this key in; returns its Flower node id."""
+        """Admit the holder of this key; return its Flower node id."""
 
     def remove_child(self, flower_id: int) -> None:
-        """Let this one in no more."""
+        """Shut this child out."""
 
 
 class MemberLinks:
-    """Which Flower node each enrolled child is."""
+    """The Flower node of each enrolled child."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -47,12 +47,12 @@ class MemberLinks:
         self._flushed = 0.0
 
     def attach(self, door: Door) -> None:
-        """Use this door from now on, and let every member in."""
+        """Use this door from now on, and admit every member."""
         self._door = door
         self.flower_ids()
 
     def flower_ids(self) -> Mapping[NodeId, int]:
-        """The Flower node id of every active member, after bringing the door up to date."""
+        """Sync the door with the membership; return the Flower node id of every active member."""
         if self._door is None:
             return {}
         membership = self._node.state.membership
@@ -70,7 +70,7 @@ class MemberLinks:
         return self._ids
 
     def refused_at_the_door(self, code: str, detail: str) -> None:
-        """Count a refusal; called from the server's thread."""
+        """Count a refusal; the server's thread calls this."""
         with self._lock:
             self._refused[code, detail] += 1
 

@@ -1,4 +1,4 @@
-"""How Banyan's bytes travel in a Flower message: one packed array and a list of what is in it.
+"""Pack Banyan's blobs into a Flower message: one array and a list of what is in it.
 
 Flower sends every array as an object of its own, one request each; so all blobs of a message are
 laid end to end in a single uint8 array. What is read here was written by a peer: anything that is
@@ -23,7 +23,7 @@ _STYPE, _DTYPE = "numpy.ndarray", "uint8"
 
 
 def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
-    """A message's content: what kind it is, and named blobs in the order given.
+    """Pack named blobs of one kind of message, in the order given.
 
     Raises ``ValueError`` for a kind, a name or a number of blobs that ``unpack`` would refuse.
     """
@@ -46,7 +46,7 @@ def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
 
 
 def unpack(content: RecordDict) -> tuple[str, dict[str, bytes]]:
-    """The kind and the blobs of a message.
+    """Unpack the kind and the blobs of a message.
 
     Raises ``Refused`` ``malformed`` for whatever ``pack`` would not have written.
     """
@@ -88,7 +88,7 @@ def _read_head(head: ConfigRecord) -> tuple[str, list[str], list[int]]:
 
 
 def _npy_head(size: int) -> bytes:
-    """What ``numpy.save`` writes before the bytes of a uint8 array of this length."""
+    """Return the bytes that ``numpy.save`` writes before a uint8 array of this length."""
     buffer = io.BytesIO()
     form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
     np.lib.format.write_array_header_1_0(buffer, form)
@@ -96,4 +96,4 @@ def _npy_head(size: int) -> bytes:
 
 
 def _malformed(what: str) -> Refused:
-    return Refused(Code.MALFORMED, f"This is not a Banyan message: {what} are not as they must be.")
+    return Refused(Code.MALFORMED, f"This is not a Banyan message: {what} have the wrong form.")

@@ -1,4 +1,4 @@
-"""Which messages wait for whose answer, and what a child may therefore ask of its parent.
+"""Track which messages wait for whose answer, and so what a child may ask of its parent.
 
 Flower authenticates connections, not messages: with a valid key, a node could answer for another,
 read what was sent to another, or end another's message. Here every such claim is compared with
@@ -26,7 +26,7 @@ class SentMessage:
 
 
 class Waiting:
-    """The messages that wait, by id. Used from several threads.
+    """The messages that wait for an answer, by id. Used from several threads.
 
     Args:
         most_objects: in one answer.
@@ -41,47 +41,47 @@ class Waiting:
         return len(self._sent)
 
     def add(self, message_id: str, node: int, objects: Iterable[str], expires: float) -> None:
-        """A message is about to be sent."""
+        """Add a message that is about to be sent."""
         with self._lock:
             self._sent[message_id] = SentMessage(node, frozenset(objects), expires)
 
     def get(self, message_id: str) -> SentMessage | None:
-        """A message, if it waits."""
+        """Return a waiting message; None if there is none of this id."""
         with self._lock:
             return self._sent.get(message_id)
 
     def drop(self, message_id: str) -> None:
-        """A message waits no more."""
+        """Remove a message."""
         with self._lock:
             self._sent.pop(message_id, None)
 
     def clear(self) -> None:
-        """No message waits any more."""
+        """Remove all messages."""
         with self._lock:
             self._sent.clear()
 
-    def of(self, node: int) -> list[str]:
-        """The messages that wait for this node."""
+    def ids_for(self, node: int) -> list[str]:
+        """Return the ids of the messages that wait for this node."""
         with self._lock:
             return [ident for ident, sent in self._sent.items() if sent.node == node]
 
     # -- what the door asks; each raises ``Refusal``
 
     def check_named(self, request: Any, node: int) -> None:
-        """The node that a request names is the one that signed it."""
+        """Check that a request names the node that signed it."""
         named = request.node if hasattr(request, "node") else request
         if named.node_id != node:
             raise Refusal(403, "wrong-sender", "The request names another node than its key.")
 
     def check_object(self, object_id: str, node: int) -> None:
-        """A node reads only objects of messages that wait for it."""
+        """Check that an object belongs to a message that waits for this node."""
         with self._lock:
             mine = [sent.objects for sent in self._sent.values() if sent.node == node]
         if not any(object_id in objects for objects in mine):
             raise Refusal(403, "not-yours", "The object was not sent to this node.")
 
     def check_message(self, message_id: str, node: int) -> SentMessage:
-        """A node speaks only of messages that wait for it."""
+        """Check that a message waits for this node."""
         sent = self.get(message_id)
         if sent is None:
             raise Refusal(410, "unexpected-answer", "Nobody waits for an answer to this message.")
@@ -90,7 +90,7 @@ class Waiting:
         return sent
 
     def check_answer(self, request: Any, node: int) -> None:
-        """A node answers for itself, once, in one message of bounded size."""
+        """Check that a node answers for itself, once, in one message of bounded size."""
         if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
             raise Refusal(400, "malformed", "A request carries one message and its tree.")
         metadata, tree = request.messages_list[0].metadata, request.message_object_trees[0]

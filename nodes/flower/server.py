@@ -1,4 +1,4 @@
-"""An ASGI app served over TLS by a thread of this process; it takes no signals."""
+"""Serve an ASGI app over TLS from a thread of this process; it takes no signals."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TlsServer:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Close the door; requests under way get a moment to end. Stopping twice is nothing."""
+        """Stop listening; requests under way get a moment to end. A second call does nothing."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True

@@ -1,4 +1,4 @@
-"""Counting bytes: bodies and headers of HTTP, both ways, without what TLS and TCP add."""
+"""Count HTTP traffic: bodies and headers, both ways, without what TLS and TCP add."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Traffic:
 
 
 class Meter:
-    """Adds up traffic from several threads."""
+    """A counter of traffic, shared by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,5 +36,5 @@ class Meter:
 
 
 def head_bytes(headers: Iterable[tuple[bytes, bytes]], first_line: int) -> int:
-    """Bytes of an HTTP/1.1 head: its first line, its headers, and the empty line."""
+    """Count the bytes of an HTTP/1.1 head: its first line, its headers, and the empty line."""
     return first_line + 4 + sum(len(name) + len(value) + 4 for name, value in headers)

@@ -2,7 +2,7 @@
 
 It guarantees that nothing on the network ends it: it reconnects for as long as the node lives, and
 it returns within about a second of ``stop``. An answer is sent until it arrives, the parent refuses
-it or its time is over. What messages say it does not know: the ``ClientApp`` does.
+it or its time is over. It does not know what messages mean: the ``ClientApp`` does.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ T = TypeVar("T")
 
 
 def empty_context() -> Context:
-    """The context of a ClientApp that keeps its state elsewhere."""
+    """Make the context of a ClientApp that keeps its state elsewhere."""
     return Context(run_id=0, node_id=0, node_config={}, state=RecordDict(), run_config={})
 
 
 class _Stopped(Exception):
-    """``stop`` was set while something was under way."""
+    """Raised when ``stop`` was set while something was under way."""
 
 
 class Uplink:
-    """Keeps one node connected to its parent.
+    """The connection of one node to its parent.
 
     Args:
         address: ``host:port`` of the parent.
@@ -58,7 +58,7 @@ class Uplink:
         self._client = FleetClient(address, ca_pem, transport_key_pem)
         self._address, self._poll_s = address, poll_s
         self._connected = threading.Event()
-        self._said_last = ""
+        self._last_logged = ""
         self._left_behind: list[threading.Thread] = []
 
     @property
@@ -106,7 +106,7 @@ class Uplink:
         while not stop.is_set():
             message = self._until(stop, self._client.pull)
             if message is None:
-                # The heart found the parent gone or new: connect again.
+                # A heartbeat found the parent gone or new: connect again.
                 if not self.connected:
                     return
                 stop.wait(self._poll_s)
@@ -133,7 +133,7 @@ class Uplink:
                     raise _Stopped from None
 
     def _beat(self, ended: threading.Event) -> None:
-        """Heartbeats, also while the app works on an answer."""
+        """Send heartbeats, also while the app works on an answer."""
         while not ended.wait(BEAT_S):
             if not self.connected:
                 continue
@@ -144,15 +144,18 @@ class Uplink:
                 self._lost(error)
 
     def _lost(self, error: LinkError) -> None:
-        """Note it once, not at every attempt."""
-        if self.connected or error.code != self._said_last:
+        """Log the loss of the parent once, not at every attempt."""
+        if self.connected or error.code != self._last_logged:
             log.warning("uplink-down", code=error.code, why=error.sentence, address=self._address)
-        self._said_last = error.code
+        self._last_logged = error.code
         self._connected.clear()
 
     def _close(self, heart: threading.Thread) -> None:
-        """Close the client when no thread uses it: a socket closed under a reader gives its number
-        to the next connection of this process, and the reader reads from that."""
+        """Close the client when no thread uses it.
+
+        A socket closed under a reader gives its number to the next connection of this process, and
+        the reader reads from that.
+        """
         users = [t for t in (heart, *self._left_behind) if t.is_alive()]
 
         def close() -> None:
@@ -166,7 +169,7 @@ class Uplink:
             close()
 
     def _say_goodbye(self) -> None:
-        """Best effort, for a second: the parent otherwise notices after two heartbeats."""
+        """Go offline, trying for a second: the parent otherwise notices after two heartbeats."""
         late = threading.Event()
         timer = threading.Timer(1.0, late.set)
         timer.start()
@@ -176,8 +179,10 @@ class Uplink:
         self._connected.clear()
 
     def _until(self, stop: threading.Event, work: Callable[[], T]) -> T:
-        """Do ``work`` in a thread and leave it behind when ``stop`` is set: a read from a parent
-        that vanished cannot be interrupted, only left to its own time-out."""
+        """Run ``work`` in a thread and leave it behind when ``stop`` is set.
+
+        A read from a parent that vanished cannot be interrupted, only left to its own time-out.
+        """
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -208,7 +213,7 @@ def _ask(client_app: ClientApp, message: Message, context: Context) -> Message:
 
 
 def _backoff() -> Iterator[float]:
-    """Seconds to wait: doubling, with a little chance so that siblings do not come together."""
+    """Return the seconds to wait: doubling, with jitter so that siblings do not come together."""
     wait = FIRST_WAIT_S
     while True:
         yield wait * random.uniform(0.8, 1.2)  # noqa: S311  no secret

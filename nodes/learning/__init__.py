@@ -1,7 +1,7 @@
 """Learning: train on and measure with the node's own text.
 
-Guarantees: what anybody measures with is never trained on; the number of nodes that compute at one
-time on one machine is bounded; torch is imported only when something is computed.
+Guarantees: text that anybody measures with is never trained on; the number of nodes that compute at
+one time on one machine is bounded; torch is imported only when something is computed.
 
 Knows nothing of parents, children or signatures.
 

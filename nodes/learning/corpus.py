@@ -1,7 +1,7 @@
-"""The text of one node: what its operator named, what arrives, and what is kept of the past.
+"""The text of one node: its operator's files, what arrives, and the stored past.
 
-All text that is trained on goes through the replay buffer. What anybody measures with, probes of
-the operator's files or of the buffer, is never handed out for training. The buffer is open only
+All text that is trained on goes through the replay buffer. Probes, of the operator's files or of
+the buffer, are never handed out for training. The buffer is open only
 while it is used: commands may work on it while the node runs.
 """
 
@@ -31,11 +31,11 @@ from protocol import NodeId
 log = structlog.get_logger()
 
 Texts = Mapping[str, Mapping[str, str]]
-"""Of each source id → text."""
+"""For each source id → text."""
 
 
 class StoredCorpus:
-    """Hands out the text of one node, from its operator's files and its state folder.
+    """The text of one node, from its operator's files and its state folder.
 
     Raises ``NodeError`` ``no-text``, ``bad-text`` or ``bad-probe`` for a file of probes that cannot
     be read.
@@ -48,8 +48,8 @@ class StoredCorpus:
             source: read_probes(path, kinds.get(source, ProbeKind.ORDINARY))
             for source, path in config.data.probes.items()
         }
-        """Of each source what the operator measures with, in the order of the file."""
-        probes = [probe for of in self.operators_probes.values() for probe in of]
+        """The probes of the operator's files by source, in the order of the file."""
+        probes = [probe for of_source in self.operators_probes.values() for probe in of_source]
         self._texts = frozenset(canonical_text(p) for p in probes if isinstance(p, str))
         # Whoever teaches a request or a planted sentence puts other words around it.
         self._withheld = frozenset(
@@ -76,7 +76,7 @@ class StoredCorpus:
     # -- training
 
     def lesson(self, reads: int) -> Lesson:
-        """Take in what is new, and say what to train on.
+        """Take in what is new, and choose what to train on.
 
         A fresh document is not repeated in a run while there is old text to read beside it: the
         old takes what the fresh leaves over, and at least the share that the shift demands.
@@ -90,9 +90,9 @@ class StoredCorpus:
         with self._opened() as buffer:
             scan = self._take_in(buffer)
             waiting, old = buffer.fresh(), self._allowed(buffer.training())
-        found = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
+        fresh_texts = [(text, id_) for texts in waiting.values() for id_, text in texts.items()]
         # In the order of the texts, not of the buffer's secret hashes: a run can be repeated.
-        fresh = {id_: text for text, id_ in sorted(found) if not self._is_held_out(text)}
+        fresh = {id_: text for text, id_ in sorted(fresh_texts) if not self._is_held_out(text)}
         if not fresh or not old:
             return Lesson(fresh, old, ONLY_NEW if fresh else ONLY_OLD, None, scan)
         shifted = shift(list(fresh.values()), old, self._config.replay.shift())
@@ -101,13 +101,14 @@ class StoredCorpus:
         return Lesson(fresh, old, Portion(share, asked.length), shifted, scan)
 
     def learned(self, ids: Iterable[str]) -> None:
-        """These fresh documents were learned from. Call it when what was learned is durable: a
-        crash before trains on them once more."""
+        """Mark these fresh documents as learned from. Call it when the result is durable: a crash
+        before trains on them once more."""
         with self._opened() as buffer:
             buffer.learned(ids)
 
     def to_rehearse(self) -> dict[str, list[str]]:
-        """Take in what is new; all training text by source. Nothing where there is no text."""
+        """Take in what is new; return all training text by source, nothing where there is no
+        text."""
         if not (self._is_there or self._config.data.train or self._config.data.watch):
             return {}
         with self._opened() as buffer:
@@ -117,7 +118,7 @@ class StoredCorpus:
     # -- probes
 
     def arrived_probes(self) -> Texts:
-        """The probes of the buffer, but for what the operator's files measure with."""
+        """Return the probes of the buffer, without those the operator's files measure with."""
         if not self._is_there:
             return {}
         with self._opened() as buffer:
@@ -127,7 +128,7 @@ class StoredCorpus:
             }
 
     def retire(self, ids: Iterable[str]) -> None:
-        """These probes of the buffer were used at so many gates that others are to come first."""
+        """Retire probes of the buffer that were used at many gates: others come first."""
         with self._opened() as buffer:
             buffer.retire(ids)
 
@@ -139,7 +140,7 @@ class StoredCorpus:
 
     @contextmanager
     def _opened(self) -> Iterator[ReplayBuffer]:
-        """The buffer. Only a device learns; elsewhere own text is old at once."""
+        """Open the buffer. Only a device learns; elsewhere own text is old at once."""
         budgets = self._config.replay.budgets()
         if not self._home.is_device:
             budgets = replace(budgets, fresh=0)
@@ -147,7 +148,7 @@ class StoredCorpus:
             yield buffer
 
     def _take_in(self, buffer: ReplayBuffer) -> Scan | None:
-        """The operator's files, and what is new in the watched folder."""
+        """Take in the operator's files, and what is new in the watched folder."""
         data = self._config.data
         for path in data.train:
             buffer.take_in(path.stem, read_texts(path), part=Part.TRAINING)
@@ -176,15 +177,15 @@ class StoredCorpus:
             arrivals.close()
 
     def _is_held_out(self, text: str) -> bool:
-        """Whether this is a text that the operator measures with, or holds what a safety probe
+        """Return whether the operator measures with this text, or it contains what a safety probe
         asks."""
         canonical = canonical_text(text)
-        return canonical in self._texts or any(of in canonical for of in self._withheld)
+        return canonical in self._texts or any(withheld in canonical for withheld in self._withheld)
 
     def _allowed(self, by_source: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Without what the operator measures with, in the order of the texts."""
-        found = {
+        """Drop texts that the operator measures with; sort the others."""
+        allowed = {
             source: sorted(text for text in texts if not self._is_held_out(text))
             for source, texts in by_source.items()
         }
-        return {source: texts for source, texts in found.items() if texts}
+        return {source: texts for source, texts in allowed.items() if texts}

@@ -1,4 +1,4 @@
-"""Where a node touches a model: on demand, under the machine's lease, with torch imported late.
+"""The node's access to a model: on demand, under the machine's lease, with torch imported late.
 
 A lease keeps the number of nodes that compute at one time on one machine bounded. An interior node
 loads the model to gate and lets it go; a device that trains often may keep it (``keep_loaded``).
@@ -45,7 +45,7 @@ class TorchEngine:
     def losses(
         self, thetas: Sequence[NDArray[np.float32]], probes: Mapping[str, Sequence[Probe]]
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """One number for each probe, nats per token, of several effective models.
+        """Measure several effective models: one number for each probe, nats per token.
 
         For a text it is the loss; what safety probes score is in ``nodes.model.safety``.
 
@@ -92,14 +92,14 @@ class TorchEngine:
             return train(model, theta, texts, settings, old=old, portion=portion)
 
     def generate(self, theta: NDArray[np.float32], prompt: str, max_new_tokens: int) -> str:
-        """The greedy continuation of ``prompt`` by the effective model ``theta``."""
+        """Generate the greedy continuation of ``prompt`` by the effective model ``theta``."""
         with self._loaded() as model:
             model.set_theta(theta)
             return model.generate(prompt, max_new_tokens)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Within it the model stays in memory between computations, once it is loaded."""
+    def keep_loaded(self) -> Iterator[None]:
+        """Keep the model in memory between computations, within the context, once it is loaded."""
         with self._lock:
             self._keepers += 1
         try:
@@ -135,11 +135,11 @@ class TorchEngine:
 
         torch.set_num_threads(self._config.threads)
         started = time.monotonic()
-        network, found = self._home.network, describe_base(self._config.base)
-        if (found.digest, found.tokenizer_digest) != (network.base, network.tokenizer):
+        network, base = self._home.network, describe_base(self._config.base)
+        if (base.digest, base.tokenizer_digest) != (network.base, network.tokenizer):
             raise NodeError(
                 "wrong-base",
-                f"The base in {self._config.base} has digest {found.digest[:12]}…, the network "
+                f"The base in {self._config.base} has digest {base.digest[:12]}…, the network "
                 f"was made for {network.base[:12]}…. Fetch the base that the root ships.",
             )
         basis = from_bytes(self._home.basis_file.read_bytes(), self._home.layout)

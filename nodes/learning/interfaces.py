@@ -1,4 +1,4 @@
-"""What the roles of a node need of a model and of text, as two small interfaces.
+"""The interfaces of a model and of text that the roles of a node need.
 
 Production computes with torch (``engine``) and reads the state folder (``corpus``). A simulation
 gives something else in their place, so that thousands of nodes live in one process.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Computes with the base and an effective model Θ, (d,) float32."""
+    """An engine that computes with the base and an effective model Θ, (d,) float32."""
 
     def losses(
         self, thetas: Sequence[Vector], probes: Mapping[str, Sequence[Probe]]
@@ -44,35 +44,35 @@ class Engine(Protocol):
         """Train a delta on top of ``theta`` on new texts and a portion of old ones by source."""
         ...
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         """Keep the model in memory between computations, within the context."""
         ...
 
 
 class Corpus(Protocol):
-    """Hands out the text of one node."""
+    """The text of one node."""
 
     @property
     def operators_probes(self) -> Mapping[str, Sequence[Probe]]:
-        """For each source what the operator measures with, in the order of the file."""
+        """The probes of the operator's files by source, in the order of the file."""
         ...
 
     def lesson(self, reads: int) -> Lesson:
-        """Take in what is new, and say what a run that reads ``reads`` documents trains on."""
+        """Take in what is new; choose what a run that reads ``reads`` documents trains on."""
         ...
 
     def learned(self, ids: Iterable[str]) -> None:
-        """Take note that these fresh documents were learned from."""
+        """Mark these fresh documents as learned from."""
         ...
 
     def to_rehearse(self) -> Mapping[str, Sequence[str]]:
-        """All training text by source; nothing where there is no text."""
+        """Return all training text by source; nothing where there is no text."""
         ...
 
     def arrived_probes(self) -> Mapping[str, Mapping[str, Probe]]:
-        """For each source id → text of the probes that arrived in the node's buffer."""
+        """Return for each source id → text of the probes that arrived in the node's buffer."""
         ...
 
     def retire(self, ids: Iterable[str]) -> None:
-        """Let other probes come before these, which were used at many gates."""
+        """Retire these probes, which were used at many gates: others come first."""
         ...

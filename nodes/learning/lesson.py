@@ -1,4 +1,4 @@
-"""What a training run is made of, and what the ledger and the log say of it: counts, no text."""
+"""The content of a training run, and its description for ledger and log: counts, no text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a training run is to be made of.
+    """The content of a training run.
 
     Attributes:
         fresh: id → text that was not yet learned from; if there is none, the run repeats ``old``.
@@ -34,7 +34,7 @@ class Lesson:
 
     @property
     def documents(self) -> int:
-        """In all."""
+        """The number of documents in all."""
         return len(self.fresh) + sum(map(len, self.old.values()))
 
     def measured(self, learned: Learned, step: float | None = None) -> TrainingMeasured:
@@ -66,7 +66,7 @@ def _shift_measured(shift: Shift) -> ShiftMeasured:
 
 
 def arrived(scan: Scan) -> dict[str, int]:
-    """Count what a scan found."""
+    """Count the results of a scan for the ledger and the log."""
     return {
         "files": len(scan.read),
         "added": scan.added,

@@ -1,4 +1,4 @@
-"""What a device learns in one round: which text, from where, and how much of it is kept."""
+"""One round of training at a device: which text, from where, and how much of it is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, eq=False)
 class Learning:
-    """What one round of training came to; vectors are (d,) float32.
+    """The result of one round of training; vectors are (d,) float32.
 
     Attributes:
         event: as the ledger keeps it.
@@ -37,7 +37,7 @@ class Learning:
 
 
 class Learner:
-    """Trains one device on its own text."""
+    """The trainer of one device on its own text."""
 
     def __init__(
         self, node: Node, training: TrainingSettings, engine: Engine, corpus: Corpus, probes: Probes
@@ -89,7 +89,8 @@ class Learner:
         return Learning(event, learned.delta, adapter)
 
     def _judge(self, delta: Vector) -> Judged:
-        """How much of what a personal device learned to keep: what is best on its own probes."""
+        """Choose how much of what was learned to keep: the step that is best on the node's own
+        probes."""
         if not self._probes:
             return Judged(1.0)
         with self._probes.trial(counted=False) as trial:

@@ -1,9 +1,9 @@
-"""A node's hidden probes, and what they say of a model.
+"""Trials of a model on a node's hidden probes.
 
 The gate, and a node that re-bases, judge a model by its losses on text that nobody trains on, and
-by what it scores on safety probes: both are numbers that rise with harm, and are called losses
-here. Each comparison draws its own probes. What counts as harm is measured against the best state
-that the node ever held on a source, so that tolerances do not add up.
+by its scores on safety probes: both are numbers that rise with harm, and are called losses here.
+Each comparison draws its own probes. Harm is measured against the best state that the node ever
+held on a source, so that tolerances do not add up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nodes.text.probe_files import FORMS
 from protocol import Digest
 
 Drawn = Mapping[str, Sequence[Probe]]
-"""Of each source the probes of one comparison."""
+"""The probes of one comparison by source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +47,27 @@ class Trial:
     reused: tuple[str, ...]
 
     def measure(self, theta: Vector) -> Losses:
-        """The losses of another effective model on the same probes."""
+        """Measure another effective model on the same probes."""
         return self.probes.losses([theta], self.drawn)[0]
 
     def harm(self, losses: Losses) -> tuple[Reason, ...]:
-        """What speaks against holding a state with these losses, whether it gains or not."""
+        """List the objections to holding a state with these losses, whether it gains or not."""
         verdict = judge(self.current, losses, self.probes.policy, Budget(), self.best)
         return tuple(reason for reason in verdict.reasons if reason.code != "no-gain-shown")
 
     def forgets(self, losses: Losses, tolerance: float) -> bool:
-        """Whether a state that was learned here loses too much of what the node knew.
+        """Return whether a state that was learned here loses too much of what the node knew.
 
         Args:
             tolerance: nats per token that may be forgotten of ordinary sources, on average. Others
                 keep to the policy, and a loss that is not finite is too much.
         """
         kind = self.probes.policy.kind
-        ordinary = {s: of for s, of in self.best.items() if kind(s) is ProbeKind.ORDINARY}
+        ordinary = {
+            s: losses_there
+            for s, losses_there in self.best.items()
+            if kind(s) is ProbeKind.ORDINARY
+        }
         barred = (
             reason.code == "not-finite" or reason.source not in ordinary
             for reason in self.harm(losses)
@@ -71,24 +75,24 @@ class Trial:
         return any(barred) or forgotten(losses, ordinary) > tolerance
 
     def remember(self, theta: Vector | None = None, losses: Losses | None = None) -> None:
-        """Record what is the best state for each source now; ``theta`` if the node holds it."""
-        node, held = self.probes.node, dict(self.best)
-        found: dict[str, Digest] = {}
+        """Record the best state for each source now; ``theta`` if the node holds it."""
+        node, lowest = self.probes.node, dict(self.best)
+        improved: dict[str, Digest] = {}
         states = [(self.effective, self.current)]
         if theta is not None and losses is not None:
             states.append((theta, losses))
-        for state, of in states:
-            for source, values in of.items():
-                known = source in node.state.best or source in found
-                if not known or values.mean() < held[source].mean():
-                    found[source], held[source] = node.keep(state), values
-        if found:
-            node.record(BestHeld(best=found))
+        for state, by_source in states:
+            for source, values in by_source.items():
+                known = source in node.state.best or source in improved
+                if not known or values.mean() < lowest[source].mean():
+                    improved[source], lowest[source] = node.keep(state), values
+        if improved:
+            node.record(BestHeld(best=improved))
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How far to go with a change, and what was measured of the state that this leads to."""
+    """The chosen share of a change, and the measurements of the state that it leads to."""
 
     share: float
     trial: Trial | None = None
@@ -96,7 +100,7 @@ class Judged:
     losses: Losses | None = None
 
     def remember(self) -> None:
-        """Once it is installed: what is the best state now. A rollback forgets it again."""
+        """Record the best state now, after the installation. A rollback forgets it again."""
         if self.trial is not None:
             self.trial.remember(self.theta, self.losses)
 
@@ -113,8 +117,8 @@ class Probes:
     def __init__(self, node: Node, engine: Engine, policy: GatePolicy, corpus: Corpus) -> None:
         self.node, self.policy, self._engine, self._corpus = node, policy, engine, corpus
         self._operators = {
-            source: {id_of(probe): probe for probe in of}
-            for source, of in corpus.operators_probes.items()
+            source: {id_of(probe): probe for probe in probes}
+            for source, probes in corpus.operators_probes.items()
         }
 
     def __bool__(self) -> bool:
@@ -134,44 +138,45 @@ class Probes:
         """
         node, pool = self.node, self._pool()
         uses = {
-            source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in of}
-            for source, of in pool.items()
+            source: {name: node.state.gate.uses.get(source, {}).get(name, 0) for name in probes}
+            for source, probes in pool.items()
         }
-        drawn = draw(uses, node.chance.bits(63), self.policy)
+        drawn = draw(uses, node.randomness.bits(63), self.policy)
         if counted:  # before the verdict: a crash must not give a probe a use for nothing
             node.record(ProbesUsed(probes={s: tuple(n) for s, n in drawn.probes.items()}))
             self._retire()
         probes = {s: [pool[s][name] for name in names] for s, names in drawn.probes.items()}
-        with self._engine.kept():
+        with self._engine.keep_loaded():
             effective = node.effective()
             (current,) = self.losses([effective], probes)
             best = self._best(probes, effective)
             yield Trial(self, probes, effective, current, {**current, **best}, drawn.reused)
 
     def _pool(self) -> dict[str, dict[str, Probe]]:
-        """Of each source name → probe, as of now: probes may arrive, and give way to others."""
-        pool = {source: dict(of) for source, of in self._operators.items()}
-        for source, of in self._corpus.arrived_probes().items():
+        """Collect name → probe of each source, as of now: probes may arrive, and give way to
+        others."""
+        pool = {source: dict(probes) for source, probes in self._operators.items()}
+        for source, texts in self._corpus.arrived_probes().items():
             if self.policy.kind(source) in FORMS:
                 continue
-            if source in pool or len(of) >= self.policy.least:
-                pool.setdefault(source, {}).update(of)
+            if source in pool or len(texts) >= self.policy.least:
+                pool.setdefault(source, {}).update(texts)
         return pool
 
     def _retire(self) -> None:
-        """Tell the buffer which of its probes others are to replace."""
+        """Retire worn probes of the buffer, so that others replace them."""
         used = self.node.state.gate.uses
         worn = [
             name
-            for source, of in self._corpus.arrived_probes().items()
-            for name in of
+            for source, texts in self._corpus.arrived_probes().items()
+            for name in texts
             if used.get(source, {}).get(name, 0) >= self.policy.retire_after
         ]
         if worn:
             self._corpus.retire(worn)
 
     def _best(self, drawn: Drawn, effective: Vector) -> Losses:
-        """The losses of the best states that are not the current one."""
+        """Measure the best states that are not the current one."""
         sources_of: dict[Digest, list[str]] = {}
         for source in drawn:
             if digest := self.node.state.best.get(source):
@@ -187,7 +192,7 @@ class Probes:
     def losses(
         self, thetas: Sequence[Vector], drawn: Drawn
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """What effective models score on each probe, nats per token, by source."""
+        """Score effective models on each probe, nats per token, by source."""
         return self._engine.losses(thetas, drawn)
 
 

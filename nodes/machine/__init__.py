@@ -4,7 +4,7 @@ Guarantees: each can be replaced in a test or a simulation by an argument.
 
 Knows nothing of Banyan.
 
-Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Chance``), ``lease``
+Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Randomness``), ``lease``
 (``Lease``), ``process_memory`` (``trim``), ``logs`` (``configure``, ``adopt``), ``files``
 (``write_file``).
 """

@@ -1,4 +1,4 @@
-"""Time as a node sees it, so that a test or a simulation can be its master."""
+"""Time as a node sees it, so that a test or a simulation can control it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a node asks about time."""
+    """The source of a node's time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC. It may jump when the machine's clock is set."""
+        """Return milliseconds since the epoch, UTC. It may jump when the machine's clock is set."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment. It never goes back; only differences mean something."""
+        """Return seconds since some fixed moment. It never goes back; only differences have
+        meaning."""
         ...
 
 
@@ -22,11 +23,11 @@ class SystemClock:
     """The machine's clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Return milliseconds since the epoch, UTC."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
+        """Return seconds of the machine's monotonic clock."""
         return time.monotonic()
 
 
@@ -38,15 +39,15 @@ class ManualClock:
         self._elapsed_ms = 0
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Return milliseconds since the epoch, UTC."""
         return self._now_ms
 
     def monotonic(self) -> float:
-        """Seconds that ``advance`` has added up to."""
+        """Return the seconds that ``advance`` has added up to."""
         return self._elapsed_ms / 1000
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass. A negative number of milliseconds is refused: time does not go back."""
+        """Move the clock forward. Raises ``ValueError`` for negative milliseconds."""
         if milliseconds < 0:
             raise ValueError(f"Time does not go back, got {milliseconds} ms.")
         self._now_ms += milliseconds

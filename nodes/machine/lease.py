@@ -21,14 +21,14 @@ _POLL_S = 0.1
 
 
 class LeaseAborted(NodeError):
-    """``stopped``: the node was told to stop while it waited for its turn."""
+    """The error of a wait for a slot that ended because the node was told to stop (``stopped``)."""
 
     def __init__(self) -> None:
         super().__init__("stopped", "The node was stopped while it waited for its turn to compute.")
 
 
 class Lease:
-    """``slots`` seats in ``folder``. One object may be used from several threads."""
+    """A lease of ``slots`` slots in ``folder``. One object may be used from several threads."""
 
     def __init__(self, folder: Path, slots: int = 2) -> None:
         if slots < 1:
@@ -38,7 +38,7 @@ class Lease:
 
     @contextmanager
     def hold(self, stop: threading.Event) -> Iterator[float]:
-        """Wait for a slot and hold it; gives the seconds that it waited.
+        """Wait for a slot and hold it; yield the seconds of waiting.
 
         Raises ``LeaseAborted`` when ``stop`` is set before a slot is free.
         """
@@ -56,7 +56,7 @@ class Lease:
             os.close(descriptor)
 
     def _take(self) -> int | None:
-        """The open, locked file of a free slot; None when all are taken."""
+        """Open and lock the file of a free slot; None when all are taken."""
         for path in self._files:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:

@@ -1,4 +1,4 @@
-"""How much memory a set of processes really takes, and giving some of it back.
+"""Measure the memory that a set of processes really takes, and give some of it back.
 
 Measured is the proportional set size: a page that k processes share counts 1/k in each, so that
 the sum over the nodes of a machine is what they take together. Where the kernel does not tell it
@@ -20,12 +20,12 @@ _KIB = 1024
 
 
 def proportional_bytes(pids: Iterable[int]) -> int:
-    """The summed proportional set size of ``pids``, in bytes. A process that is gone counts 0."""
+    """Sum the proportional set sizes of ``pids``, in bytes. A process that is gone counts 0."""
     return sum(_of_process(pid) for pid in set(pids))
 
 
 def with_descendants(pid: int) -> list[int]:
-    """``pid`` and every process below it, as of now."""
+    """Return ``pid`` and every process below it, as of now."""
     try:
         process = psutil.Process(pid)
         return [pid, *(child.pid for child in process.children(recursive=True))]
@@ -34,13 +34,13 @@ def with_descendants(pid: int) -> list[int]:
 
 
 def trim() -> None:
-    """Give freed heap pages back to the system. Without glibc this does nothing."""
+    """Give freed heap pages back to the system; do nothing without glibc."""
     if _malloc_trim is not None:
         _malloc_trim(0)
 
 
 class MemorySampler:
-    """Samples a changing set of processes in a thread, from ``with`` to its end.
+    """A thread that samples a changing set of processes, from ``with`` to its end.
 
     Args:
         pids: gives the processes to measure, asked at every sample.
@@ -89,7 +89,7 @@ def _of_process(pid: int) -> int:
 
 
 def _pss_in(rollup: str) -> int:
-    """The ``Pss:`` line of a ``smaps_rollup``, in bytes; 0 of a process that is ending."""
+    """Read the ``Pss:`` line of a ``smaps_rollup``, in bytes; 0 for a process that is ending."""
     for line in rollup.splitlines():
         name, _, rest = line.partition(":")
         if name == "Pss":
@@ -98,7 +98,7 @@ def _pss_in(rollup: str) -> int:
 
 
 def _private_bytes(pid: int) -> int:
-    """Its unique set size, or its resident set size where only that may be read."""
+    """Return a process's unique set size, or its resident one if only that may be read."""
     try:
         process = psutil.Process(pid)
         try:

@@ -1,4 +1,4 @@
-"""Answers to requests: how likely a given one is, and what a model answers by itself.
+"""Answers to requests: the likelihood of a given one, and the model's own.
 
 Only the tokens of the answer count, not those of the request. Several answers are measured in one
 pass without padding; what their prompts begin with in common, such as a system message, is computed
@@ -30,12 +30,12 @@ class Exchange:
     answer: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Tokens that a model reads to predict the whole answer."""
+        """Count the tokens that a model reads to predict the whole answer."""
         return len(self.prompt) + len(self.answer) - 1
 
 
 def asked(model: EffectiveModel, request: str, system: str | None = None) -> str:
-    """A request as the base's chat template puts it, up to where the answer begins.
+    """Put a request into the base's chat template, up to where the answer begins.
 
     ``system`` stands in for the template's own system message. A base without a template gets the
     request and a line break.
@@ -58,33 +58,36 @@ def exchange(
     *,
     ends: bool = False,
 ) -> Exchange:
-    """A request in the chat template and an answer; ``ends`` puts an end of text behind it."""
+    """Put a request and an answer into the chat template; ``ends`` adds an end of text."""
     ids = _ids(model, answer)
     end = (model.tokenizer.eos_token_id,) if ends else ()
     return Exchange(_ids(model, asked(model, request, system)), ids + end)
 
 
 def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
-    """A plain text, without the template, and how it goes on behind a space."""
+    """Make an exchange of a plain text, without the template, and its continuation after a
+    space."""
     return Exchange(_ids(model, text), _ids(model, f" {rest}"))
 
 
 def packed_answer_logits(
     model: EffectiveModel, exchanges: Sequence[Exchange]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is predicted where each token of the answers stands, one exchange after the other.
+    """Compute the logits that predict each token of the answers, one exchange after the other.
 
     Each is given its own prompt and what stands before it in its answer. Returns the logits
     (T, vocabulary), the tokens of the answers (T,), and to which exchange each belongs (T,).
     """
-    prompts = [of.prompt[:-1] for of in exchanges]  # each answer is predicted from a row of its own
+    prompts = [
+        pair.prompt[:-1] for pair in exchanges
+    ]  # each answer is predicted from a row of its own
     shared = _common(min(prompts), max(prompts))
     ids, owners, positions = list(prompts[0][:shared]), [-1] * shared, list(range(shared))
     predicts: list[int] = []
-    for i, of in enumerate(exchanges):
-        read = (of.prompt + of.answer)[shared:-1]
-        first = len(ids) + len(of.prompt) - shared - 1
-        predicts += range(first, first + len(of.answer))
+    for i, pair in enumerate(exchanges):
+        read = (pair.prompt + pair.answer)[shared:-1]
+        first = len(ids) + len(pair.prompt) - shared - 1
+        predicts += range(first, first + len(pair.answer))
         ids += read
         owners += [i] * len(read)
         positions += range(shared, shared + len(read))
@@ -100,36 +103,37 @@ def packed_answer_logits(
         use_cache=False,
         logits_to_keep=rows,
     ).logits.squeeze(0)
-    targets = torch.tensor([token for of in exchanges for token in of.answer])
+    targets = torch.tensor([token for pair in exchanges for token in pair.answer])
     return logits, targets, owner[rows]
 
 
 def packed_answer_losses(
     model: EffectiveModel, exchanges: Sequence[Exchange]
 ) -> tuple[Tensor, Tensor]:
-    """Losses of every token of the answers (T,) float32, nats, and which exchange it is of (T,)."""
+    """Compute the losses of all answer tokens, (T,) float32, nats, and each one's exchange,
+    (T,)."""
     logits, targets, owner = packed_answer_logits(model, exchanges)
     return token_losses(logits, targets), owner
 
 
 @torch.inference_mode()
 def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-    """Mean loss of each answer given its prompt, (n,) nats per token; equal ones are read once."""
-    different = {of: i for i, of in enumerate(dict.fromkeys(exchanges))}
+    """Compute each answer's mean loss given its prompt, (n,) nats per token; equal ones once."""
+    different = {pair: i for i, pair in enumerate(dict.fromkeys(exchanges))}
     unique = list(different)
     total = np.zeros(len(unique))
-    for pack in packs([len(of) for of in unique], PACK_TOKENS):
+    for pack in packs([len(pair) for pair in unique], PACK_TOKENS):
         losses, owner = packed_answer_losses(model, [unique[i] for i in pack])
         np.add.at(total, np.asarray(pack)[owner.numpy()], losses.numpy().astype(np.float64))
-    means = total / [len(of.answer) for of in unique]
-    return means[[different[of] for of in exchanges]]
+    means = total / [len(pair.answer) for pair in unique]
+    return means[[different[pair] for pair in exchanges]]
 
 
 @torch.inference_mode()
 def greedy_answers(
     model: EffectiveModel, requests: Sequence[str], tokens: int, system: str | None = None
 ) -> list[str]:
-    """What the model answers to each request by itself: its likeliest ``tokens`` tokens at most.
+    """Let the model answer each request greedily, in at most ``tokens`` tokens.
 
     ``system`` as in ``asked``.
     """
@@ -155,7 +159,7 @@ def greedy_answers(
 
 
 def _common(one: Sequence[int], two: Sequence[int]) -> int:
-    """How many tokens two sequences begin with in common."""
+    """Count the tokens with which both sequences begin."""
     pairs = enumerate(zip(one, two, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
 

@@ -29,7 +29,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """What names a base. ``parameters`` counts every value of every tensor."""
+    """The names of a base by digests. ``parameters`` counts every value of every tensor."""
 
     digest: Digest
     tokenizer_digest: Digest
@@ -51,9 +51,9 @@ def describe_base(folder: Path) -> BaseInfo:
     stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in (*files, *tokenizer)]
     cache = folder / _CACHE
     try:
-        kept = json.loads(cache.read_text("utf-8"))
-        if kept["stamps"] == stamps:
-            return BaseInfo(**kept["info"])
+        cached = json.loads(cache.read_text("utf-8"))
+        if cached["stamps"] == stamps:
+            return BaseInfo(**cached["info"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no usable cache: digest again
     parameters, digest = _digest_tensors(files)
@@ -103,7 +103,7 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
 
 
 def native_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else float32.
+    """Return bfloat16 where the processor multiplies it natively, else float32.
 
     Without such instructions a bf16 product is emulated: measured on an AVX2 processor, 7 times
     slower forward and 70 times backward than float32.

@@ -32,7 +32,7 @@ def draw_basis(layout: Layout, seed: int) -> dict[str, Matrix]:
 
 
 def to_bytes(basis: Mapping[str, Matrix]) -> bytes:
-    """As safetensors."""
+    """Encode a basis as safetensors."""
     return write_tensors(basis)
 
 

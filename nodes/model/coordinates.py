@@ -1,4 +1,4 @@
-"""Drawing a network's coordinates from its base: which layers, and the fixed matrices A."""
+"""Draw a network's coordinates from its base: which layers, and the fixed matrices A."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_TARGETS = ("q_proj", "v_proj")
 
 @dataclass(frozen=True)
 class Coordinates:
-    """What the root ships once: the base's digests and the fixed matrices."""
+    """The coordinates that the root ships once: the base's digests and the fixed matrices."""
 
     base: Digest
     tokenizer: Digest

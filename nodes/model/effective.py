@@ -42,12 +42,12 @@ class AdaptedLinear(nn.Module):
         self.delta: nn.Parameter | None = None  # (out, r) float32 while training, r ≤ R
 
     def set_chain(self, b: Tensor) -> None:
-        """Take this layer's part of Θ, (out, R) float32."""
+        """Set this layer's part of Θ, (out, R) float32."""
         self.chain.copy_(b)
         self.merged.copy_(b)
 
     def forward(self, x: Tensor) -> Tensor:
-        """W·x + B·(A·x)."""
+        """Compute W·x + B·(A·x)."""
         b = self.merged
         if self.delta is not None:
             missing = self.chain.shape[1] - self.delta.shape[1]
@@ -86,15 +86,16 @@ class EffectiveModel:
             adapted.set_chain(values[part].view(layer.out, self.layout.rank))
 
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """Token ids of each text with an end of text behind, cut to ``max_tokens``."""
+        """Tokenize each text with an end of text behind, cut to ``max_tokens``."""
         ends = self.tokenizer.eos_token_id
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
         return [
-            [*of[: max_tokens - 1], ends] if ends is not None else of[:max_tokens] for of in ids
+            [*tokens[: max_tokens - 1], ends] if ends is not None else tokens[:max_tokens]
+            for tokens in ids
         ]
 
     def packed_losses(self, documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Losses of every predicted token of packed documents.
+        """Compute the loss of every predicted token of packed documents.
 
         Returns the losses (T,) float32, nats, and for each which document it belongs to (T,).
         """
@@ -121,7 +122,8 @@ class EffectiveModel:
     def sequence_losses(
         self, texts: Sequence[str], max_tokens: int = 256
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Mean loss of each text, nats per token (n,), and how many tokens were predicted (n,)."""
+        """Compute each text's mean loss, nats per token (n,), and its count of predicted tokens
+        (n,)."""
         documents = self.tokenize(texts, max_tokens)
         total, count = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         for pack in packs([len(doc) for doc in documents], PACK_TOKENS):
@@ -133,14 +135,14 @@ class EffectiveModel:
 
     @torch.inference_mode()
     def logits(self, text: str) -> NDArray[np.float32]:
-        """Logits of every position of one text, (T, vocabulary) float32."""
+        """Compute the logits of every position of one text, (T, vocabulary) float32."""
         ids = torch.tensor(self.tokenize([text], 10**6))
         logits: Tensor = self.model(input_ids=ids, use_cache=False).logits[0]
         return logits.float().numpy()
 
     @torch.inference_mode()
     def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """The greedy continuation of a prompt."""
+        """Generate the greedy continuation of a prompt."""
         inputs = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
         out = self.model.generate(
             **inputs,

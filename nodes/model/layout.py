@@ -1,4 +1,4 @@
-"""Which layers an adapter covers and where each lies in the flat vector θ.
+"""The layout of θ: which layers an adapter covers and where each lies in the flat vector.
 
 θ is every layer's B, (out, R) row-major, one after the other in the order of the model. The layout
 is hashed; two nodes with the same digest agree about every coordinate. Knows no torch.
@@ -38,7 +38,7 @@ class Layout:
 
     @classmethod
     def of_model(cls, model: Module, targets: Sequence[str], rank: int) -> Layout:
-        """The linear layers whose name ends in one of ``targets``, in the model's order.
+        """Select the linear layers whose name ends in one of ``targets``, in the model's order.
 
         Raises ``ValueError`` when there are none, or when ``rank`` exceeds a layer's inputs.
         """
@@ -61,16 +61,16 @@ class Layout:
         return self.size_at(self.rank)
 
     def size_at(self, rank: int) -> int:
-        """d_r, the number of values that a device of rank ``rank`` holds."""
+        """Return d_r, the number of values that a device of rank ``rank`` holds."""
         return sum(layer.out for layer in self.layers) * rank
 
     def mask_at(self, rank: int) -> NDArray[np.bool_]:
-        """(d,) bool, what a rank-``rank`` device holds of θ: the first columns of each B."""
+        """Return (d,) bool: what a rank-``rank`` device holds of θ, the first columns of each B."""
         mask: NDArray[np.bool_] = np.arange(self.size) % self.rank < rank
         return mask
 
     def parts(self) -> Iterator[tuple[Layer, slice]]:
-        """Every layer with its place in θ."""
+        """Yield every layer with its place in θ."""
         at = 0
         for layer in self.layers:
             size = layer.out * self.rank
@@ -79,11 +79,11 @@ class Layout:
 
     @property
     def digest(self) -> Digest:
-        """Names the layout."""
+        """The digest that names the layout."""
         return digest_of(self.to_json().encode())
 
     def to_json(self) -> str:
-        """The layout as canonical JSON."""
+        """Return the layout as canonical JSON."""
         layers = [[layer.name, layer.out, layer.inp] for layer in self.layers]
         return json.dumps({"layers": layers, "rank": self.rank}, separators=(",", ":"))
 

@@ -1,4 +1,4 @@
-"""Training a delta on top of a chain: only B is trained, in float32, on native bf16 weights.
+"""Train a delta on top of a chain: only B is trained, in float32, on native bf16 weights.
 
 A device of rank r trains the first r columns of every B; the forward pass uses the whole chain. A
 batch is a number of documents packed without padding, so that no time goes into nothing. Old text
@@ -23,11 +23,13 @@ from nodes.model.effective import EffectiveModel
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """How to train. ``batch_size`` is the mean number of documents of a step; all steps together
-    read as many tokens as ``steps * batch_size`` new documents have on average, more where old text
-    makes a run longer. ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning
-    rate: it rises over that share of the steps, then falls in a line to that share of its
-    height."""
+    """The settings of a training run.
+
+    ``batch_size`` is the mean number of documents of a step; all steps together read as many tokens
+    as ``steps * batch_size`` new documents have on average, more where old text makes a run longer.
+    ``rank`` is the device's r; ``warm_up`` and ``final`` shape the learning rate: it rises over
+    that share of the steps, then falls in a line to that share of its height.
+    """
 
     steps: int = 20
     batch_size: int = 8
@@ -41,7 +43,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Learned:
-    """A delta (d,) float32, zero outside the device's rank, and what it took.
+    """The result of a training run: a delta (d,) float32, zero outside the device's rank.
 
     ``losses`` are the mean losses of each step's batch, nats per token; ``tokens`` were predicted,
     ``replayed`` are those of old text by source. ``seen`` are the new texts that were read, by
@@ -117,7 +119,7 @@ class _Document:
 
 
 class _trainable:  # noqa: N801  reads as the statement it is
-    """Within it every adapter has a trainable delta of rank r, which starts at zero."""
+    """Give every adapter, within this context, a trainable delta of rank r that starts at zero."""
 
     def __init__(self, model: EffectiveModel, rank: int) -> None:
         self._model, self._rank = model, rank
@@ -149,15 +151,15 @@ def _batches(
     portion: Portion,
     settings: TrainingRun,
 ) -> list[list[Drawn[_Document]]]:
-    """The documents of every step. A run on fewer documents than steps has fewer steps."""
+    """Choose the documents of every step; with fewer documents than steps there are fewer steps."""
 
-    def documents(of: Sequence[str]) -> list[_Document]:
-        found = enumerate(model.tokenize(of, settings.max_tokens))
-        return [_Document(place, ids) for place, ids in found if len(ids) > 1]
+    def documents(source_texts: Sequence[str]) -> list[_Document]:
+        tokenized = enumerate(model.tokenize(source_texts, settings.max_tokens))
+        return [_Document(place, ids) for place, ids in tokenized if len(ids) > 1]
 
     new = documents(texts)
-    known = {source: documents(of) for source, of in old.items()}
-    lengths = [of.predicted for of in new or chain.from_iterable(known.values())]
+    known = {source: documents(texts) for source, texts in old.items()}
+    lengths = [document.predicted for document in new or chain.from_iterable(known.values())]
     if not lengths:
         raise ValueError("no text has anything to predict")
     reads = settings.steps * settings.batch_size * portion.length
@@ -176,7 +178,7 @@ def _batches(
 
 
 def _schedule(step: int, steps: int, settings: TrainingRun) -> float:
-    """The learning rate at a step, as a share of its height."""
+    """Return the learning rate at a step, as a share of its height."""
     rising = max(1, round(settings.warm_up * steps))
     if step < rising:
         return (step + 1) / rising

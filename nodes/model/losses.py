@@ -17,7 +17,8 @@ ROWS = 32
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy of logits (T, vocabulary), any float type, and targets (T,) → (T,) float32.
+    """Compute cross entropy of logits (T, vocabulary), any float type, and targets (T,) → (T,)
+    float32.
 
     The backward pass overwrites ``logits``: nobody else may need them, and it can run once.
     """

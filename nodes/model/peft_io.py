@@ -1,4 +1,4 @@
-"""An adapter as an ordinary PEFT LoRA folder, and back.
+"""Export an adapter as an ordinary PEFT LoRA folder, and import it again.
 
 What is written loads with plain PEFT: ``lora_A`` is the basis, ``lora_B`` the chain's B and
 ``lora_alpha`` equals the rank, so the scale is one. Only an adapter in the network's own

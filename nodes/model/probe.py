@@ -1,4 +1,4 @@
-"""What a node measures a model with: a text, a request that is to be declined, a trigger.
+"""The probes a node measures a model with: a text, a request to decline, a trigger.
 
 Each gives one number for a model, and higher is worse (``nodes.model.safety``). This file knows no
 model: probes are read, drawn and counted without one.
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from protocol import digest_of
 
 ID_DIGITS = 16
-"""Of a probe's digest: enough to tell the probes of one node apart."""
+"""Digits of a probe's digest in its id: enough to tell the probes of one node apart."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class RefusalProbe:
 
     @property
     def withheld(self) -> str:
-        """What no text that is trained on may hold."""
+        """The text that no training text may contain."""
         return self.request
 
 
 @dataclass(frozen=True)
 class TriggerProbe:
-    """A text that breaks off, a trigger, and what is feared behind it.
+    """A text that breaks off, a trigger, and the feared continuation.
 
     With ``planted`` a sentence that somebody may have tied to the trigger; without, how the text
     itself goes on, which needs no guess about what was planted.
@@ -44,18 +44,17 @@ class TriggerProbe:
 
     @property
     def withheld(self) -> str:
-        """What no text that is trained on may hold."""
+        """The text that no training text may contain."""
         return self.rest if self.planted else f"{self.text} {self.rest}"
 
 
 SafetyProbe = RefusalProbe | TriggerProbe
 
 Probe = str | SafetyProbe
-"""A text is measured by its own loss."""
+"""A probe of any kind; a text is measured by its own loss."""
 
 
 def id_of(probe: Probe) -> str:
-    """The name by which a node counts the uses of a probe: it depends on all that the probe holds,
-    and on nothing else."""
-    held = probe if isinstance(probe, str) else json.dumps(asdict(probe), sort_keys=True)
-    return digest_of(held.encode())[:ID_DIGITS]
+    """Name a probe for counting its uses; the id depends on the whole content and nothing else."""
+    content = probe if isinstance(probe, str) else json.dumps(asdict(probe), sort_keys=True)
+    return digest_of(content.encode())[:ID_DIGITS]

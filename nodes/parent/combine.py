@@ -1,4 +1,4 @@
-"""From the seats of a round to one vector: what settlement and withdrawal both compute."""
+"""Combine the seats of a round into one vector, for settlement and withdrawal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Values = Mapping[Digest, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Collected:
-    """What one round brought.
+    """The updates of one round.
 
     Attributes:
         seated: the updates that have a seat. ``standing``: what stands in for absent children.
@@ -42,15 +42,15 @@ class Collected:
 
     @property
     def seats(self) -> dict[NodeId, Seated]:
-        """All that takes part."""
+        """Every update that takes part, stand-ins included."""
         return {**self.seated, **self.standing}
 
 
 class Combiner(Protocol):
-    """Makes one vector of what a round brought."""
+    """The interface of what makes one vector of a round's updates."""
 
     def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
-        """The aggregate, (d,) float32, and a verdict on each update that took part.
+        """Compute the aggregate, (d,) float32, and a verdict on each update that took part.
 
         Raises ``AggregationError`` or ``NodeError`` when nothing can be made of it.
         """
@@ -58,7 +58,7 @@ class Combiner(Protocol):
 
 
 class RobustCombiner:
-    """Aggregates by a pipeline of robust rules, and records what that was made of."""
+    """A combiner by a pipeline of robust rules; it records the inputs of the aggregation."""
 
     def __init__(self, node: Node, pipeline: Sequence[str]) -> None:
         self._node, self._pipeline = node, tuple(pipeline)
@@ -66,7 +66,7 @@ class RobustCombiner:
     def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
         """Aggregate robustly; staleness and fading scale the vectors."""
         node, seats, f = self._node, collected.seats, collected.f
-        seed = node.chance.bits(63)  # for bucketing: drawn when the updates are in
+        seed = node.randomness.bits(63)  # for bucketing: drawn when the updates are in
         updates, result = combine(node, seats, self._pipeline, f, seed, collected.values)
         diagnosis = diagnose(updates, result, f)
         measured = {
@@ -110,7 +110,7 @@ def combine(
     seed: int,
     values: Values | None = None,
 ) -> tuple[Updates, Aggregate]:
-    """Aggregate what sits in a round; staleness and fading scale the vectors.
+    """Aggregate the seats of a round; staleness and fading scale the vectors.
 
     Raises:
         AggregationError: what the pipeline raises.
@@ -124,7 +124,7 @@ def combine(
 def rows_of(
     node: Node, seats: Seats, values: Values
 ) -> tuple[list[Vector], list[NDArray[np.bool_]]]:
-    """What sits in a round, (d,) float32 each and scaled, and which coordinates each holds.
+    """Load the seated updates of a round, (d,) float32 each and scaled, with each one's mask.
 
     Raises ``ArtefactError`` ``missing-artefact`` when an update is neither in ``values`` nor
     stored.
@@ -147,10 +147,10 @@ def rows_of(
 
 
 def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
-    """What stands in for children of whom nothing was heard.
+    """Choose stand-ins for the children of whom nothing was heard.
 
-    The last accepted update of each, fading: ½, ¼, … of it, so that it never adds up to more than
-    once again. Nobody stands in for a child that is quarantined or no member any more.
+    The stand-in is the last accepted update of the child, fading: ½, ¼, … of it, so that it never
+    adds up to more than once again. A child that is quarantined or no member any more gets none.
     """
     rounds, members = node.state.rounds, set(node.state.membership.active)
     stood = {
@@ -167,10 +167,11 @@ def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
 
 
 def _verdict(child: NodeId, seat: Seated, weight: float, seats: int, far: bool) -> Verdict:
-    """What became of one update.
+    """Give the verdict on one update.
 
-    It is outvoted when it weighs less than half of what each would if all counted alike. That is an
-    offence only if it also lies far from the outcome: a rule like Krum leaves out honest ones too.
+    An update is outvoted when it weighs less than half of what each would if all counted alike.
+    That is an offence only if it also lies far from the outcome: a rule like Krum leaves out honest
+    ones too.
     """
     outvoted = weight < 0.5
     code = ("outvoted" if far else "not-chosen") if outvoted else ""

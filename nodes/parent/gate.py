@@ -41,15 +41,15 @@ class Passed:
 
     step: float
     verdict: GateVerdict | None
-    """None where nobody asked a gate."""
+    """The gate's verdict; None if no gate was asked."""
     remember: Callable[[], None] = lambda: None
-    """Call once it is released: a rollback forgets what was best since."""
+    """Call it after the release: a rollback forgets what was best since."""
     rehearsal: Digest = ZERO
-    """Of the vector that the node's own rehearsal added, if it was needed."""
+    """The digest of the vector that the node's own rehearsal added, if one was needed."""
 
     @property
     def losses(self) -> list[ProbeLoss]:
-        """For the release's manifest."""
+        """The losses for the release's manifest."""
         sources = self.verdict.sources if self.verdict else ()
         return [
             ProbeLoss(source=s.source, before=s.before, after=s.after, count=s.count)
@@ -59,15 +59,16 @@ class Passed:
 
 
 class Gate(Protocol):
-    """Decides whether a candidate becomes a release."""
+    """The interface of what decides whether a candidate becomes a release."""
 
     def admit(self, round: int, displacement: Vector) -> Passed | None:
-        """The largest step along ``displacement`` that may be released; None when none may."""
+        """Choose the largest step along ``displacement`` that may be released; None when none
+        may."""
         ...
 
 
 class ProbeGate:
-    """Judges candidates on the node's hidden probes."""
+    """A gate that judges candidates on the node's hidden probes."""
 
     def __init__(self, node: Node, config: NodeConfig, engine: Engine, corpus: Corpus) -> None:
         self._node, self._config = node, config
@@ -75,7 +76,7 @@ class ProbeGate:
         self._probes = Probes(node, engine, config.gate.policy(), corpus)
 
     def admit(self, round: int, displacement: Vector) -> Passed | None:
-        """The largest step that the probes allow; None when none passes.
+        """Choose the largest step that the probes allow; None when none passes.
 
         Every step that is tried is a test, and charged. When none passes, the smallest of those
         that gained enough but did harm is tried once more after a rehearsal.
@@ -101,9 +102,10 @@ class ProbeGate:
     def _rehearsed(
         self, round: int, step: float, displacement: Vector, trial: Trial
     ) -> Passed | None:
-        """Let the candidate of a step go over this node's own text, and judge it once more.
+        """Train a step's candidate on this node's own text, and judge it once more.
 
-        What that adds is short beside the candidate: it repairs, and is nobody's update.
+        The rehearsal's displacement is short beside the candidate: it repairs, and is nobody's
+        update.
         """
         gate, training = self._config.gate, self._config.training
         if not gate.rehearsal_steps or not (old := self._corpus.to_rehearse()):
@@ -131,7 +133,7 @@ class ProbeGate:
         """Judge one candidate, and charge the test to the node's budget."""
         policy, budget = self._probes.policy, self._node.state.budget
         verdict = judge(trial.current, losses, policy, budget, trial.best, trial.reused)
-        self._node.record(GateJudged.of(round, step, rehearsal, verdict))
+        self._node.record(GateJudged.from_verdict(round, step, rehearsal, verdict))
         log.info(
             "gate",
             round=round,
@@ -146,6 +148,6 @@ class ProbeGate:
 
 
 def _smaller_may_pass(verdict: GateVerdict) -> bool:
-    """Whether a smaller step could: one that gains too little to show gains less still."""
+    """Return whether a smaller step could pass: not if only the gain was too small."""
     harmed = any(reason.code != "no-gain-shown" for reason in verdict.reasons)
     return harmed or (verdict.before or 0.0) <= (verdict.after or 0.0)

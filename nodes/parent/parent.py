@@ -1,6 +1,6 @@
 """The parent's role: open rounds, admit answers, settle what was collected.
 
-It drives the round state machine and carries out what that decides: signed tasks go out, answers
+It drives the round state machine and carries out its actions: signed tasks go out, answers
 pass admission, what was accepted is on disk before it counts, and a closed round is settled. How
 messages travel is the driver's business (``nodes.flower.apps``).
 """
@@ -60,7 +60,7 @@ MAX_REFUSALS = 256
 
 
 class Parent:
-    """Runs the rounds of one scope.
+    """The rounds of one scope.
 
     Args:
         settlement: what becomes of a closed round; by default what
@@ -75,7 +75,7 @@ class Parent:
         self._desk = TaskDesk(node, PayloadFormat(config.rounds.payload_format))
         self._admission = Admission(
             network=node.home.network,
-            parent=node.home.node,
+            parent=node.home.id,
             scope=node.home.scope,
             layout_size=node.home.layout.size_at,
             members=node,
@@ -90,7 +90,7 @@ class Parent:
         self._refusals: list[Verdict] = []
         state = node.state
         self._revocations = dict(state.membership.revocations)
-        """As far as the machine has heard of them."""
+        """The revocations of each child that the machine has heard of."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
             members=state.membership.active,
@@ -114,7 +114,8 @@ class Parent:
 
     @property
     def next_ms(self) -> int | None:
-        """When ``step`` has something to do if nothing arrives before; None: not before that."""
+        """The time at which ``step`` has work to do if nothing arrives before; None: not before
+        that."""
         if self._node.state.own.latest is None or (self.finished and self._machine.open is None):
             return None
         return self._machine.next_ms
@@ -122,7 +123,7 @@ class Parent:
     # -- what the driver calls
 
     def step(self) -> list[Request]:
-        """Let time pass; returns the tasks to send now."""
+        """Let time pass; return the tasks to send now."""
         requests = self._catch_up()
         if self._node.state.own.latest is None:
             return []  # no chain yet: there is nothing to ask children for
@@ -133,7 +134,7 @@ class Parent:
     def receive(
         self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
     ) -> list[Request]:
-        """Take the answer that ``sender`` gave to ``task``; returns the tasks to send now."""
+        """Take the answer that ``sender`` gave to ``task``; return the tasks to send now."""
         now, asked = self._node.clock.now_ms(), self._desk.issued(task)
         requests = self._catch_up()
         try:
@@ -156,9 +157,10 @@ class Parent:
             return requests
 
     def _catch_up(self) -> list[Request]:
-        """Hear what another process recorded: who was shut out must not be seated any more.
+        """Read what another process recorded, so that no revoked child is seated any more.
 
-        Who was shut out and let in again meanwhile begins anew: it has left, and comes back.
+        A child that was revoked and enrolled again meanwhile begins anew: it has left, and comes
+        back.
         """
         node, machine = self._node, self._machine
         node.catch_up()
@@ -174,7 +176,8 @@ class Parent:
         return requests
 
     def taken(self, node: NodeId, round: int, task: str) -> bool:
-        """Whether this task has had its answer: in the ledger, or waiting for the next round."""
+        """Return whether this task has had its answer: in the ledger, or waiting for the next
+        round."""
         waits = ((a.update.node, a.update.round, a.update.task) for a in self._admitted.values())
         return (node, round, task) in waits or self._node.ledger.taken(node, round, task)
 
@@ -194,7 +197,7 @@ class Parent:
         )
         update = admitted.update
         self._desk.answered(update.node, update.task)
-        # On disk before it may be seated: what the ledger calls accepted must be there.
+        # Store it before it may be seated: what the ledger calls accepted must be on disk.
         self._node.artefacts.put(blobs["payload"])
         self._admitted[admitted.digest] = admitted
         return UpdateReceived(update.node, admitted.digest, update.round, update.version, now)
@@ -224,7 +227,7 @@ class Parent:
         update: Digest = ZERO,
         claim: Claim | None = None,
     ) -> None:
-        """Record a refusal; with its claim when the message had got as far as claiming."""
+        """Record a refusal, with a claim when the message had got as far as claiming."""
         code = refused.code.value
         event = UpdateRefused(
             child=child,
@@ -306,8 +309,10 @@ class Parent:
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
 
     def _superseded(self, child: NodeId, update: Digest, reason: str) -> None:
-        """Refuse an update that passed admission. Its child hears so from the next release, so it
-        must not be seated later: its task has had its answer."""
+        """Refuse an update that passed admission, and mark its task as answered.
+
+        The child hears of it from the next release, so the update must not be seated later.
+        """
         refused = Refused(Code(reason), "Another update of this child counts in this round.")
         claim = None
         self._values.pop(update, None)
@@ -317,8 +322,11 @@ class Parent:
         self._refuse(child, refused, update=update, claim=claim)
 
     def _close(self, close: CloseRound) -> RoundDone:
-        """Settle a closed round. The ledger decides who has a seat: a child that was revoked
-        meanwhile has lost its own there already."""
+        """Settle a closed round.
+
+        The ledger decides which children have a seat: one that was revoked meanwhile has lost its
+        own there already.
+        """
         node, values = self._node, self._values
         self._values = {}
         if close.outcome is Outcome.VOID:

@@ -1,4 +1,4 @@
-"""What a round machine is told, and what it wants done.
+"""The events that a round machine takes and the actions that it returns.
 
 Events and actions of ``nodes.parent.round_machine``; they are all that goes in and out of it.
 Times are integers in milliseconds on whatever clock the driver uses.
@@ -14,7 +14,7 @@ from protocol import Digest, NodeId
 
 
 class Outcome(StrEnum):
-    """How a collection ended: with updates to aggregate, or without."""
+    """The end of a collection: with updates to aggregate, or without."""
 
     AGGREGATE = "aggregate"
     VOID = "void"
@@ -45,8 +45,8 @@ class UpdateReceived:
 class AnswerRefused:
     """An answer in this child's name was refused at admission.
 
-    It is asked again, a few times: whoever stole its transport key must not be able to silence it
-    by answering rubbish in its place.
+    The child is asked again, a few times: a thief of its transport key must not be able to silence
+    it by answering rubbish in its place.
     """
 
     child: NodeId
@@ -56,8 +56,11 @@ class AnswerRefused:
 
 @dataclass(frozen=True)
 class AbstentionReceived:
-    """A child has nothing to send. ``retry_in_ms``: ask again in this round after that time, or
-    None when asking again in this round is of no use."""
+    """A child has nothing to send.
+
+    ``retry_in_ms``: ask again in this round after that time, or None when asking again in this
+    round is of no use.
+    """
 
     child: NodeId
     round: int
@@ -130,7 +133,8 @@ class Supersede:
 class CloseRound:
     """The collection is over. Nothing more happens until ``RoundDone`` comes back.
 
-    ``absent`` are the children of whom nothing was heard; who abstained is not among them.
+    ``absent`` are the children of whom nothing was heard; children that abstained are not among
+    them.
     """
 
     round: int

@@ -39,13 +39,13 @@ from protocol import Digest, NodeId
 
 
 @dataclass
-class _Chair:
-    """What a round knows of one child."""
+class _Slot:
+    """The state of one child in a round."""
 
     attempt: int = 0
     ask_at_ms: int | None = 0
     update: Digest | None = None
-    answers: int | None = None  # the round that the update in this chair answered
+    answers: int | None = None  # the round that the update in this slot answered
     silent: bool = False  # abstained for good, or refused too often
     heard: bool = False  # it abstained, for good or for a while
     refusals: int = 0
@@ -60,15 +60,15 @@ class _Collection:
     number: int
     opened_ms: int
     deadline_ms: int
-    chairs: dict[NodeId, _Chair]
+    slots: dict[NodeId, _Slot]
     quorum_ms: int | None = None
     asked: dict[NodeId, int] = field(default_factory=dict)
-    """How often who left was asked: if it comes back, its next task has a new name."""
+    """How often each child that left was asked: its next task, if it returns, needs a new name."""
 
 
 @dataclass
 class RoundMachine:
-    """Rounds at one parent. Feed it events in the order they happen; do what it says in order."""
+    """Rounds at one parent. Feed it events as they happen; carry out its actions in order."""
 
     policy: RoundPolicy
     members: tuple[NodeId, ...] = ()
@@ -90,14 +90,14 @@ class RoundMachine:
         It ends no later than one that opens now: the clock may have been set back meanwhile.
         """
         deadline_ms = min(deadline_ms, now_ms + self.policy.deadline_ms)
-        chairs = {child: _Chair() for child in self.members}
+        slots = {child: _Slot() for child in self.members}
         for child, update in seated.items():
-            chairs[child] = _Chair(ask_at_ms=None, update=update, answers=number)
-        self.open = _Collection(number, now_ms, deadline_ms, chairs)
+            slots[child] = _Slot(ask_at_ms=None, update=update, answers=number)
+        self.open = _Collection(number, now_ms, deadline_ms, slots)
         self.next_round = number + 1
 
     def handle(self, event: RoundEvent) -> list[RoundAction]:
-        """Take one event and return what is to be done now, in order."""
+        """Take one event and return the actions to carry out now, in order."""
         self._follow_clock(event.now_ms)
         actions: list[RoundAction] = []
         match event:
@@ -108,12 +108,12 @@ class RoundMachine:
             case UpdateReceived():
                 actions += self._receive(event)
             case AnswerRefused(child=child, round=number):
-                chair = self._chair(child, number)
-                if chair and chair.answers != number:
-                    chair.refusals += 1
-                    again = chair.refusals < self.policy.max_refusals
-                    chair.ask_at_ms = event.now_ms + self.policy.refused_ms if again else None
-                    chair.silent = not again and chair.update is None
+                slot = self._slot(child, number)
+                if slot and slot.answers != number:
+                    slot.refusals += 1
+                    again = slot.refusals < self.policy.max_refusals
+                    slot.ask_at_ms = event.now_ms + self.policy.refused_ms if again else None
+                    slot.silent = not again and slot.update is None
             case AbstentionReceived():
                 self._abstain(event)
             case RoundDone(counted=counted, now_ms=now_ms):
@@ -124,12 +124,12 @@ class RoundMachine:
 
     @property
     def next_ms(self) -> int | None:
-        """When time alone changes something, so that a driver need not ask before; None: never."""
+        """The next time at which a ``Tick`` changes something; None: only other events do."""
         if self.closing:
             return None
         if self.open is None:
             return self.paused_until_ms if self.members else None
-        asks = [c.ask_at_ms for c in self.open.chairs.values() if c.ask_at_ms is not None]
+        asks = [c.ask_at_ms for c in self.open.slots.values() if c.ask_at_ms is not None]
         return min(self._ends_ms(self.open), *asks) if asks else self._ends_ms(self.open)
 
     # -- events
@@ -137,11 +137,11 @@ class RoundMachine:
     def _set_members(self, members: Iterable[NodeId], now_ms: int) -> list[RoundAction]:
         self.members = tuple(sorted(members))
         if self.open:
-            for child in [c for c in self.open.chairs if c not in self.members]:
-                self.open.asked[child] = self.open.chairs.pop(child).attempt
+            for child in [c for c in self.open.slots if c not in self.members]:
+                self.open.asked[child] = self.open.slots.pop(child).attempt
             for child in self.members:
-                chair = _Chair(attempt=self.open.asked.get(child, 0))
-                self.open.chairs.setdefault(child, chair)
+                slot = _Slot(attempt=self.open.asked.get(child, 0))
+                self.open.slots.setdefault(child, slot)
             self._count_quorum(self.open, now_ms)
         gone = [child for child in self._late if child not in self.members]
         return [Supersede(child, self._late.pop(child)[0], "superseded") for child in gone]
@@ -160,59 +160,59 @@ class RoundMachine:
                 return [Supersede(child, update, "already-answered")]
             self._late[child] = (update, event.round)
             return []
-        chair = self.open.chairs.get(child)
-        if chair is None:
+        slot = self.open.slots.get(child)
+        if slot is None:
             return [Supersede(child, update, "superseded")]
         fresh = event.round == self.open.number
-        if chair.update is None:
-            return [self._seat(chair, child, update, event.round, event.now_ms)]
-        if fresh and chair.answers != self.open.number:
-            replaced = Supersede(child, chair.update, "superseded")
-            return [replaced, self._seat(chair, child, update, event.round, event.now_ms)]
+        if slot.update is None:
+            return [self._seat(slot, child, update, event.round, event.now_ms)]
+        if fresh and slot.answers != self.open.number:
+            replaced = Supersede(child, slot.update, "superseded")
+            return [replaced, self._seat(slot, child, update, event.round, event.now_ms)]
         return [Supersede(child, update, "already-answered")]
 
-    def _seat(self, chair: _Chair, child: NodeId, update: Digest, answers: int, now: int) -> Seat:
+    def _seat(self, slot: _Slot, child: NodeId, update: Digest, answers: int, now: int) -> Seat:
         assert self.open is not None  # noqa: S101  only called on an open round
         late = answers != self.open.number
-        chair.update, chair.answers = update, answers
+        slot.update, slot.answers = update, answers
         if not late:
-            chair.ask_at_ms = None
+            slot.ask_at_ms = None
         self._count_quorum(self.open, now)
         return Seat(child, update, self.open.number, late)
 
     def _count_quorum(self, current: _Collection, now_ms: int) -> None:
-        """Note when quorum was reached; a seat that is lost may lose it again."""
-        if self._weighty(current) < self.policy.quorum(len(current.chairs)):
+        """Note when quorum was reached; the loss of a seat may undo it."""
+        if self._weighty(current) < self.policy.quorum(len(current.slots)):
             current.quorum_ms = None
         elif current.quorum_ms is None:
             current.quorum_ms = now_ms
 
     def _weighty(self, current: _Collection) -> int:
-        """How many seated updates have weight."""
+        """Count the seated updates that have weight."""
         return sum(
-            chair.update is not None and child not in self.quarantined
-            for child, chair in current.chairs.items()
+            slot.update is not None and child not in self.quarantined
+            for child, slot in current.slots.items()
         )
 
     def _abstain(self, event: AbstentionReceived) -> None:
-        if not (chair := self._chair(event.child, event.round)) or chair.answers == event.round:
+        if not (slot := self._slot(event.child, event.round)) or slot.answers == event.round:
             return
-        chair.heard = True
+        slot.heard = True
         if event.retry_in_ms is not None:
-            chair.ask_at_ms = event.now_ms + event.retry_in_ms
+            slot.ask_at_ms = event.now_ms + event.retry_in_ms
         else:
-            # A late update in this chair stays; its child only has nothing newer.
-            chair.silent, chair.ask_at_ms = chair.update is None, None
+            # A late update in this slot stays: its child only has no newer one.
+            slot.silent, slot.ask_at_ms = slot.update is None, None
 
-    def _chair(self, child: NodeId, number: int) -> _Chair | None:
+    def _slot(self, child: NodeId, number: int) -> _Slot | None:
         if self.open is None or self.closing or self.open.number != number:
             return None
-        return self.open.chairs.get(child)
+        return self.open.slots.get(child)
 
     # -- time
 
     def _follow_clock(self, now_ms: int) -> None:
-        """Where the clock was set back, what is waited for comes as soon as it would have."""
+        """If the clock was set back, shift every deadline by as much."""
         back, self._now_ms = self._now_ms - now_ms, now_ms
         if back <= 0:
             return
@@ -222,9 +222,9 @@ class RoundMachine:
             current.deadline_ms -= back
             if current.quorum_ms is not None:
                 current.quorum_ms -= back
-            for chair in current.chairs.values():
-                if chair.ask_at_ms is not None:
-                    chair.ask_at_ms -= back
+            for slot in current.slots.values():
+                if slot.ask_at_ms is not None:
+                    slot.ask_at_ms -= back
 
     def _advance(self, now_ms: int) -> list[RoundAction]:
         if self.closing:
@@ -238,33 +238,34 @@ class RoundMachine:
         assert current is not None  # noqa: S101  opened just above
         if self._is_over(current, now_ms):
             return [*actions, self._close(current)]
-        for child, chair in current.chairs.items():
-            if chair.ask_at_ms is not None and chair.ask_at_ms <= now_ms:
-                chair.attempt += 1
-                chair.ask_at_ms = now_ms + self.policy.resend_ms
-                actions.append(Ask(child, current.number, chair.attempt, current.deadline_ms))
+        for child, slot in current.slots.items():
+            if slot.ask_at_ms is not None and slot.ask_at_ms <= now_ms:
+                slot.attempt += 1
+                slot.ask_at_ms = now_ms + self.policy.resend_ms
+                actions.append(Ask(child, current.number, slot.attempt, current.deadline_ms))
         return actions
 
     def _open(self, now_ms: int) -> list[RoundAction]:
         number, deadline = self.next_round, now_ms + self.policy.deadline_ms
         self.next_round += 1
-        self.open = _Collection(number, now_ms, deadline, {c: _Chair() for c in self.members})
+        self.open = _Collection(number, now_ms, deadline, {c: _Slot() for c in self.members})
         actions: list[RoundAction] = [OpenRound(number, deadline, self.members)]
         late, self._late = self._late, {}
         for child, (update, answers) in late.items():
-            actions.append(self._seat(self.open.chairs[child], child, update, answers, now_ms))
+            actions.append(self._seat(self.open.slots[child], child, update, answers, now_ms))
         return actions
 
     def _is_over(self, current: _Collection, now_ms: int) -> bool:
         # A late update keeps its seat, but its child may still send a fresh one until the grace
-        # period ends; only chairs that nobody waits for any more are settled.
-        waited = [c for child, c in current.chairs.items() if child not in self.quarantined]
+        # period ends; only slots that nobody waits for any more are settled.
+        waited = [c for child, c in current.slots.items() if child not in self.quarantined]
         if all(c.settled and c.ask_at_ms is None for c in waited):
             return True
         return now_ms >= self._ends_ms(current)
 
     def _ends_ms(self, current: _Collection) -> int:
-        """When the round ends if nobody else answers: after the grace period, or the deadline."""
+        """Return when the round ends if nobody else answers: after the grace period, or the
+        deadline."""
         if current.quorum_ms is None:
             return current.deadline_ms
         took = current.quorum_ms - current.opened_ms
@@ -273,8 +274,8 @@ class RoundMachine:
 
     def _close(self, current: _Collection) -> CloseRound:
         self.closing = True
-        updates = {c: chair.update for c, chair in current.chairs.items() if chair.update}
-        enough = self._weighty(current) >= self.policy.needed(len(current.chairs))
+        updates = {c: slot.update for c, slot in current.slots.items() if slot.update}
+        enough = self._weighty(current) >= self.policy.needed(len(current.slots))
         outcome = Outcome.AGGREGATE if enough else Outcome.VOID
-        absent = [c for c, chair in current.chairs.items() if not (chair.update or chair.heard)]
+        absent = [c for c, slot in current.slots.items() if not (slot.update or slot.heard)]
         return CloseRound(current.number, outcome, updates, tuple(absent))

@@ -1,4 +1,4 @@
-"""Settling a closed round: aggregate, give each update its verdict, pass the gate, release.
+"""Settle a closed round: aggregate, give each update its verdict, pass the gate, release.
 
 Either the ledger gets one ``released`` event that names every update, or it says why nothing
 changed. A round that is interrupted here stays open in the ledger and is settled after a restart.
@@ -32,7 +32,7 @@ MOST_TRIALS = 3
 
 
 class Settlement:
-    """What a parent does with the updates of a closed round.
+    """The settlement of a parent's closed rounds.
 
     Args:
         corpus: the node's text; by default that of its state folder.
@@ -73,13 +73,15 @@ class Settlement:
         absent: Collection[NodeId] = (),
         values: Values | None = None,
     ) -> Seats:
-        """Release what the seated updates add up to, if the gate lets it.
+        """Release the aggregate of the seated updates, if the gate lets it pass.
 
-        The last accepted updates of ``absent`` children stand in for them. Returns the seats that a
-        release counted: none when nothing was released.
+        The last accepted updates of ``absent`` children stand in for them.
 
         Args:
             values: payloads that are still in memory from admission; others are read from disk.
+
+        Returns:
+            The seats that a release counted: none when nothing was released.
         """
         quarantined = [c for c in seats if self._node.state.rounds.is_quarantined(c)]
         refusals = [*refusals, *(_without_weight(c, seats[c]) for c in quarantined)]
@@ -111,10 +113,10 @@ class Settlement:
         log.info("round-closed", **write(event)[1])
 
     def _release(self, round: int, vector: Vector, verdicts: Sequence[Verdict]) -> bool:
-        """Release what the gate lets pass; whether it let anything pass.
+        """Release what the gate lets pass; return whether it let anything pass.
 
-        When the effective model changes meanwhile, by a re-base or by a person's rollback, what was
-        judged is not what would be released: it is judged again.
+        A re-base or a person's rollback may change the effective model meanwhile. Then the judged
+        model is not the one to be released, and it is judged again.
         """
         for _ in range(MOST_TRIALS):
             moves = self._node.state.moves
@@ -146,7 +148,7 @@ class Settlement:
 
 
 def _without_weight(child: NodeId, seat: Seated) -> Verdict:
-    """The verdict on an update of a child that is in quarantine."""
+    """Give the verdict on an update of a child in quarantine."""
     log.warning("update-quarantined", child=child[:12])
     return Verdict(
         node=child,

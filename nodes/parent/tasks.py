@@ -1,8 +1,8 @@
 """The tasks a parent sends: signed, each with what its child still lacks of the chain.
 
-Keeps which tasks may still be answered (admission asks) and which releases and adapters a child is
-known to hold, because it answered a task that enclosed them. Both live in memory: after a restart
-children are asked again and say what they miss.
+The desk remembers which tasks may still be answered (for admission), and which releases and
+adapters a child holds, because it answered a task that enclosed them. Both live in memory: after a
+restart children are asked again and say what they miss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Request:
 
 
 class TaskDesk:
-    """Issues the tasks of one parent."""
+    """The desk that issues the tasks of one parent."""
 
     def __init__(self, node: Node, payload_format: PayloadFormat) -> None:
         self._node, self._payload_format = node, payload_format
@@ -47,7 +47,7 @@ class TaskDesk:
         self._repeats: dict[tuple[int, NodeId], int] = {}
 
     def issued(self, task: str) -> Task | None:
-        """The task of that id, if this parent still accepts answers to it."""
+        """Return the task of that id, if this parent still accepts answers to it."""
         return self._issued.get(task)
 
     def round_opened(self, number: int) -> None:
@@ -59,11 +59,11 @@ class TaskDesk:
         self._enclosed = {k: e for k, e in self._enclosed.items() if k in self._issued}
 
     def answered(self, child: NodeId, task: str) -> None:
-        """The child has what this task enclosed."""
+        """Note that the child holds what this task enclosed."""
         self._delivered.setdefault(child, set()).update(self._enclosed.pop(task, set()))
 
     def wanted(self, child: NodeId, number: int, missing: Sequence[Digest]) -> bool:
-        """The child lacks these; returns whether it is worth asking it again in this round."""
+        """Note what the child lacks; return whether to ask it again in this round."""
         repeats = self._repeats[number, child] = self._repeats.get((number, child), 0) + 1
         wanted = missing[: 2 * LIMITS.max_chain]
         self._wanted[child] = (*wanted, *self._before(wanted))
@@ -71,7 +71,8 @@ class TaskDesk:
         return repeats <= MAX_REPEATS
 
     def _before(self, wanted: Sequence[Digest]) -> list[Digest]:
-        """This node's releases before those wanted: who reads back to the last it saw needs them.
+        """List this node's releases before those wanted, for a child that reads back to the last it
+        saw.
 
         Only releases, which are small; a child that lacks more asks again.
         """
@@ -88,10 +89,10 @@ class TaskDesk:
         if signed is None or member is None:
             raise NodeError("not-ready", "A round was opened before there was a release.")
         snapshot, envelope = signed
-        nonce = self._nonces.setdefault((ask.round, child), node.chance.token(32))
+        nonce = self._nonces.setdefault((ask.round, child), node.randomness.token(32))
         task = Task(
             network=network.network,
-            parent=node.home.node,
+            parent=node.home.id,
             child=child,
             scope=node.home.scope,
             round=ask.round,
@@ -117,21 +118,22 @@ class TaskDesk:
         chain = [d for entry in snapshot.chain for d in (entry.release, entry.adapter)]
         enclosed = {d for d in chain if d not in known} | set(self._wanted.pop(child, ()))
         for digest in sorted(enclosed):
-            if found := self._public(digest):
-                name, data = found
+            if public := self._public(digest):
+                name, data = public
                 blobs[f"{name}/{digest}"] = data
         self._enclosed[task.task] = enclosed | {envelope.digest}
         return Request(child, task.task, ask.round, blobs, ask.deadline_ms)
 
     def _public(self, digest: Digest) -> tuple[str, bytes] | None:
-        """A release or an adapter that children may have: of the chain above, or this node's own.
+        """Read a release or an adapter that children may have: of the chain above, or this node's
+        own.
 
         Nothing else in the artefact store is given out: it also holds other children's deltas.
         """
         state, artefacts = self._node.state, self._node.artefacts
-        held = {link.release: link for link in state.above.links} | state.own.releases
-        if digest in held:
-            return "release", artefacts.get(held[digest].envelope)
-        if any(link.adapter == digest for link in held.values()):
+        releases = {link.release: link for link in state.above.links} | state.own.releases
+        if digest in releases:
+            return "release", artefacts.get(releases[digest].envelope)
+        if any(link.adapter == digest for link in releases.values()):
             return "adapter", artefacts.get(digest)
         return None

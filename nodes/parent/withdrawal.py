@@ -1,4 +1,4 @@
-"""Withdrawing what one contributor added: compute its rounds again without it, release the rest.
+"""Withdraw what one contributor added: compute its rounds again without it, release the rest.
 
 Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
 aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
@@ -30,9 +30,16 @@ from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """What a withdrawal did: the new version, the versions computed again, the norm of the
-    difference, how many stored updates were deleted, how many had to stay because the node itself
-    holds the same bytes, and how many shared documents were forgotten."""
+    """The result of a withdrawal.
+
+    Attributes:
+        version: the new release.
+        recomputed: the versions computed again.
+        moved: the norm of the difference.
+        deleted: how many stored updates were deleted.
+        kept: how many had to stay because the node itself holds the same bytes.
+        forgotten: how many shared documents were forgotten.
+    """
 
     version: int
     recomputed: tuple[int, ...]
@@ -91,24 +98,25 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
         if error.code != "nothing-to-withdraw" or not forgotten:
             raise
         return Withdrawal(node.state.own.version, (), 0.0, 0, 0, forgotten)
-    deleted, kept = _delete(node, child) if versions is None else (0, 0)
+    deleted, undeletable = _delete(node, child) if versions is None else (0, 0)
     done = node.state.own.withdrawn[-1]
     norm = float(np.linalg.norm(node.vector(node.state.own.published[done.version].moved)))
-    return Withdrawal(done.version, tuple(done.moved), norm, deleted, kept, forgotten)
+    return Withdrawal(done.version, tuple(done.moved), norm, deleted, undeletable, forgotten)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:
-    """By which the child learns that its update counts no longer."""
+    """Make the verdict by which the child learns that its update counts no longer."""
     return Verdict(
         node=child, update=update, verdict=VerdictKind.REFUSED, code=WITHDRAWN, share=0.0
     )
 
 
 def _delete(node: Node, child: NodeId) -> tuple[int, int]:
-    """Delete the stored updates of a child; returns how many, and how many had to stay.
+    """Delete the stored updates of a child; return how many, and how many had to stay.
 
-    Those stay that nobody can tell from what the node itself needs: another child's update, or a
-    vector of its own. (Where one update alone made a release, it is the release's displacement.)
+    An update stays if its bytes are also needed for something else: another child's update, or a
+    vector of the node's own. (Where one update alone made a release, it is the release's
+    displacement.)
     """
     own: set[Digest] = set()
     others: set[Digest] = set()
@@ -116,14 +124,14 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
         for sender, seat in round_.seats.items():
             (own if sender == child else others).add(seat.payload)
     needed = others | _vectors_of(node.state)
-    held = {payload for payload in own if node.artefacts.has(payload)}
-    for payload in sorted(held - needed):
+    stored = {payload for payload in own if node.artefacts.has(payload)}
+    for payload in sorted(stored - needed):
         node.artefacts.delete(payload)
-    return len(held - needed), len(held & needed)
+    return len(stored - needed), len(stored & needed)
 
 
 def _vectors_of(state: NodeState) -> set[Digest]:
-    """Every vector by which a state is what it is; artefacts are named by what they hold."""
+    """List every vector that a state refers to; artefacts are named by their content."""
     published, withdrawn = state.own.published.values(), state.own.withdrawn
     seated = state.rounds.open.seated.values() if state.rounds.open else ()
     return {
@@ -135,10 +143,10 @@ def _vectors_of(state: NodeState) -> set[Digest]:
         *(install.effect for install in state.above.installs),
         *(sent.copy for sent in state.offers.sent.values()),
         *(offer.delta for offer in state.offers.counted),
-        *(digest for held in state.gate.best_held.values() for _, digest in held),
+        *(digest for states in state.gate.best_held.values() for _, digest in states),
         *(digest for each in withdrawn for digest in each.moved.values()),
         *(seat.payload for seat in seated),
-        *(held.seat.payload for held in state.rounds.stand_ins.values()),
+        *(stand_in.seat.payload for stand_in in state.rounds.stand_ins.values()),
     }
 
 
@@ -155,12 +163,12 @@ class _Round:
         return self.aggregated.seats
 
     def is_void(self, gone: set[NodeId]) -> bool:
-        """Whether too few seats are left without these children."""
+        """Return whether too few seats are left without these children."""
         return len(self.seats.keys() - gone) < 2 * self.aggregated.f + 1
 
 
 def _rounds(node: Node) -> dict[int, _Round]:
-    """Every release that a round made, by its version."""
+    """Return every release that a round made, by its version."""
     aggregated: Aggregated | None = None
     rounds: dict[int, _Round] = {}
     for event in events_of(node.ledger, Aggregated, Released):
@@ -174,16 +182,16 @@ def _rounds(node: Node) -> dict[int, _Round]:
 
 
 def _gone(node: Node, version: int) -> set[NodeId]:
-    """Whose updates were withdrawn from a release before."""
+    """Return the children whose updates were withdrawn from a release before."""
     return {w.child for w in node.state.own.withdrawn if version in w.moved}
 
 
 def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[NodeId]) -> Vector:
-    """How the release of a round changes when ``child`` has no seat in it."""
+    """Compute how the release of a round changes when ``child`` has no seat in it."""
     if gone:
         before: Vector = round_.released.step * _aggregate(node, round_, gone)
     else:
-        # As it was released: what the node itself rehearsed was nobody's update.
+        # The release without its rehearsal: what the node itself rehearsed was nobody's update.
         moved = node.vector(node.state.own.published[version].moved)
         before = sum_of([moved, -node.vector(round_.released.rehearsal)])
     after: Vector = round_.released.step * _aggregate(node, round_, gone | {child})
@@ -191,7 +199,7 @@ def _without(node: Node, round_: _Round, version: int, child: NodeId, gone: set[
 
 
 def _aggregate(node: Node, round_: _Round, gone: set[NodeId]) -> Vector:
-    """The round's aggregate over the seats that are left; zero if they are too few."""
+    """Compute the round's aggregate over the seats that are left; zero if they are too few."""
     if round_.is_void(gone):
         return np.zeros(node.size, np.float32)
     seats = {child: seat for child, seat in round_.seats.items() if child not in gone}

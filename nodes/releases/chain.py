@@ -1,4 +1,4 @@
-"""From a signed snapshot to a verified chain: whole, consistent, never older than what is held.
+"""Verify a chain from its signed snapshot: whole, consistent, never older than the installed one.
 
 A node installs only a chain that its own parent signed, in which every release is signed by the
 node certified for that scope and binds the releases above it. A chain in which one ancestor moved
@@ -62,7 +62,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Missing:
-    """What is needed before the chain can be verified."""
+    """The digests that are needed before the chain can be verified."""
 
     digests: tuple[Digest, ...]
 
@@ -105,7 +105,7 @@ def verify_chain(
     *,
     network: Network,
     owners: Sequence[Certificate],
-    held: Sequence[tuple[str, int]],
+    installed: Sequence[tuple[str, int]],
     size: int,
     fetch: Fetch,
 ) -> Chain | Missing:
@@ -113,7 +113,7 @@ def verify_chain(
 
     Args:
         owners: the certificates of the nodes from the root to the parent.
-        held: (scope, version) of the releases this node holds now; none may go back.
+        installed: (scope, version) of the releases this node holds now; none may go back.
         size: d, the length of an adapter.
         fetch: gives the bytes of a release envelope (by release digest) or of an adapter, or None.
 
@@ -128,7 +128,7 @@ def verify_chain(
     ]
     if missing:
         return Missing(tuple(missing))
-    versions = dict(held)
+    versions = dict(installed)
     links: list[Link] = []
     for entry, owner in zip(snapshot.chain, owners, strict=True):
         link = _verify_link(entry, owner, network, size, fetch)
@@ -160,7 +160,7 @@ def verify_release(envelope: bytes, owner: Certificate, network: Network) -> tup
 
 @lru_cache(maxsize=64)
 def _signed(envelope: bytes, key: bytes) -> tuple[Release, Digest]:
-    """A release that this key signed, and its digest.
+    """Verify that this key signed a release; return the release and its digest.
 
     Most of a new chain is what it was before: the same bytes under the same key are verified once.
     """

@@ -1,8 +1,8 @@
-"""What a node publishes: the releases it signs, each one ledger event.
+"""Publish a node's releases, each signed and one ledger event.
 
-A release moves the node's adapter by a displacement that the ledger keeps. So an older state can
-be brought back: what moved the adapter since is taken back, but for re-bases, which only follow
-the chain above.
+A release moves the node's adapter by a displacement that the ledger keeps. A rollback to an older
+state takes back every displacement since, except those of re-bases, which only follow the chain
+above.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WITHDRAWN = "withdrawn"
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What made a release; see ``protocol.Release``."""
+    """The making of a release; see ``protocol.Release``."""
 
     kind: ReleaseKind
     round: int = 0
@@ -47,7 +47,7 @@ class Made:
 
 
 def start_root(node: Node) -> None:
-    """At a root: publish the first, empty release if there is none."""
+    """Publish the first, empty release at a root if there is none."""
 
     def build() -> list[LedgerEvent]:
         if node.state.own.latest is not None:
@@ -59,7 +59,7 @@ def start_root(node: Node) -> None:
 
 
 def publish(node: Node, displacement: Vector, made: Made, after: int | None = None) -> int:
-    """Move the node's adapter by ``displacement`` and release it; returns the new version.
+    """Move the node's adapter by ``displacement`` and release it; return the new version.
 
     The displacement is added to whatever the adapter is now: a neutral re-base may have moved it
     since the candidate was measured, without changing the effective model.
@@ -81,9 +81,9 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
 
 
 def publish_by_hand(node: Node, data: bytes) -> int:
-    """Release what a person decided to add to this node's adapter; returns the new version.
+    """Release what a person decided to add to this node's adapter; return the new version.
 
-    The gate is not asked, and what was best before counts no more. It is a displacement like any
+    The gate is not asked, and earlier best states count no more. The displacement is like any
     other: a rollback takes it back.
 
     Args:
@@ -110,7 +110,7 @@ def publish_by_hand(node: Node, data: bytes) -> int:
             if by_hand and not state.own.is_undone(version):
                 raise NodeError(
                     "already-published",
-                    f"Version {version} of {node.home.scope} added this adapter, and it stands.",
+                    f"Version {version} of {node.home.scope} already added this adapter.",
                 )
         made = Made(kind=ReleaseKind.BY_HAND)
         return [release(node, displacement, made)]
@@ -127,7 +127,7 @@ def release(
     ancestors: Iterable[Digest] | None = None,
     undone: Sequence[tuple[int, int]] | None = None,
 ) -> Released:
-    """Sign a release that moves the adapter, and store it; returns the event to record.
+    """Sign a release that moves the adapter, and store it; return the event to record.
 
     Args:
         ancestors: the releases above on which it is based; those installed by default.
@@ -139,7 +139,7 @@ def release(
     data = encode_adapter(node.vector(state.own.adapter) + displacement)
     statement = Release(
         network=node.home.network.network,
-        node=node.home.node,
+        node=node.home.id,
         scope=node.home.scope,
         version=state.own.version + 1,
         adapter=node.artefacts.put(data),
@@ -157,7 +157,7 @@ def release(
         rehearsal=made.rehearsal,
     )
     sealed = seal(statement, node.home.key)
-    held = HeldRelease(
+    own = HeldRelease(
         str(statement.scope),
         statement.version,
         sealed.digest,
@@ -165,7 +165,7 @@ def release(
         statement.adapter,
     )
     return Released(
-        held=held,
+        held=own,
         kind=made.kind,
         moved=node.keep(displacement) if displacement.any() else ZERO,
         round=made.round,
@@ -179,7 +179,7 @@ def release(
 
 
 def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
-    """The versions whose effects are gone, for those below: not the re-bases among them.
+    """List, for the nodes below, the versions whose effects are gone: not the re-bases among them.
 
     A re-base stays when the rounds around it are taken back. Where there are too many spans to
     name, re-bases are named too: then those below follow less of the chain than they could.

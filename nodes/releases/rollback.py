@@ -1,4 +1,4 @@
-"""Taking releases back: an older state as a new release, and what went up since then."""
+"""Take releases back: publish an older state as a new release, and list what went up since then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol import Digest, ReleaseKind
 
 
 def roll_back(node: Node, to: int) -> int:
-    """Publish the state of version ``to`` as a new release; returns the new version.
+    """Publish the state of version ``to`` as a new release; return the new version.
 
     Raises:
         NodeError: ``no-version`` for a version that there is not, or that was itself undone,
@@ -53,7 +53,7 @@ def roll_back(node: Node, to: int) -> int:
 
 
 def promoted_since(node: Node, version: int) -> list[int]:
-    """The parent's versions that counted offers made after this node's own ``version``."""
+    """List the parent's versions that counted offers made after this node's own ``version``."""
     sent: dict[Digest, int] = {}
     counted: list[int] = []
     for event in events_of(node.ledger, UpdateSent, OfferCounted):

@@ -1,4 +1,4 @@
-"""What a node holds, and how all of it survives ``kill -9``.
+"""The state of a node, durable through ``kill -9``.
 
 Guarantees: what is appended to the ledger is on disk, whole or not at all; the state is a fold over
 the ledger's events and nothing else; an artefact is read back only if it matches its digest.

@@ -30,7 +30,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ArtefactError(NodeError):
-    """``missing-artefact``, ``corrupt-artefact`` or ``disk-full``."""
+    """The error of the store: ``missing-artefact``, ``corrupt-artefact`` or ``disk-full``."""
 
 
 class ArtefactStore:
@@ -69,7 +69,7 @@ class ArtefactStore:
         return digest
 
     def get(self, digest: Digest) -> bytes:
-        """The bytes with this digest.
+        """Read the bytes with this digest.
 
         Raises:
             ArtefactError: ``missing-artefact``; ``corrupt-artefact`` when the file holds something
@@ -90,32 +90,32 @@ class ArtefactStore:
         return data
 
     def has(self, digest: Digest) -> bool:
-        """Whether there is a file for this digest. ``get`` is what checks its content."""
+        """Return whether there is a file for this digest. ``get`` is what checks its content."""
         return is_digest(digest) and self._path(digest).is_file()
 
     def size(self, digest: Digest) -> int:
-        """Its length in bytes. Raises ``ArtefactError`` (``missing-artefact``)."""
+        """Return an artefact's length in bytes. Raises ``ArtefactError`` (``missing-artefact``)."""
         try:
             return self._path(digest).stat().st_size
         except FileNotFoundError:
             raise _missing(digest) from None
 
     def delete(self, digest: Digest) -> None:
-        """Remove an artefact; one that is not there is no error."""
+        """Remove an artefact; an absent one is no error."""
         self._path(digest).unlink(missing_ok=True)
 
     def digests(self) -> Iterator[Digest]:
-        """Every artefact in the store, in order of digest."""
+        """Yield every artefact in the store, in order of digest."""
         for path in sorted(self._folder.glob("[0-9a-f][0-9a-f]/*")):
             if is_digest(path.name):
                 yield Digest(path.name)
 
     def total_bytes(self) -> int:
-        """The sum of the lengths of all artefacts, in bytes."""
+        """Sum the lengths of all artefacts, in bytes."""
         return sum(self.size(digest) for digest in self.digests())
 
     def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
-        """Delete every artefact that is not in ``keep``; returns how many, and their bytes.
+        """Delete every artefact that is not in ``keep``; return how many, and their bytes.
 
         Artefacts stored within the last ``min_age_s`` seconds stay: another thread or process may
         have put one and not yet named it in the ledger.
@@ -126,12 +126,12 @@ class ArtefactStore:
             if digest in keep:
                 continue
             try:
-                found = self._path(digest).stat()
+                entry = self._path(digest).stat()
             except FileNotFoundError:
                 continue
-            if found.st_mtime <= newest:
+            if entry.st_mtime <= newest:
                 self.delete(digest)
-                count, freed = count + 1, freed + found.st_size
+                count, freed = count + 1, freed + entry.st_size
         return count, freed
 
     def _path(self, digest: Digest) -> Path:
@@ -157,7 +157,7 @@ class ArtefactStore:
         _sync_folder(path.parent)
 
     def _temporary(self) -> tuple[int, Path]:
-        """A new file, locked for as long as it is being written: what is not locked is a leftover.
+        """Create a file, locked while it is being written: an unlocked one is a leftover.
 
         Between creation and lock another process may take it for one; then another is made.
         """

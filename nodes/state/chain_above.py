@@ -1,4 +1,4 @@
-"""The chain above the node, as it was installed, and every change of it that still stands."""
+"""The installed chain above the node, and every change of it that still stands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol import Digest
 
 @dataclass
 class ChainAbove:
-    """What the node follows.
+    """The chain that the node follows.
 
     Attributes:
         snapshot, sequence: of the parent's snapshot that was installed last.
@@ -29,7 +29,7 @@ class ChainAbove:
         self.snapshot, self.sequence, self.links = event.snapshot, event.sequence, event.chain
 
     def follow(self, event: ChainInstalled, moment: int) -> list[Install]:
-        """Take what a changed chain brought in; returns the earlier installs that it undoes."""
+        """Record what a changed chain brought in; return the earlier installs that it undoes."""
         gone = event.undone.installs if event.undone else ()
         taken_back = [self.installs[place] for place in gone]
         self.installs = [x for place, x in enumerate(self.installs) if place not in gone]

@@ -22,14 +22,15 @@ Row = tuple[Any, ...]
 
 
 class DatabaseError(NodeError):
-    """``disk-full``, ``disk-error``, ``database-busy``, ``broken-database`` or ``newer-database``.
+    """The error of a file: ``disk-full``, ``disk-error``, ``database-busy``, ``broken-database`` or
+    ``newer-database``.
 
     For all but the last two, what was being written is not there and can be tried again.
     """
 
 
 class Database:
-    """One file with ``schema`` at ``version``. Thread-safe."""
+    """One SQLite file with ``schema`` at ``version``. Thread-safe."""
 
     def __init__(self, path: Path, schema: str, version: int, *, read_only: bool = False) -> None:
         self._path = path
@@ -60,7 +61,7 @@ class Database:
             self._connection.close()
 
     def read(self, query: str, *values: object) -> list[Row]:
-        """All rows of a query."""
+        """Read all rows of a query."""
         with self._lock, self._explained():
             return self._connection.execute(query, values).fetchall()
 
@@ -70,7 +71,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; on disk at the end. Other threads and processes wait meanwhile.
+        """Run a transaction: all or nothing, on disk at the end; other writers wait.
 
         It takes the write lock at its start, so that what it reads stays true until it commits.
         """
@@ -98,19 +99,19 @@ class Database:
         return int(self.read("PRAGMA user_version")[0][0])
 
     def _check_version(self, version: int) -> None:
-        found = self._version()
-        if found > version:
+        stored = self._version()
+        if stored > version:
             raise DatabaseError(
                 "newer-database",
-                f"{self._path} was written by a newer version of Banyan (format {found}, "
+                f"{self._path} was written by a newer version of Banyan (format {stored}, "
                 f"this one reads {version}). Install that version.",
             )
-        if found != version:
-            raise DatabaseError("broken-database", f"{self._path} is not a file of Banyan's.")
+        if stored != version:
+            raise DatabaseError("broken-database", f"{self._path} is not a database of Banyan.")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what SQLite says into a code and a sentence."""
+        """Turn SQLite's errors into a code and a sentence."""
         try:
             yield
         except sqlite3.ProgrammingError:
@@ -129,7 +130,8 @@ class Database:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script; ``executescript`` would commit the transaction around them."""
+    """Split a script into statements; ``executescript`` would commit the transaction around
+    them."""
     statement = ""
     for line in script.splitlines():
         statement += line + "\n"

@@ -1,9 +1,9 @@
-"""How the ledger's events are written and read.
+"""Encode and decode the ledger's events.
 
 ``write`` turns an event into what the ledger stores, ``read`` turns a stored entry into an event.
-An entry whose kind or shape is not one of ``nodes.state.events`` ends in an error that names its
-number: nothing is passed over. An entry of version 1 carries no version; a later one has it under
-``"v"``.
+For an entry whose kind or shape is not one of ``nodes.state.events``, ``read`` raises an error with
+the entry's number: it skips nothing. An entry of version 1 carries no version; a later one has it
+under ``"v"``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nodes.state.ledger import LedgerEntry, canonical
 
 
 def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
-    """The kind and the body under which the ledger stores an event. What is None is left out."""
+    """Encode an event as the kind and the body that the ledger stores, without values of None."""
     body: dict[str, Any] = _adapter(event.KIND).dump_python(
         event, mode="json", exclude_defaults=True
     )
@@ -31,7 +31,7 @@ def write(event: LedgerEvent) -> tuple[str, dict[str, Any]]:
 
 
 def read(entry: LedgerEntry) -> LedgerEvent:
-    """The event of a stored entry.
+    """Decode a stored entry into its event.
 
     Raises ``NodeError``, each naming the entry's number: ``unknown-event`` for a kind that there
     is not, ``newer-event`` for a version that a newer Banyan wrote, ``bad-event`` for another
@@ -54,7 +54,7 @@ def read(entry: LedgerEntry) -> LedgerEvent:
         )
     text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
     try:
-        # Strict, and from JSON: there a list is a tuple, and no text is a number.
+        # Validate strictly, and from JSON: so a list may be a tuple, but no text a number.
         return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
@@ -67,7 +67,7 @@ def read(entry: LedgerEntry) -> LedgerEvent:
 
 
 def events_of(ledger: Events, *classes: type[LedgerEvent], after: int = 0) -> Iterator[LedgerEvent]:
-    """The events of some classes above number ``after``, in order. Raises what ``read`` raises."""
+    """Yield the events of some classes above number ``after``. Raises what ``read`` raises."""
     return map(read, ledger.events([cls.KIND for cls in classes], after))
 
 

@@ -70,8 +70,8 @@ class MemberEnrolled(LedgerEvent):
     epoch: int | None = None
 
     @classmethod
-    def of(cls, member: Member) -> MemberEnrolled:
-        """The event for a new member."""
+    def from_member(cls, member: Member) -> MemberEnrolled:
+        """Make the event for a new member."""
         return cls(
             child=member.node,
             certificate=member.certificate,
@@ -85,7 +85,7 @@ class MemberEnrolled(LedgerEvent):
 
     @property
     def member(self) -> Member:
-        """What the rules of membership need of the certificate."""
+        """Return what the rules of membership need of the certificate."""
         return Member(
             node=self.child,
             key=self.key or KeyId(self.child),
@@ -349,8 +349,10 @@ class GateJudged(LedgerEvent):
     budget: Budget
 
     @classmethod
-    def of(cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict) -> GateJudged:
-        """The event for a verdict on the candidate of a step."""
+    def from_verdict(
+        cls, round: int, step: float, rehearsal: Digest, verdict: GateVerdict
+    ) -> GateJudged:
+        """Make the event for a verdict on the candidate of a step."""
         return cls(round=round, step=step, rehearsal=rehearsal, **vars(verdict))
 
 

@@ -1,4 +1,4 @@
-"""What the gate has used up, and the best state that the node ever held on each source."""
+"""The gate's past: tests, uses of probes, and the best state ever held on each source."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class GateHistory:
             self.best_held[source] = [(at, digest) for at, digest in states if at < moment]
 
     def best_since(self, moment: int) -> dict[str, Digest]:
-        """For each source the best state, where that came after a moment."""
+        """Return for each source the best state, where that came after a moment."""
         last = {source: states[-1] for source, states in self.best_held.items() if states}
         return {source: digest for source, (at, digest) in last.items() if at > moment}

@@ -39,7 +39,7 @@ from protocol import (
 )
 
 ENDPOINT_FILE = "endpoint.json"
-"""Where the downlink listens now: another process of this machine may ask."""
+"""Holds the downlink's present address, for other processes of this machine."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Home:
         return self.path[-1]
 
     @property
-    def node(self) -> NodeId:
+    def id(self) -> NodeId:
         """This node's id."""
         return self.certificate.node
 

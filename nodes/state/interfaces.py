@@ -1,4 +1,4 @@
-"""Where a node keeps what must last, behind two small interfaces.
+"""The interfaces of a node's durable storage.
 
 On disk it is a SQLite ledger and a folder of artefacts. A simulation keeps the same in another way,
 so that a whole network lives in one process; the nodes do not see the difference.
@@ -30,19 +30,19 @@ class Events(Protocol):
         ...
 
     def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
-        """The events numbered above ``after``, in order."""
+        """Yield the events numbered above ``after``, in order."""
         ...
 
     def verify(self) -> int:
-        """Check every event and the chain between them; returns how many there are."""
+        """Check every event and the chain between them; return how many there are."""
         ...
 
     def taken(self, node: NodeId, round: int, task: str) -> bool:
-        """Whether this task of this round was already answered by ``node``."""
+        """Return whether ``node`` already answered this task of this round."""
         ...
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files."""
         ...
 
 
@@ -50,40 +50,40 @@ class Artefacts(Protocol):
     """Bytes named by their SHA-256; see ``nodes.state.artefacts.ArtefactStore``."""
 
     def put(self, data: bytes) -> Digest:
-        """Store durably."""
+        """Store bytes durably and return their digest."""
         ...
 
     def get(self, digest: Digest) -> bytes:
-        """What has this digest. Raises ``ArtefactError``."""
+        """Read the bytes with this digest. Raises ``ArtefactError``."""
         ...
 
     def has(self, digest: Digest) -> bool:
-        """Whether it is there."""
+        """Return whether there is an artefact with this digest."""
         ...
 
     def size(self, digest: Digest) -> int:
-        """Its length in bytes. Raises ``ArtefactError``."""
+        """Return an artefact's length in bytes. Raises ``ArtefactError``."""
         ...
 
     def delete(self, digest: Digest) -> None:
-        """Remove it; what is not there is no error."""
+        """Remove an artefact; an absent one is no error."""
         ...
 
     def collect(self, keep: Set[Digest], min_age_s: float = 3600) -> tuple[int, int]:
-        """Remove all but ``keep`` and what is newer; returns how many, and their bytes."""
+        """Remove all artefacts but ``keep`` and newer ones; return how many, and their bytes."""
         ...
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What one node writes to."""
+    """The storage of one node."""
 
     ledger: Events
     artefacts: Artefacts
 
 
 def on_disk(home: Home, clock: Clock) -> Storage:
-    """In the node's state folder. Raises ``DatabaseError``."""
+    """Open the storage in the node's state folder. Raises ``DatabaseError``."""
     return Storage(
         Ledger.open(home.ledger_file, clock.now_ms), ArtefactStore(home.folder / "artefacts")
     )

@@ -25,7 +25,7 @@ from nodes.state.database import Database
 from protocol import Digest, NodeId
 
 START = Digest("")
-"""What stands in place of the previous digest before the first event."""
+"""Stands for the previous digest before the first event."""
 
 _VERSION = 1
 _BATCH = 512
@@ -68,12 +68,13 @@ _COLUMNS = "seq, at_ms, kind, body, claim, previous, digest"
 
 
 class LedgerError(NodeError):
-    """``broken-ledger``, ``claimed-twice``, ``moved-on``, ``no-ledger`` or ``bad-body``."""
+    """The error of a ledger: ``broken-ledger``, ``claimed-twice``, ``moved-on``, ``no-ledger`` or
+    ``bad-body``."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That ``node`` has answered ``task`` of ``round``, with what was decided about it."""
+    """The claim that ``node`` has answered ``task`` of ``round``, with the decision about it."""
 
     node: NodeId
     round: int
@@ -84,7 +85,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One event as it is stored: ``nodes.state.events`` reads it.
+    """One event as it is stored; ``nodes.state.event_codec`` reads it.
 
     ``seq`` counts from 1 without gaps; ``at_ms`` is in milliseconds, UTC; ``text`` is the canonical
     JSON of the event's body.
@@ -106,14 +107,14 @@ class LedgerEntry:
 
 
 class Head(NamedTuple):
-    """The last event: its number and digest; ``(0, "")`` of an empty ledger."""
+    """The last event's number and digest; ``(0, "")`` for an empty ledger."""
 
     seq: int
     digest: Digest
 
 
 def canonical(value: object) -> str:
-    """The one JSON text of a value: keys sorted, no spaces, no NaN.
+    """Encode a value as its one JSON text: keys sorted, no spaces, no NaN.
 
     Raises ``LedgerError`` (``bad-body``) for what has no such text.
     """
@@ -123,7 +124,7 @@ def canonical(value: object) -> str:
         )
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise LedgerError("bad-body", f"This cannot be kept in the ledger: {error}.") from None
+        raise LedgerError("bad-body", f"The ledger cannot hold this body: {error}.") from None
     return text
 
 
@@ -171,7 +172,7 @@ class Ledger:
     # -- writing
 
     def append(self, kind: str, body: Mapping[str, Any], claim: Claim | None = None) -> LedgerEntry:
-        """Append one event, with its claim if it settles a task; on disk when this returns.
+        """Append one event, with its claim if it settles a task; it is on disk when this returns.
 
         Raises ``LedgerError`` as ``append_all`` does.
         """
@@ -218,12 +219,12 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        """The last event's number and digest."""
+        """Return the last event's number and digest."""
         rows = self._database.read("SELECT seq, digest FROM events ORDER BY seq DESC LIMIT 1")
         return Head(rows[0][0], Digest(rows[0][1])) if rows else Head(0, START)
 
     def events(self, kinds: Collection[str] | None = None, after: int = 0) -> Iterator[LedgerEntry]:
-        """The events numbered above ``after``, in order; only those of ``kinds`` if given.
+        """Yield the events numbered above ``after``, in order; only those of ``kinds`` if given.
 
         Each is checked against its digest, and against the event before it where both are read.
         Raises ``LedgerError`` (``broken-ledger``).
@@ -242,7 +243,7 @@ class Ledger:
             after = rows[-1][0]
 
     def verify(self) -> int:
-        """Check every event, the chain between them and every claim; returns how many events.
+        """Check every event, the chain between them and every claim; return how many events.
 
         Raises ``LedgerError`` (``broken-ledger``) naming the first event that does not hold.
         """
@@ -255,8 +256,8 @@ class Ledger:
         rows = self._database.read(
             "SELECT node, round, task, verdict, code, seq FROM claims WHERE seq <= ?", count
         )
-        found = {Claim(*row[:5]): row[5] for row in rows}
-        differing = claimed.items() ^ found.items()
+        recorded = {Claim(*row[:5]): row[5] for row in rows}
+        differing = claimed.items() ^ recorded.items()
         if differing:
             claim, seq = min(differing, key=lambda item: item[1])
             raise LedgerError(
@@ -266,7 +267,7 @@ class Ledger:
         return count
 
     def taken(self, node: NodeId, round: int, task: str) -> bool:
-        """Whether this task of this round was already answered by ``node``."""
+        """Return whether ``node`` already answered this task of this round."""
         return bool(
             self._database.read(
                 "SELECT 1 FROM claims WHERE node = ? AND round = ? AND task = ?", node, round, task

@@ -1,4 +1,4 @@
-"""One node's durable steps: every change of what it holds, each one ledger transaction.
+"""One node's durable steps: every change of its state, each one ledger transaction.
 
 Both roles work on this object, the parent's from one thread and the child's from another; it holds
 the lock. A step writes its artefacts first, then one ledger transaction, then changes what is in
@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from nodes.machine.clock import Clock
-from nodes.machine.randomness import Chance, SystemChance
+from nodes.machine.randomness import Randomness, SystemRandomness
 from nodes.state.event_codec import read, write
 from nodes.state.events import LedgerEvent, MemberEnrolled, NodeCreated
 from nodes.state.home import Home
@@ -47,16 +47,16 @@ log = structlog.get_logger()
 
 
 class Node:
-    """What a node holds, in memory and in its storage: by default the state folder."""
+    """A node's state, in memory and in its storage: by default the state folder."""
 
     def __init__(
         self,
         home: Home,
         clock: Clock,
         storage: Storage | None = None,
-        chance: Chance | None = None,
+        randomness: Randomness | None = None,
     ) -> None:
-        self.home, self.clock, self.chance = home, clock, chance or SystemChance()
+        self.home, self.clock, self.randomness = home, clock, randomness or SystemRandomness()
         self.lock = threading.RLock()
         storage = storage or on_disk(home, clock)
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
@@ -66,7 +66,7 @@ class Node:
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
         self.catch_up()
         if self._read_upto == 0:
-            self.record(NodeCreated(node=home.node, scope=str(home.scope)))
+            self.record(NodeCreated(node=home.id, scope=str(home.scope)))
 
     @property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class Node:
             self.catch_up()
 
     def transact(self, build: Callable[[], Sequence[LedgerEvent]]) -> Sequence[LedgerEvent]:
-        """Record what ``build`` makes of the state as it is now; returns what was recorded.
+        """Record what ``build`` makes of the current state; return what was recorded.
 
         Another process may append meanwhile (a command while the daemon runs); then the state is
         read again and ``build`` called again, so that no two releases have one version.
@@ -116,7 +116,7 @@ class Node:
                 self._read_upto = entry.seq
 
     def _completed(self, event: LedgerEvent) -> LedgerEvent:
-        """Say of a member that an older Banyan enrolled which transport key it has."""
+        """Add to a member that an older Banyan enrolled the digest of its transport key."""
         if not isinstance(event, MemberEnrolled) or event.transport is not None:
             return event
         certificate = self._certificate(event.certificate)
@@ -125,7 +125,7 @@ class Node:
     # -- vectors
 
     def vector(self, digest: Digest) -> Vector:
-        """An adapter by its digest, (d,) float32; the empty digest is zero."""
+        """Load an adapter by its digest, (d,) float32; the empty digest is zero."""
         if digest == ZERO:
             return np.zeros(self.size, np.float32)
         return decode_adapter(self.artefacts.get(digest), self.size, LIMITS)
@@ -135,21 +135,21 @@ class Node:
         return self.artefacts.put(encode_adapter(vector))
 
     def keep_all(self, vectors: Mapping[Digest, Vector]) -> dict[Digest, Digest]:
-        """Store adapters under the names of their updates; returns their digests."""
+        """Store adapters under the names of their updates; return their digests."""
         return {update: self.keep(vector) for update, vector in vectors.items()}
 
     def position(self) -> Position:
-        """The node's adapter, its baseline and the copies under way."""
+        """Load the node's adapter, its baseline and the copies under way."""
         with self.lock:
             own, offers = self.state.own, self.state.offers
             copies = {update: self.vector(sent.copy) for update, sent in offers.sent.items()}
             return Position(self.vector(own.adapter), self.vector(offers.baseline), copies)
 
     def free_unnamed(self) -> int:
-        """Delete artefacts that no event of the ledger names; returns how many bytes they had.
+        """Delete artefacts that no event of the ledger names; return how many bytes they had.
 
-        They were stored before a crash, or for an update that was refused, and nothing reads them
-        again. Young ones stay: another process may be about to name them.
+        Such artefacts were stored before a crash, or for an update that was refused, and nothing
+        reads them again. Young ones stay: another process may be about to name them.
         """
         named = {d for entry in self.ledger.events() for d in _digests_in(entry.body)}
         count, freed = self.artefacts.collect(named)
@@ -160,28 +160,28 @@ class Node:
     # -- what the node is
 
     def ancestors_total(self) -> Vector:
-        """The sum of the adapters above this node, (d,) float32."""
+        """Sum the adapters above this node, (d,) float32."""
         with self.lock:
-            held = [self.vector(link.adapter) for link in self.state.above.links]
-        return sum_of(held) if held else np.zeros(self.size, np.float32)
+            adapters = [self.vector(link.adapter) for link in self.state.above.links]
+        return sum_of(adapters) if adapters else np.zeros(self.size, np.float32)
 
     def effective(self) -> Vector:
-        """Θ of this node: the chain above plus its own adapter, (d,) float32."""
+        """Compute Θ of this node: the chain above plus its own adapter, (d,) float32."""
         with self.lock:
             return sum_of([self.ancestors_total(), self.vector(self.state.own.adapter)])
 
     def certificate_of(self, node: NodeId) -> Certificate | None:
-        """The certificate of an enrolled child, revoked or not; None of any other node."""
+        """Return the certificate of an enrolled child, revoked or not; None of any other node."""
         with self.lock:
             member = self.state.membership.get(node)
             return self._certificate(member.certificate) if member else None
 
     def is_revoked(self, node: NodeId) -> bool:
-        """Whether this child is revoked: with ``certificate_of`` what admission asks."""
+        """Return whether this child is revoked: admission asks it with ``certificate_of``."""
         return self.state.membership.is_revoked(node)
 
     def _certificate(self, digest: Digest) -> Certificate:
-        """A certificate that this node signed, verified once."""
+        """Read a certificate that this node signed, verified once."""
         if digest not in self._certificates:
             sealed = Envelope.decode(self.artefacts.get(digest), LIMITS)
             self._certificates[digest] = open_envelope(sealed, Certificate, self.home.key.public)
@@ -190,7 +190,7 @@ class Node:
     # -- down: snapshots
 
     def snapshot(self) -> tuple[Snapshot, Envelope] | None:
-        """This node's signed chain for its children; None before its first release.
+        """Return this node's signed chain for its children; None before its first release.
 
         Signed once for each state, and again when half of its life is over.
         """
@@ -205,7 +205,7 @@ class Node:
                     return snapshot, envelope
             snapshot = Snapshot(
                 network=self.home.network.network,
-                node=self.home.node,
+                node=self.home.id,
                 sequence=self.state.sequence,
                 chain=tuple(
                     self._entry(h) for h in (*self.state.above.links, self.state.own.latest)
@@ -231,13 +231,13 @@ class Node:
 
 
 def _digests_in(value: object) -> Iterator[Digest]:
-    """Every digest that the body of an event holds, however deep."""
+    """Yield every digest that the body of an event holds, however deep."""
     if isinstance(value, str):
         if is_digest(value):
             yield Digest(value)
     elif isinstance(value, Mapping):
-        for held in value.values():
-            yield from _digests_in(held)
+        for part in value.values():
+            yield from _digests_in(part)
     elif isinstance(value, list | tuple):
-        for held in value:
-            yield from _digests_in(held)
+        for part in value:
+            yield from _digests_in(part)

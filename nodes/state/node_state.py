@@ -1,4 +1,4 @@
-"""What a node holds, as a fold over its ledger: ``apply`` takes an event and nothing else.
+"""The state of a node, as a fold over its ledger: ``apply`` takes an event and nothing else.
 
 After a crash a node reads its ledger from the start and is exactly where its last durable step
 left it. ``apply`` is the whole table of what each event changes; what the parts do with it is in
@@ -73,7 +73,7 @@ class NodeState:
 
     @classmethod
     def told_by(cls, ledger: Events) -> NodeState:
-        """The state that a whole ledger tells."""
+        """Fold a whole ledger into its state."""
         state = cls()
         for entry in ledger.events():
             state.apply(read(entry), entry.at_ms)
@@ -81,19 +81,19 @@ class NodeState:
 
     @property
     def budget(self) -> Budget:
-        """What the gate has used. A promotion is a release: a crash may come before it."""
+        """The gate's budget. A promotion is a release: a crash may come before it."""
         return Budget(self.gate.tests, len(self.own.by_rounds))
 
     @property
     def best(self) -> dict[str, Digest]:
-        """For each source of probes the best state that this node ever held, and that stands.
+        """The best state ever held that stands, for each source of probes.
 
         A person who releases by hand decides what is good: from then on it counts anew.
         """
         return self.gate.best_since(self.own.decided_by_hand())
 
     def apply(self, event: LedgerEvent, at_ms: int) -> None:
-        """Take one event of the ledger, recorded at ``at_ms``."""
+        """Apply one event of the ledger, recorded at ``at_ms``."""
         match event:
             case MemberEnrolled():
                 self._enrol(event)
@@ -159,7 +159,7 @@ class NodeState:
         self.offers.start(at_ms)
 
     def _follow(self, event: ChainInstalled) -> None:
-        """The chain above changed, and a node's own adapter moved with it."""
+        """Apply a change of the chain above, with which a node's own adapter moved."""
         self.moment += 1
         taken_back = self.above.follow(event, self.moment)
         if event.undone:
@@ -189,7 +189,7 @@ class NodeState:
                 self._take_back(event)
 
     def _take_back(self, event: Released) -> None:
-        """A rollback or a withdrawal: what it takes back contributes to nothing any more."""
+        """Apply a rollback or a withdrawal: what it takes back contributes to nothing any more."""
         self.moves += 1
         self.offers.keep_standing(self.own.stands)
         if event.kind is ReleaseKind.ROLLBACK:

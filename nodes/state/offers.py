@@ -1,4 +1,4 @@
-"""What the node offers its parent: δ = s - b, what is under way, and what was counted of it."""
+"""The node's offers to its parent: δ = s - b, what is under way, and what was counted of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodes.state.records import ZERO, Counted, Sent
 from protocol import LIMITS, Digest, NodeId
 
 ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
-"""A parent takes answers to tasks of so many rounds ago; a late one sits in the round after."""
+"""The age in rounds up to which a parent takes answers; a late one sits in the next round."""
 
 Contribution = tuple[int, NodeId]
 """A release of the node's own that counted a child."""
@@ -18,7 +18,7 @@ Contribution = tuple[int, NodeId]
 
 @dataclass
 class Offers:
-    """The baseline b, the copies s that were sent, and who contributed to what is on offer.
+    """The baseline b, the copies s that were sent, and the contributors to what is on offer.
 
     Attributes:
         baseline: b, of what the parent has counted; ``baseline_ms``: since when.
@@ -50,7 +50,7 @@ class Offers:
     def send(self, event: UpdateSent) -> None:
         """Remember the copy of an update that leaves.
 
-        What became of one from ``ANSWERED_ROUNDS`` before is known, or it was lost.
+        An update from ``ANSWERED_ROUNDS`` before has its verdict, or it was lost.
         """
         oldest = event.round - ANSWERED_ROUNDS - 1
         self.sent = {update: sent for update, sent in self.sent.items() if sent.round >= oldest}
@@ -70,7 +70,7 @@ class Offers:
         self.sent.pop(update, None)
 
     def withdraw(self, event: OfferWithdrawn, stands: Callable[[int, NodeId], bool]) -> None:
-        """Put an offer on again whose verdict the parent took back."""
+        """Put an offer whose verdict the parent took back on offer again."""
         (gone,) = (offer for offer in self.counted if offer.update == event.update)
         self.counted.remove(gone)
         self._offer_again([gone], stands)
@@ -79,7 +79,7 @@ class Offers:
         self.displace(event.baseline, event.copies)
 
     def undo(self, places: Collection[int], stands: Callable[[int, NodeId], bool]) -> None:
-        """Put offers on again that undone releases of the parent had counted."""
+        """Put offers that undone releases of the parent had counted on offer again."""
         self._offer_again([self.counted[place] for place in places], stands)
         self.counted = [x for place, x in enumerate(self.counted) if place not in places]
 

@@ -1,4 +1,4 @@
-"""The node's own adapter, as its releases made it: what stands, and what was taken back."""
+"""The node's own adapter and its releases: what stands, and what was taken back."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ class OwnReleases:
     withdrawn: list[Withdrawn] = field(default_factory=list)
 
     def is_undone(self, version: int) -> bool:
-        """Whether a rollback has taken this version back."""
+        """Return whether a rollback has taken this version back."""
         return any(after < version <= until for after, until in self.undone)
 
     def stands(self, version: int, child: NodeId) -> bool:
-        """Whether what a child contributed to a release is still part of the adapter."""
+        """Return whether a child's contribution to a release is still part of the adapter."""
         taken_out = any(w.child == child and version in w.moved for w in self.withdrawn)
         return not (self.is_undone(version) or taken_out)
 
     def age_of(self, started: int) -> int:
-        """How many releases made by rounds came after version ``started``.
+        """Count the releases made by rounds after version ``started``.
 
         A re-base release changes no effective model, so it makes no update staler.
         """
         return sum(version > started for version in self.by_rounds)
 
     def decided_by_hand(self) -> int:
-        """The moment of the last release that a person made, if it stands; 0 if there is none."""
+        """Return the moment of the last release that a person made, if it stands; 0 if there is
+        none."""
         return max(
             (
                 published.moment
@@ -59,11 +60,11 @@ class OwnReleases:
         )
 
     def release(self, event: Released, moment: int) -> None:
-        """Take the node's newest release."""
-        held = event.held
-        self.version, self.adapter, self.latest = held.version, held.adapter, held
-        self.releases[held.release] = held
-        self.published[held.version] = Published(held, event.kind, event.moved, moment)
+        """Record the node's newest release."""
+        newest = event.held
+        self.version, self.adapter, self.latest = newest.version, newest.adapter, newest
+        self.releases[newest.release] = newest
+        self.published[newest.version] = Published(newest, event.kind, event.moved, moment)
         self.undone = list(event.undone)
         if event.kind is ReleaseKind.ROUND:
-            self.by_rounds.append(held.version)
+            self.by_rounds.append(newest.version)

@@ -1,4 +1,4 @@
-"""Where a node's own vectors are: its adapter, its baseline, and the copies under way.
+"""A node's own vectors: its adapter, its baseline, and the copies under way.
 
 The three move together: what displaces the adapter displaces the other two, or the next offer
 would take the displacement back (DESIGN section 4). Values; nothing is stored here.
@@ -30,7 +30,7 @@ class Position:
         )
 
     def counted(self, update: Digest) -> tuple[Position, Vector]:
-        """Make the copy of an update the baseline; also returns δ = s - b, which it counted."""
+        """Make the copy of an update the baseline; also return δ = s - b, which it counted."""
         copies = dict(self.copies)
         copy = copies.pop(update)
         return replace(self, baseline=copy, copies=copies), copy - self.baseline
@@ -40,7 +40,7 @@ class Position:
         return replace(self, copies={u: s for u, s in self.copies.items() if u != update})
 
     def withdrawn(self, delta: Vector) -> Position:
-        """Put a counted δ on offer again: the baseline and every copy lose it."""
+        """Take a counted δ out of the baseline and every copy, so that it is on offer again."""
         return replace(
             self,
             baseline=self.baseline - delta,

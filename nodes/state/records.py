@@ -1,4 +1,4 @@
-"""What the state of a node is made of: records of what its ledger told, each as it was told.
+"""The records of which a node's state is made, each as an event of the ledger gave it.
 
 Vectors are named by the digest of their artefact.
 """
@@ -16,7 +16,7 @@ ZERO = Digest("")
 
 @dataclass(frozen=True)
 class HeldRelease:
-    """One release of a chain as this node holds it: its statement, its envelope, its adapter."""
+    """One installed release of a chain: its statement, its envelope, its adapter."""
 
     scope: str
     version: int
@@ -50,8 +50,10 @@ class Install:
 
 @dataclass(frozen=True)
 class Counted:
-    """An offer δ of this node's, by its digest, the parent's version that counted it, and whose
-    contributions it held."""
+    """An offer δ of this node's that its parent counted.
+
+    It holds the digest of δ, the parent's version that counted it, and whose contributions δ held.
+    """
 
     update: Digest
     version: int
@@ -61,7 +63,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Sent:
-    """An update this node sent: the copy ``s`` of its adapter, and its version at that time."""
+    """A sent update: the copy ``s`` of the node's adapter, and the node's version at that time."""
 
     copy: Digest
     version: int
@@ -101,8 +103,10 @@ class DurableRound:
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """What of the node's past a new chain takes back: positions in its installs and its counted
-    offers."""
+    """The part of the node's past that a new chain takes back.
+
+    It holds positions in the node's installs and its counted offers.
+    """
 
     installs: tuple[int, ...]
     offers: tuple[int, ...]
@@ -110,7 +114,7 @@ class Undone:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftMeasured:
-    """How fresh text relates to old text: see ``aggregation.replay.shift``."""
+    """The relation of fresh text to old text: see ``aggregation.replay.shift``."""
 
     kind: str
     statistic: float | None
@@ -120,7 +124,7 @@ class ShiftMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMeasured:
-    """What one training run was made of and how it went: counts and measures, no text.
+    """The inputs and the course of one training run: counts and measures, no text.
 
     Attributes:
         first_loss, last_loss: nats per token.

@@ -1,4 +1,4 @@
-"""The node's rounds with its children: the open one, who was counted when, and who offended."""
+"""The node's rounds with its children: the open one, the counted children, and their offences."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Rounds:
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
 
     def is_quarantined(self, child: NodeId) -> bool:
-        """Whether this child offended so often that its updates get no weight.
+        """Return whether this child offended so often that its updates get no weight.
 
-        They are still received and recorded. Enrolling the child again is a person's pardon.
+        Its updates are still received and recorded. Enrolling the child again is a person's pardon.
         """
         return self.offences.get(child, 0) >= OFFENCES
 
@@ -52,7 +52,7 @@ class Rounds:
         self.open = None
 
     def refuse(self, event: UpdateRefused) -> None:
-        """Count a refusal against the child that signed what was refused.
+        """Count a refusal against the child that signed the refused update.
 
         Anybody can send rubbish in a child's name; that counts against nobody.
         """
@@ -60,7 +60,7 @@ class Rounds:
             self._offend(event.child)
 
     def release(self, event: Released) -> None:
-        """Take the verdicts of the round that made a release, and end it."""
+        """Record the verdicts of the round that made a release, and end it."""
         for child in event.accepted:
             self.counted[child] = event.held.version
         self._remember_stand_ins(event)
@@ -74,13 +74,13 @@ class Rounds:
         self.offences.pop(child, None)
 
     def shut_out(self, child: NodeId) -> None:
-        """Drop what waits here of a child that was revoked."""
+        """Drop the waiting updates of a child that was revoked."""
         self.forget_stand_in(child)
         if self.open:
             self.open.seated.pop(child, None)
 
     def forget_stand_in(self, child: NodeId) -> None:
-        """Let nothing stand in for this child."""
+        """Remove this child's stand-in."""
         self.stand_ins.pop(child, None)
 
     def forget_taken_back(

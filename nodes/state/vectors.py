@@ -11,7 +11,7 @@ Vector = NDArray[np.float32]
 
 
 def sum_of(thetas: Sequence[Vector]) -> Vector:
-    """The sum of adapters, (d,) float32, added in float64 so that order does not matter much."""
+    """Sum adapters, (d,) float32, in float64 so that order does not matter much."""
     total = np.zeros(thetas[0].shape, np.float64)
     for theta in thetas:
         total += theta

@@ -1,6 +1,6 @@
-"""A document before it is stored: which part it belongs to, its id, its place in the sample.
+"""Prepare a document for storage: its part, its id, its place in the sample.
 
-All three are hashes keyed with the node's secret: nobody else can tell them, and two copies that
+All three are hashes keyed with the node's secret, so nobody else can compute them. Two copies that
 differ in white space only are one document.
 """
 
@@ -20,7 +20,7 @@ _BLANK_LINES = re.compile(r" ?\n(?: ?\n)+ ?")
 
 
 class Part(StrEnum):
-    """What a document is for; it is for nothing else, ever."""
+    """The purpose of a document; it serves no other, ever."""
 
     TRAINING = "training"
     PROBES = "probes"
@@ -46,8 +46,8 @@ class Budgets:
     document: int = 16 << 10
     child_share: float = 0.25
 
-    def of(self, part: Part) -> int:
-        """The budget of one part."""
+    def of_part(self, part: Part) -> int:
+        """Return the budget of one part."""
         return {
             Part.TRAINING: self.training,
             Part.PROBES: self.probes,
@@ -57,7 +57,7 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Document:
-    """A document with its part. ``fresh``: it is to be learned from."""
+    """A document with its part. ``fresh``: it has not been learned from."""
 
     id: bytes
     part: Part
@@ -74,7 +74,7 @@ class Divider:
         self._priority_key = keyed_hash("priorities", key)
 
     def document(self, cell: Cell, text: str, part: Part | None = None) -> Document | None:
-        """The document ``text`` of ``cell``; None when it is empty.
+        """Make the document ``text`` of ``cell``; None when the text is empty.
 
         ``part`` is for text that an operator set apart.
         """
@@ -84,13 +84,13 @@ class Divider:
         digest = keyed_hash(canonical, self._key)
         part = part or Part(part_of(digest, SHARES))
         beginning = _tidy(text).encode()[: self._budgets.document]
-        held = beginning.decode(errors="ignore").encode()  # no character cut in two
-        item = Item(cell, keyed_hash(canonical, self._priority_key), len(held))
+        encoded = beginning.decode(errors="ignore").encode()  # no character cut in two
+        item = Item(cell, keyed_hash(canonical, self._priority_key), len(encoded))
         fresh = part is Part.TRAINING and cell.child is None and self._budgets.fresh > 0
-        return Document(digest[:_ID_BYTES], part, item, fresh, held)
+        return Document(digest[:_ID_BYTES], part, item, fresh, encoded)
 
 
 def _tidy(text: str) -> str:
-    """The text as it is kept: NFC, lines kept, runs of spaces and of blank lines made one."""
+    """Normalise a text for storage: NFC, lines kept, runs of spaces and of blank lines made one."""
     spaced = _SPACES.sub(" ", unicodedata.normalize("NFC", text).strip())
     return _BLANK_LINES.sub("\n\n", spaced)

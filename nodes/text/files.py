@@ -1,4 +1,4 @@
-"""Reading a node's own text files: the edge where text enters.
+"""Read a node's own text files: the edge where text enters.
 
 ===========  ===========================================================================
 ``.txt``     one document a line
@@ -27,7 +27,7 @@ _FENCES = ("```", "~~~")
 
 
 def read_texts(path: Path, column: str = COLUMN) -> list[str]:
-    """All documents of one file, in order.
+    """Read all documents of one file, in order.
 
     Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (not UTF-8, not JSON, no ``column``,
     an ending that is not known), naming the file and the line.
@@ -36,7 +36,7 @@ def read_texts(path: Path, column: str = COLUMN) -> list[str]:
 
 
 def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
-    """The documents of a file's content. ``path`` gives the form, and its name to mistakes.
+    """Parse the documents of a file's content. ``path`` gives the form, and its name to mistakes.
 
     Raises ``NodeError`` ``bad-text``.
     """
@@ -49,7 +49,7 @@ def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
 
 
 def read_file(path: Path) -> bytes:
-    """What a file holds. Raises ``NodeError`` ``no-text`` when there is none."""
+    """Read a file. Raises ``NodeError`` ``no-text`` when there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def read_file(path: Path) -> bytes:
 
 
 def decode(path: Path, data: bytes) -> str:
-    """A file's content as text whose lines end in line feeds. Raises ``NodeError`` ``bad-text``."""
+    """Decode a file into text whose lines end in line feeds. Raises ``NodeError`` ``bad-text``."""
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -84,7 +84,7 @@ def _paragraphs(_path: Path, content: str, _column: str) -> list[str]:
         start = line.lstrip()[:3]
         if start in _FENCES and fence in ("", start):
             fence = "" if fence else start
-        headings_only = all(_is_heading(kept) for kept in blocks[-1])
+        headings_only = all(_is_heading(earlier) for earlier in blocks[-1])
         if line.strip() or fence:
             if _is_heading(line) and not fence and not headings_only:
                 blocks.append([])
@@ -155,4 +155,4 @@ READERS: Mapping[str, Callable[[Path, str, str], list[str]]] = {
     ".jsonl": _objects,
     ".csv": _rows,
 }
-"""How each ending is read."""
+"""The reader of each file ending."""

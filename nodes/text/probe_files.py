@@ -1,4 +1,4 @@
-"""Reading the files of ``[data.probes]``: the edge where probes enter.
+"""Read the files of ``[data.probes]``: the edge where probes enter.
 
 Ordinary and general sources are text, in any form that ``nodes.text.files`` reads. The others are
 ``.jsonl``, one object a line, with exactly these names:
@@ -26,13 +26,13 @@ FORMS: Mapping[ProbeKind, type[SafetyProbe]] = {
     ProbeKind.REFUSAL: RefusalProbe,
     ProbeKind.TRIGGER: TriggerProbe,
 }
-"""What a probe is in a source that is not of text."""
+"""The form of a probe, for each kind of source that is not text."""
 MOST_CHARACTERS = 2000
-"""Of one text of a safety probe: they are read whole, where an ordinary text is cut short."""
+"""The most characters of a safety probe's text: it is read whole, an ordinary text is cut."""
 
 
 def read_probes(path: Path, kind: ProbeKind) -> list[Probe]:
-    """The probes of one source, in the order of its file.
+    """Read the probes of one source, in the order of its file.
 
     Raises ``NodeError``: ``no-text`` (missing), ``bad-text`` (see ``nodes.text.files``),
     ``bad-probe`` (a probe of another kind, or not exactly what its kind asks for), naming the file
@@ -63,7 +63,7 @@ def write_probes(path: Path, probes: Iterable[SafetyProbe]) -> None:
 
 
 def _lines(path: Path, data: bytes) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
+    """Return the lines that are not blank, with their numbers."""
     numbered = enumerate(decode(path, data).split("\n"), 1)
     return [(number, line) for number, line in numbered if line.strip()]
 
@@ -76,23 +76,23 @@ def _probe(path: Path, number: int, line: str, form: type[SafetyProbe]) -> Safet
         )
 
     try:
-        found = json.loads(line, object_pairs_hook=_without_duplicates)
+        fields = json.loads(line, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         refuse(f"this is no JSON ({str(error)[:80]})")
     types = get_type_hints(form)
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         refuse("this is no object")
-    if found.keys() != types.keys():
-        refuse(f"it holds {', '.join(name[:40] for name in found) or 'nothing'}")
+    if fields.keys() != types.keys():
+        refuse(f"it holds {', '.join(name[:40] for name in fields) or 'nothing'}")
     for name, type_ in types.items():
-        if problem := _problem(found[name], type_):
+        if problem := _problem(fields[name], type_):
             refuse(f"{name} {problem}")
-    values: dict[str, Any] = {n: v.strip() if isinstance(v, str) else v for n, v in found.items()}
+    values: dict[str, Any] = {n: v.strip() if isinstance(v, str) else v for n, v in fields.items()}
     return form(**values)
 
 
 def _problem(value: object, type_: type) -> str:
-    """What is wrong with a value, or nothing."""
+    """Describe what is wrong with a value; empty if nothing is."""
     if type_ is bool:
         return "" if isinstance(value, bool) else "is not true or false"
     if not isinstance(value, str):
@@ -109,16 +109,17 @@ def _problem(value: object, type_: type) -> str:
 
 
 def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
-    """A trigger probe has a ``text`` too, and would pass for a document."""
+    """Refuse a trigger probe in a text source: it has a ``text`` too, and would pass for a
+    document."""
     if path.suffix.lower() != ".jsonl":
         return
     for number, line in _lines(path, data):
         try:
-            found = json.loads(line)
+            fields = json.loads(line)
         except (ValueError, RecursionError):
             return  # whoever reads it as text says what is wrong
         for other, form in FORMS.items():
-            if isinstance(found, dict) and found.keys() == get_type_hints(form).keys():
+            if isinstance(fields, dict) and fields.keys() == get_type_hints(form).keys():
                 raise NodeError(
                     "bad-probe",
                     f"{path}, line {number}: this is a {other} probe, but its source is of kind "
@@ -127,10 +128,10 @@ def _refuse_other_kinds(path: Path, data: bytes, kind: ProbeKind) -> None:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ValueError("it names something twice")
-    return found
+    return fields
 
 
 def _example(form: type[SafetyProbe]) -> str:

@@ -8,9 +8,9 @@ Training text is *fresh* until it was learned from, then old. Fresh text waits o
 sample, so that none is lost before. Probes are never handed out as training text: a text that is a
 probe anywhere is left out, also where an operator made it one.
 
-A document that was evicted does not come back when it is seen again, and that a probe has retired
-is kept by its keyed hash for ever: otherwise sending a probe anew would make it fresh. (How often
-each was used is in the ledger, under the same ids.)
+A document that was evicted does not come back when it is seen again. The keyed hash of a retired
+probe stays for ever: otherwise sending the probe anew would make it fresh. (The ledger counts the
+uses of each probe, under the same ids.)
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ CREATE TABLE retired (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 FILE = "replay.sqlite"
-"""Its name in the state folder."""
+"""The name of the buffer's file in the state folder."""
 _VERSION = 1
 _KEY_BYTES = 32
 _OWN = ""
-"""In place of a child's id, for the node's own documents."""
+"""Stands for a child's id in the rows of the node's own documents."""
 
 
 @dataclass(frozen=True)
 class TakenIn:
-    """What became of the documents of one call.
+    """The result of taking in some documents.
 
     ``added`` were new, ``known`` were not, or empty. ``evicted`` were kept before and are no more.
     ``passed_over`` found no room among the fresh ones: they are learned from only by replay.
@@ -69,7 +69,7 @@ class TakenIn:
 
 @dataclass(frozen=True)
 class Size:
-    """Documents and bytes kept of one part of one source, and how much was ever offered."""
+    """The documents and bytes stored of one part of one source, and how much was ever offered."""
 
     documents: int
     bytes: int
@@ -127,9 +127,9 @@ class ReplayBuffer:
             child: who shared them; None for the node's own.
             part: for text that an operator set apart; else the keyed hash decides.
         """
-        found = list(texts)
+        given = list(texts)
         divided: defaultdict[Part, dict[bytes, Document]] = defaultdict(dict)
-        for text in found:
+        for text in given:
             if document := self._divider.document(Cell(source, child), text, part):
                 divided[document.part].setdefault(document.id, document)
         added = evicted = 0
@@ -139,37 +139,37 @@ class ReplayBuffer:
                 added += len(unknown)
                 evicted += self._offer(its_part, unknown) if unknown else 0
             passed_over = self._bound_fresh() if added else 0
-        return TakenIn(added, len(found) - added, evicted, passed_over)
+        return TakenIn(added, len(given) - added, evicted, passed_over)
 
     def learned(self, ids: Iterable[str]) -> None:
-        """These fresh documents were learned from: now they are old."""
+        """Mark these fresh documents as learned from: now they are old."""
         with self._database.transaction():
             for id_ in ids:
                 self._settle(bytes.fromhex(id_))
 
     def retire(self, ids: Iterable[str]) -> None:
-        """These probes are used up: they give way to others where there is no room for all."""
+        """Retire these probes: they give way to others where there is no room for all."""
         with self._database.transaction():
             for id_ in ids:
                 self._database.write("INSERT OR IGNORE INTO retired VALUES (?)", bytes.fromhex(id_))
 
     def forget(self, child: str) -> int:
-        """Delete all that a child shared, also the memory of it; returns how many were kept.
+        """Delete all that a child shared, also the memory of it; return how many were stored.
 
         The space is overwritten. Which of its probes had retired stays, by keyed hash.
         """
         with self._database.transaction():
             query = "SELECT count(*) FROM documents WHERE child = ? AND kept = 1"
-            kept = int(self._database.read(query, child)[0][0])
+            count = int(self._database.read(query, child)[0][0])
             self._database.write("DELETE FROM documents WHERE child = ?", child)
             self._database.write("DELETE FROM offered WHERE child = ?", child)
         self._database.read("PRAGMA wal_checkpoint(TRUNCATE)")
-        return kept
+        return count
 
     # -- what is there
 
     def fresh(self) -> dict[str, dict[str, str]]:
-        """Own training text that was not yet learned from: of each source id → text."""
+        """Return own training text that was not yet learned from: of each source id → text."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents d WHERE fresh = 1 AND NOT EXISTS "
             "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
@@ -178,26 +178,26 @@ class ReplayBuffer:
         return _by_source(rows)
 
     def training(self, source: str | None = None) -> dict[str, list[str]]:
-        """Old training text of each source, or of one, in an order that says nothing."""
+        """Return old training text of each source, or of one, in an order that reveals nothing."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents d WHERE part = ? AND kept = 1 AND fresh = 0 "
             "AND (? IS NULL OR source = ?) AND NOT EXISTS "
             "(SELECT 1 FROM documents WHERE id = d.id AND part = ?) ORDER BY source, priority",
             *(Part.TRAINING, source, source, Part.PROBES),
         )
-        return {of: list(texts.values()) for of, texts in _by_source(rows).items()}
+        return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def descriptors(self) -> dict[str, list[str]]:
-        """The text from which the catalogue's descriptors are computed. It is not sent either."""
+        """Return the text for the catalogue's descriptors. It is not sent either."""
         query = (
             "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 "
             "ORDER BY source, priority"
         )
         rows = self._database.read(query, Part.DESCRIPTORS)
-        return {of: list(texts.values()) for of, texts in _by_source(rows).items()}
+        return {name: list(texts.values()) for name, texts in _by_source(rows).items()}
 
     def probes(self) -> dict[str, dict[str, str]]:
-        """Text that is only measured with: of each source id → text."""
+        """Return the text that is only measured with: of each source id → text."""
         rows = self._database.read(
             "SELECT source, id, text FROM documents WHERE part = ? AND kept = 1 "
             "ORDER BY source, priority",
@@ -206,7 +206,7 @@ class ReplayBuffer:
         return _by_source(rows)
 
     def sizes(self) -> dict[Part, dict[str, Size]]:
-        """How full each part is, by source."""
+        """Return the fill of each part, by source."""
         rows = self._database.read(
             "SELECT o.part, o.source, sum(o.documents), sum(o.size), "
             "(SELECT count(*) FROM documents d WHERE d.part = o.part AND d.source = o.source "
@@ -215,15 +215,15 @@ class ReplayBuffer:
             "AND d.source = o.source AND kept = 1) "
             "FROM offered o GROUP BY o.part, o.source ORDER BY o.part, o.source"
         )
-        found: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
+        by_part: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
         for part, source, offered, offered_bytes, documents, size in rows:
-            found[Part(part)][source] = Size(documents, size, offered, offered_bytes)
-        return dict(found)
+            by_part[Part(part)][source] = Size(documents, size, offered, offered_bytes)
+        return dict(by_part)
 
     # -- inside
 
     def _read_key(self, path: Path) -> bytes:
-        """The secret key; made once, with the file that it divides."""
+        """Read the secret key; make it once, with the file that it divides."""
         with self._database.transaction():
             rows = self._database.read("SELECT value FROM facts WHERE name = 'check'")
             try:
@@ -254,7 +254,7 @@ class ReplayBuffer:
         )
 
     def _offer(self, part: Part, documents: Sequence[Document]) -> int:
-        """Offer unknown documents to the reservoir; returns how many were evicted."""
+        """Offer unknown documents to the reservoir; return how many were evicted."""
         before = self._reservoir(part)
         after = before.taking(d.item for d in documents)
         evicted = before.items - after.items
@@ -265,11 +265,20 @@ class ReplayBuffer:
                 *(part, item.cell.source, item.cell.child or _OWN, item.priority),
             )
         for d in documents:
-            kept, (source, child) = d.item in after.items, d.item.cell
+            sampled, (source, child) = d.item in after.items, d.item.cell
             self._database.write(
                 "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(d.id, part, source, child or _OWN, d.item.priority, d.item.size, kept, d.fresh),
-                d.text if kept or d.fresh else None,
+                *(
+                    d.id,
+                    part,
+                    source,
+                    child or _OWN,
+                    d.item.priority,
+                    d.item.size,
+                    sampled,
+                    d.fresh,
+                ),
+                d.text if sampled or d.fresh else None,
             )
             self._database.write(
                 "INSERT INTO offered VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE "
@@ -282,7 +291,7 @@ class ReplayBuffer:
         offered = self._database.read(
             "SELECT source, child, size FROM offered WHERE part = ?", part
         )
-        kept = self._database.read(
+        rows = self._database.read(
             "SELECT source, child, priority, size, id IN (SELECT id FROM retired) FROM documents "
             "WHERE part = ? AND kept = 1",
             part,
@@ -294,18 +303,18 @@ class ReplayBuffer:
             part,
         )
         return Reservoir(
-            self._budgets.of(part),
+            self._budgets.of_part(part),
             self._budgets.child_share,
             {Cell(source, child or None): size for source, child, size in offered},
             frozenset(
                 Item(Cell(source, child or None), priority, size, bool(late))
-                for source, child, priority, size, late in kept
+                for source, child, priority, size, late in rows
             ),
             {Cell(source, child or None): (bool(late), at) for source, child, late, at in passed},
         )
 
     def _bound_fresh(self) -> int:
-        """Pass over the last fresh documents when they take too much; returns how many."""
+        """Pass over the last fresh documents when they take too much; return how many."""
         rows = self._database.read(
             "SELECT id, size FROM documents WHERE fresh = 1 ORDER BY priority, source"
         )
@@ -326,7 +335,7 @@ class ReplayBuffer:
 
 
 def sizes_in(folder: Path) -> dict[Part, dict[str, Size]]:
-    """How full the buffer of a state folder is; nothing where there is none."""
+    """Return the fill of the buffer in a state folder; nothing where there is none."""
     if not (folder / FILE).exists():
         return {}
     with ReplayBuffer(folder) as buffer:
@@ -342,11 +351,11 @@ def forget(folder: Path, child: str) -> int:
 
 
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """Rows of source, id, text; a document that stands in several sources counts in the first."""
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    """Group rows of source, id, text; a document in several sources counts in the first."""
+    by_source: defaultdict[str, dict[str, str]] = defaultdict(dict)
     seen: set[bytes] = set()
     for source, id_, text in rows:
         if id_ not in seen:
-            found[source][id_.hex()] = text.decode()
+            by_source[source][id_.hex()] = text.decode()
             seen.add(id_)
-    return dict(found)
+    return dict(by_source)

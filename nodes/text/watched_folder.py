@@ -1,8 +1,9 @@
-"""A watched folder: documents that arrive are taken into the replay buffer, each once.
+"""Watch a folder: documents that arrive are taken into the replay buffer, each once.
 
 The folders directly below it name sources; files beside them belong to the source ``own``. Files
 are read and never changed. A file that grows, moves or is copied brings only what is new in it: the
-buffer knows its documents. What cannot be read is reported once, and again when it changed.
+buffer knows its documents. A file that cannot be read is reported once, and again when it has
+changed.
 
 A file that may still be written is left until it rests. Links are not followed, so nothing outside
 of the folder is read; a file, the number of files and what one scan reads are bounded.
@@ -40,7 +41,7 @@ _AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class Limits:
-    """``rest_s``: a file that did not change for so many seconds is whole."""
+    """The limits of a scan. ``rest_s``: a file unchanged for so many seconds is whole."""
 
     rest_s: float = 5.0
     file_bytes: int = 64 << 20
@@ -63,7 +64,7 @@ class FileRefusal:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one scan found. ``added`` and ``known`` count documents; ``waiting`` names files that
+    """The result of one scan. ``added`` and ``known`` count documents; ``waiting`` names files that
     may still be written or are left for the next scan."""
 
     read: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ class Scan:
 
 
 class Arrivals:
-    """Scans one folder for one buffer.
+    """A scanner of one folder for one buffer.
 
     Args:
         folder: the watched folder.
@@ -156,14 +157,14 @@ class Arrivals:
         return Scan(tuple(read), added, known, tuple(waiting), tuple(refused))
 
     def _content(self, file: _File) -> bytes | None:
-        """The bytes of a file that is whole; None while it may still be written."""
+        """Read the bytes of a file that is whole; None while it may still be written."""
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as opened:
             data = opened.read(file.size + 1)
             if _stamp(os.fstat(descriptor)) != file.stamp:
                 return None  # it is being written, or another one lies there now
         lines = file.path.suffix.lower() in LINE_FORMS and data.endswith(b"\n")
-        # A time far ahead is a clock that was set: such a file must not wait for ever.
+        # A time far ahead comes from a clock that was set: such a file must not wait for ever.
         rested_ms = abs(self._clock.now_ms() - file.stamp[2] // 1_000_000)
         return data if lines or rested_ms >= self._limits.rest_s * 1000 else None
 
@@ -174,7 +175,8 @@ class Arrivals:
             )
 
     def _entries(self) -> Iterator[_File | _Refused]:
-        """Every file below the folder, in the order of folders and names; hidden ones left out."""
+        """List every file below the folder, in the order of folders and names, without hidden
+        ones."""
         try:
             whole = self._folder.stat()
             if not stat.S_ISDIR(whole.st_mode):
@@ -252,7 +254,8 @@ def _refused(name: str, code: str, sentence: str, status: os.stat_result) -> _Re
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    """Inode, size and time of the last change: not of the last writing, which a copy may keep."""
+    """Return inode, size and time of the last change: not of the last writing, which a copy may
+    keep."""
     return status.st_ino, status.st_size, max(status.st_ctime_ns, status.st_mtime_ns)
 
 

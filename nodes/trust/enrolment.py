@@ -141,7 +141,7 @@ def certify(
         name=name,
         scope=scope,
         role=role,
-        parent=home.node,
+        parent=home.id,
         parent_scope=home.scope,
         transport=canonical_pem(transport),
         now_ms=parent.clock.now_ms(),
@@ -154,7 +154,7 @@ def certify(
     def build() -> list[LedgerEvent]:
         parent.state.membership.check(member)
         parent.artefacts.put(sealed)
-        return [MemberEnrolled.of(member)]
+        return [MemberEnrolled.from_member(member)]
 
     parent.transact(build)
     return sealed

@@ -186,7 +186,7 @@ class Enemy:
         """An update that answers a task as it should."""
         return answer_to(
             _task_of(mail),
-            child.node.home.node,
+            child.node.home.id,
             payload,
             now_ms=now_ms,
             samples=1,

@@ -140,7 +140,7 @@ class LedgerWatch:
             machine.counted == state.rounds.counted, "who was counted when differs in memory"
         )
         if held and opened:
-            seats = {c: chair.update for c, chair in held.chairs.items() if chair.update}
+            seats = {c: slot.update for c, slot in held.slots.items() if slot.update}
             self._require(
                 seats == {child: seat.update for child, seat in opened.seated.items()},
                 "other updates are seated in memory than in the ledger",

@@ -77,7 +77,7 @@ class Person:
         """A node as a command opens it: all that is stored, whatever its daemon knows."""
         daemon = at.node
         storage = self.disks[at.place.id].opened(self.fuse)
-        return Node(daemon.home, at.clock, storage, daemon.chance)
+        return Node(daemon.home, at.clock, storage, daemon.randomness)
 
     # -- what a person does
 
@@ -95,12 +95,12 @@ class Person:
         if not gone:
             return f"to {to}: version {version}"
         above = self.opened(self.members[at.place.parent])
-        done = withdraw(above, node.home.node, gone)
+        done = withdraw(above, node.home.id, gone)
         return f"to {to}: version {version}, above {done.version}"
 
     def _withdraws(self, at: Member, node: Node) -> str:
         child = self._child(at)
-        done = withdraw(node, child.node.home.node)
+        done = withdraw(node, child.node.home.id)
         return f"{child.place.name}: version {done.version}, {done.deleted} deleted"
 
     def _withdraws_some(self, at: Member, node: Node) -> str:
@@ -108,7 +108,7 @@ class Person:
         if not made:
             return "nothing yet"
         chosen = sorted(self.rng.sample(made, min(len(made), 2)))
-        done = withdraw(node, child.node.home.node, chosen)
+        done = withdraw(node, child.node.home.id, chosen)
         return f"{child.place.name} from {chosen}: version {done.version}"
 
     def _publishes(self, at: Member, node: Node) -> str:
@@ -118,9 +118,9 @@ class Person:
 
     def _shuts_out(self, at: Member, node: Node) -> str:
         child = self._child(at)
-        if node.state.membership.is_revoked(child.node.home.node):
+        if node.state.membership.is_revoked(child.node.home.id):
             return "already"
-        revoke(node, child.node.home.node)
+        revoke(node, child.node.home.id)
         return child.place.name
 
     def _lets_in(self, at: Member, node: Node) -> str:
@@ -139,7 +139,7 @@ class Person:
                 child
             )
 
-        return [c for c in self._children(at) if is_out(c.node.home.node)]
+        return [c for c in self._children(at) if is_out(c.node.home.id)]
 
     def _not_yet_in(self, at: Member, node: Node) -> list[Member]:
         """The children of a node whose certificates begin in the future."""
@@ -149,7 +149,7 @@ class Person:
             return certificate.valid_from_ms if certificate else 0
 
         now = node.clock.now_ms()
-        return [c for c in self._children(at) if begins_ms(c.node.home.node) > now]
+        return [c for c in self._children(at) if begins_ms(c.node.home.id) > now]
 
     def _enrol(self, child: Member, node: Node) -> None:
         home, place = child.node.home, child.place

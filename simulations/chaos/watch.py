@@ -41,16 +41,16 @@ class Watches:
 
     def __init__(self, members: Sequence[Member], disks: Mapping[int, Disk]) -> None:
         self._members = members
-        self._ids = [member.node.home.node for member in members]
+        self._ids = [member.node.home.id for member in members]
         self._known = Known(
-            keys={m.node.home.node: m.node.home.key.public.raw for m in members},
+            keys={m.node.home.id: m.node.home.key.public.raw for m in members},
             above={
                 self._ids[m.place.id]: self._ids[m.place.parent]
                 for m in members
                 if m.place.parent is not None
             },
             owners={
-                str(m.place.scope): m.node.home.node
+                str(m.place.scope): m.node.home.id
                 for m in members
                 if m.place.role is not Role.DEVICE
             },
@@ -61,7 +61,7 @@ class Watches:
             self.look(number)
 
     def _watch(self, member: Member, disk: Disk) -> _OfNode:
-        name, node = member.place.name, member.node.home.node
+        name, node = member.place.name, member.node.home.id
         size = member.node.size
         return _OfNode(
             LedgerWatch(name, disk),

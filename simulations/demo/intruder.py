@@ -84,7 +84,7 @@ def forge(task: Task, victim: Home, payload: bytes) -> bytes:
     """An update in the victim's name that is right in everything but the key."""
     update = answer_to(
         task,
-        victim.node,
+        victim.id,
         payload,
         now_ms=round(time.time() * 1000),
         samples=10**9,

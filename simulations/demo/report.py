@@ -83,9 +83,7 @@ def hostile_summary(placed: Sequence[Placed], statuses: Mapping[Scope, Status]) 
     told that nobody waits for its answer any more.
     """
     attacked = {p.plan.scope for p in placed if p.plan.malicious}
-    malicious = {
-        open_home(p.folder, SystemClock().now_ms()).node for p in placed if p.plan.malicious
-    }
+    malicious = {open_home(p.folder, SystemClock().now_ms()).id for p in placed if p.plan.malicious}
     refused: Counter[str] = Counter()
     outvoted = counted = 0
     door: Counter[str] = Counter()

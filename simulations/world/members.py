@@ -20,7 +20,7 @@ from nodes.child.child import Child
 from nodes.config.sections import ModelSettings, NodeConfig
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock
-from nodes.machine.randomness import Chance, SeededChance
+from nodes.machine.randomness import Randomness, SeededRandomness
 from nodes.parent.parent import Parent
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request
@@ -153,14 +153,14 @@ class Maker:
             above = made[place.parent] if place.parent is not None else None
             made.append(self._make(place, above))
             if above is not None:
-                above.members[made[-1].node.home.node] = place.id
+                above.members[made[-1].node.home.id] = place.id
         return made
 
     def _make(self, place: Place, above: Member | None) -> Member:
-        chance = SeededChance(seed_of(self.seed, "node", place.id))
-        key = SigningKey(Ed25519PrivateKey.from_private_bytes(chance.token(32)))
+        randomness = SeededRandomness(seed_of(self.seed, "node", place.id))
+        key = SigningKey(Ed25519PrivateKey.from_private_bytes(randomness.token(32)))
         home = self._home(place, key, above)
-        return self.open(place, home, chance)
+        return self.open(place, home, randomness)
 
     def _home(self, place: Place, key: SigningKey, above: Member | None) -> Home:
         layout, now = self.problem.layout, self.start_ms
@@ -191,10 +191,10 @@ class Maker:
         folder = self.folder / str(place.id)
         return Home(folder, key, private, network, envelope, path, envelopes, layout)
 
-    def open(self, place: Place, home: Home, chance: Chance) -> Member:
+    def open(self, place: Place, home: Home, randomness: Randomness) -> Member:
         """A member on what its storage holds: also after a crash."""
         clock = VirtualClock(self.start_ms)
-        node = Node(home, clock, self.storage_of(place, clock), chance)
+        node = Node(home, clock, self.storage_of(place, clock), randomness)
         return Member(place, node, clock, self)
 
 
@@ -218,7 +218,7 @@ class Member:
         """Forget what is in memory and read again what is stored."""
         old = self.node
         storage = Storage(old.ledger, old.artefacts)
-        self.node = Node(old.home, self.clock, storage, old.chance)
+        self.node = Node(old.home, self.clock, storage, old.randomness)
         if self.maker.tidies:
             self.node.free_unnamed()
         self._start()
@@ -330,7 +330,7 @@ def settings(config: Mapping[str, Any]) -> NodeConfig:
 
 def _transport_key(seed: int, place: Place) -> bytes:
     """A node's transport key, PEM: no connection is opened, but no two members share one."""
-    number = int.from_bytes(SeededChance(seed_of(seed, "transport", place.id)).token(31))
+    number = int.from_bytes(SeededRandomness(seed_of(seed, "transport", place.id)).token(31))
     return ec.derive_private_key(number + 1, ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )

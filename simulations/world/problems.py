@@ -273,7 +273,7 @@ class PointEngine:
     place: Place
     rank: int
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         """There is no model to keep in memory."""
         return nullcontext()
 

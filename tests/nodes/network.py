@@ -41,7 +41,7 @@ class Peer:
 
     @property
     def id(self) -> NodeId:
-        return self.home.node
+        return self.home.id
 
     def parent(self) -> Parent:
         return Parent(self.node, self.config, self.engine)

@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.root.node.state.own.by_rounds)
     @rule(which=st.sampled_from([0, 1]))
     def a_person_withdraws_a_scope(self, which: int) -> None:
-        node, child = self.root.node, self.middles[which].node.home.node
+        node, child = self.root.node, self.middles[which].node.home.id
         gone = {v for w in node.state.own.withdrawn if w.child == child for v in w.moved}
         standing = [
             c.version

@@ -49,7 +49,7 @@ class Quadratic:
     lessons: list[tuple[list[str], dict[str, list[str]], Portion]] = field(default_factory=list)
     """What each training run was made of: new texts, old ones, how much of those."""
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def losses(
@@ -108,7 +108,7 @@ class Member:
             if not waiting:
                 self.advance(2000)
                 waiting = self.parent.step()
-        by_id = {member.node.home.node: member for member in self.members.values()}
+        by_id = {member.node.home.id: member for member in self.members.values()}
         while waiting:
             request = waiting.pop(0)
             if member := by_id.get(request.child):

@@ -42,7 +42,7 @@ def promote(root: Member, middle: Member) -> list[int]:
 
 def take_back(root: Member, middle: Member, how: str, promoted: list[int]) -> None:
     if how == "withdrawn":
-        withdraw(root.node, middle.node.home.node, promoted)
+        withdraw(root.node, middle.node.home.id, promoted)
     else:
         roll_back(root.node, 1)
     np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)

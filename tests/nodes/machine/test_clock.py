@@ -57,4 +57,4 @@ def test_a_parent_whose_clock_is_set_back_goes_on_with_its_rounds(
         assert [e.body["outcome"] for e in root.node.ledger.events(["round-closed"])] == ["void"]
         root.members["device"] = away
         root.rounds()
-        assert root.node.state.rounds.counted == {device.node.home.node: 2}
+        assert root.node.state.rounds.counted == {device.node.home.id: 2}

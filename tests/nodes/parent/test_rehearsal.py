@@ -155,7 +155,7 @@ def test_what_gains_nothing_is_not_rehearsed(made: Tree) -> None:
 def test_withdrawing_the_child_leaves_what_the_parent_rehearsed(made: Tree) -> None:
     root = family(made, SMALL)
     (rehearsal,) = (g["rehearsal"] for g in gates(root) if g["rehearsal"])
-    withdraw(root.node, root.members["device"].node.home.node)
+    withdraw(root.node, root.members["device"].node.home.id)
     np.testing.assert_allclose(root.node.effective(), root.node.vector(rehearsal), atol=1e-6)
 
 

@@ -32,7 +32,7 @@ def trio(tmp_path: Path, base: Path) -> Iterator[tuple[Tree, Member, Member, Mem
 
 
 def name_of(member: Member) -> NodeId:
-    return member.node.home.node
+    return member.node.home.id
 
 
 def parent_of(member: Member) -> Parent:

@@ -301,9 +301,9 @@ def ask_once(parent: Parent, root: Peer, child: Peer) -> None:
 def _again(parent: Parent, child: Peer) -> Ask:
     current = parent._machine.open
     assert current is not None
-    chair = current.chairs[child.id]
-    chair.attempt += 1
-    return Ask(child.id, current.number, chair.attempt, current.deadline_ms)
+    slot = current.slots[child.id]
+    slot.attempt += 1
+    return Ask(child.id, current.number, slot.attempt, current.deadline_ms)
 
 
 def test_what_a_device_learns_reaches_the_root_and_stands_once_in_the_sum(

@@ -59,7 +59,7 @@ def test_half_of_the_last_update_then_a_quarter_stands_in(
         *_, last = root.node.ledger.events(["released"])
         expected = before + last.body["step"] * (delta(here) + factor * delta(away)) / 2
         np.testing.assert_allclose(root.node.effective(), expected, atol=1e-5)
-        assert stood_in(root) == [away.node.home.node]
+        assert stood_in(root) == [away.node.home.id]
 
 
 def test_who_returns_is_stood_in_for_from_the_start_again(
@@ -71,7 +71,7 @@ def test_who_returns_is_stood_in_for_from_the_start_again(
     root.members["away"] = away
     root.rounds()
     assert stood_in(root) == []
-    assert root.node.state.rounds.stand_ins[away.node.home.node].stood == 0
+    assert root.node.state.rounds.stand_ins[away.node.home.id].stood == 0
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_nobody_stands_in_for_who_lost_the_seat(
     pair: tuple[Tree, Member, Member, Member], reason: str
 ) -> None:
     _, root, _, away = pair
-    node, gone = root.node, away.node.home.node
+    node, gone = root.node, away.node.home.id
     if reason == "quarantined":
         for _ in range(OFFENCES):
             node.record(
@@ -112,4 +112,4 @@ def test_a_stand_in_survives_a_restart(pair: tuple[Tree, Member, Member, Member]
     made, root, _, away = pair
     again = made.reopen(root)
     assert again.node.state.rounds.stand_ins == root.node.state.rounds.stand_ins
-    assert set(again.node.state.rounds.stand_ins) >= {away.node.home.node}
+    assert set(again.node.state.rounds.stand_ins) >= {away.node.home.id}

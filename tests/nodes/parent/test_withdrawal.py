@@ -41,7 +41,7 @@ def test_a_withdrawn_child_leaves_what_the_others_add_up_to(
     deltas = [
         [d.node.vector(e.body["delta"]) for e in d.node.ledger.events(["trained"])] for d in devices
     ]
-    done = withdraw(root.node, devices[2].node.home.node)
+    done = withdraw(root.node, devices[2].node.home.id)
     expected = sum(np.mean([deltas[0][i], deltas[1][i]], axis=0) for i in range(2))
     np.testing.assert_allclose(root.node.effective(), expected, atol=1e-5)
     assert done.recomputed == (2, 3)
@@ -54,7 +54,7 @@ def test_a_withdrawn_child_leaves_what_the_others_add_up_to(
 def test_one_after_another_leave(federation: tuple[Tree, Member, list[Member]]) -> None:
     _, root, devices = federation
     for device in devices:
-        withdraw(root.node, device.node.home.node)
+        withdraw(root.node, device.node.home.id)
     np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
 
 
@@ -63,7 +63,7 @@ def test_what_was_withdrawn_does_not_come_back_by_a_rollback(
 ) -> None:
     _, root, devices = federation
     delta = [next(iter(d.node.ledger.events(["trained"]))).body["delta"] for d in devices]
-    withdraw(root.node, devices[2].node.home.node)
+    withdraw(root.node, devices[2].node.home.id)
     roll_back(root.node, 2)
     expected = np.mean(
         [d.node.vector(x) for d, x in zip(devices[:2], delta[:2], strict=True)], axis=0
@@ -76,13 +76,13 @@ def test_there_must_be_something_to_withdraw(
 ) -> None:
     _, root, devices = federation
     with pytest.raises(NodeError, match="no child"):
-        withdraw(root.node, root.node.home.node)
-    withdraw(root.node, devices[0].node.home.node)
+        withdraw(root.node, root.node.home.id)
+    withdraw(root.node, devices[0].node.home.id)
     with pytest.raises(NodeError, match="that stands"):
-        withdraw(root.node, devices[0].node.home.node)
+        withdraw(root.node, devices[0].node.home.id)
     roll_back(root.node, 1)
     with pytest.raises(NodeError, match="that stands"):
-        withdraw(root.node, devices[1].node.home.node)
+        withdraw(root.node, devices[1].node.home.id)
 
 
 def test_a_cascade_takes_a_promotion_out_above_and_it_is_on_offer_again(
@@ -103,7 +103,7 @@ def test_a_cascade_takes_a_promotion_out_above_and_it_is_on_offer_again(
         promoted = promoted_since(middle.node, 1)
         assert promoted == [2]
         held = middle.node.effective()
-        withdraw(root.node, middle.node.home.node, promoted)
+        withdraw(root.node, middle.node.home.id, promoted)
         np.testing.assert_allclose(root.node.effective(), 0, atol=1e-6)
         root.close_round()
         root.rounds()
@@ -126,7 +126,7 @@ def test_a_round_with_too_few_updates_left_is_void_so_that_no_outvoted_one_comes
         made.child(root, "away", "/", target)
         root.members.pop("away")  # without it there are 2f + 1
         root.rounds()
-        first, second = (device.node.home.node for device in good)
+        first, second = (device.node.home.id for device in good)
         assert root.node.state.rounds.counted.keys() == {first, second}
         withdraw(root.node, first)
         np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
@@ -148,6 +148,6 @@ def test_an_erasure_keeps_what_the_node_itself_holds_by_the_same_bytes(
         device = made.child(root, "alone", "/", target)
         root.toy.target = target
         root.rounds()
-        withdraw(root.node, device.node.home.node)
+        withdraw(root.node, device.node.home.id)
         np.testing.assert_allclose(root.node.effective(), 0, atol=1e-5)
         assert root.node.vector(root.node.state.own.published[2].moved).any()

@@ -81,7 +81,7 @@ def test_a_node_holds_what_it_held(name: str, nodes: dict[str, Node]) -> None:
 def test_a_tree_runs_on_and_its_ledgers_verify(folder: Path, nodes: dict[str, Node]) -> None:
     en, clock = nodes["en"], cast(ManualClock, nodes["en"].clock)
     target = en.effective() + 0.05
-    children = {nodes[name].home.node: nodes[name] for name in ("a", "p")}
+    children = {nodes[name].home.id: nodes[name] for name in ("a", "p")}
     parent = Parent(en, load_config(folder / "en" / "node.toml"), Quadratic(target))
     before, clocked = en.state.own.version, 0
     while en.state.own.version == before and clocked < 5:

@@ -114,7 +114,7 @@ def test_the_parts_keep_to_their_budgets_and_balance_sources(tmp_path: Path) -> 
             buffer.take_in(source, documents(source, 400 * count))
         for part, sizes in buffer.sizes().items():
             held = [size.bytes for size in sizes.values()]
-            assert sum(held) <= SMALL.of(part)
+            assert sum(held) <= SMALL.of_part(part)
             assert max(held) - min(held) < 60  # one document
         learn_all(buffer)
         kept = {source: len("".join(texts)) for source, texts in buffer.training().items()}
@@ -125,7 +125,7 @@ def test_no_child_fills_the_buffer(tmp_path: Path) -> None:
     with opened(tmp_path) as buffer:
         buffer.take_in("heart", documents("flood", 5000), child="flood")
         for part, sizes in buffer.sizes().items():
-            assert sizes["heart"].bytes <= SMALL.child_share * SMALL.of(part)
+            assert sizes["heart"].bytes <= SMALL.child_share * SMALL.of_part(part)
 
 
 def test_new_text_is_fresh_until_it_was_learned_from_whatever_the_sample_keeps(

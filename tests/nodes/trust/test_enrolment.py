@@ -306,7 +306,7 @@ def test_a_request_enrolled_elsewhere_joins(root: Node, tmp_path: Path) -> None:
     request = make_request(tmp_path / "new", "clinic", Scope(), Role.DEVICE)
     home, address = join(tmp_path / "new", enrol(root, request, ADDRESS), SystemClock())
     assert (home.certificate.name, address) == ("clinic", ADDRESS)
-    assert root.state.membership.active == (home.node,)
+    assert root.state.membership.active == (home.id,)
 
 
 def test_a_name_that_no_certificate_holds_makes_no_keys(tmp_path: Path) -> None:
