@@ -97,7 +97,7 @@ def enrol(
                     parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
                 )
                 written = write_config(child, base=config.model.base, uplink=reached)
-                result = {"node": child.node, "config": str(written)}
+                result = {"node": child.id, "config": str(written)}
                 line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
             elif request_file is not None and out is not None and new is None:
                 write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
