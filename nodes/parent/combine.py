@@ -149,8 +149,8 @@ def rows_of(
 def stand_ins(node: Node, absent: Collection[NodeId]) -> dict[NodeId, Seated]:
     """Choose stand-ins for the children of whom nothing was heard.
 
-    The stand-in is the last accepted update of the child, fading: ½, ¼, … of it, so that it never adds
-    up to more than once again. A child that is quarantined or no member any more gets none.
+    The stand-in is the last accepted update of the child, fading: ½, ¼, … of it, so that it never
+    adds up to more than once again. A child that is quarantined or no member any more gets none.
     """
     rounds, members = node.state.rounds, set(node.state.membership.active)
     stood = {

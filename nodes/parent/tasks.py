@@ -1,8 +1,8 @@
 """The tasks a parent sends: signed, each with what its child still lacks of the chain.
 
 The desk remembers which tasks may still be answered (for admission), and which releases and
-adapters a child holds, because it answered a task that enclosed them. Both live in memory: after a restart
-children are asked again and say what they miss.
+adapters a child holds, because it answered a task that enclosed them. Both live in memory: after a
+restart children are asked again and say what they miss.
 """
 
 from __future__ import annotations
