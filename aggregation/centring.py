@@ -21,9 +21,9 @@ def geometric_median(points: Points, f: int) -> Table:
     itself, or after 60 steps, so that nobody can make it take long.
 
     From the mean of all, a single far row takes hundreds of steps to leave, so it starts from the
-    n − f rows that have n − f rows nearest to them. Who is far from the others in a coordinate that
-    moves is far from f + 1 honest holders, and so is not among them, however well it agrees where
-    devices of low rank look.
+    n − f rows that have n − f rows nearest to them. A row that is far from the others in a moving
+    coordinate is far from f + 1 honest holders, and so is not among them, however well it agrees in
+    the coordinates of low-rank devices.
     """
     good = points.count - f
     reach = np.sqrt(np.sort(points.squared_distances, axis=1)[:, good - 1])

@@ -1,7 +1,7 @@
 """Diagnostics of an aggregation for the ledger: how the updates lie to the aggregate.
 
-An operator reads from it who was clipped, who lies far away, and whether another rule would have
-said something else.
+An operator reads from it which updates were clipped, which lie far away, and whether another rule
+would have given another result.
 """
 
 from __future__ import annotations

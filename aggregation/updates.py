@@ -2,7 +2,7 @@
 
 Checked once, when it is made: a rule never meets a NaN or a wrong shape. The vectors may be
 memory-mapped files; nothing here copies them. A row has no name and no weight of its own, so a rule
-cannot depend on who sent it, on what it says of itself or on the order of arrival.
+cannot depend on its sender, on a claim of the sender or on the order of arrival.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The audit: a grandparent checks from sketches what the tier below it let through.
 
 ``commitment`` has the order of events, ``sketch`` the projection, ``flat`` the geometry of all
-leaves, ``verdict`` the conclusions and ``examination`` the whole. Pure functions: who signed what,
-and what travels, is the caller's business. ``docs/audit.md`` has the page.
+leaves, ``verdict`` the conclusions and ``examination`` the whole. Pure functions: signatures and
+messages are the caller's business. ``docs/audit.md`` has the page.
 """
 
 from __future__ import annotations

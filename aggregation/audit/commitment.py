@@ -13,7 +13,7 @@ known nothing can be added, dropped or exchanged. The order of events is the who
 Steps 2 and 4 are two, because a child that knew the spots when it answered would lie elsewhere. The
 secret of step 4 was fixed in step 2 without being told.
 
-Digests are 32 bytes. Who signed what, and whether a named node is enrolled, the caller checks.
+Digests are 32 bytes. The caller checks signatures, and whether a named node is enrolled.
 """
 
 from __future__ import annotations

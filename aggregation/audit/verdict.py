@@ -7,7 +7,7 @@ tier allows.
 
 Honest difference between subtrees is no outlier. A subtree that is far from everyone *as a whole*
 is clean with the code ``apart``: another domain, or nearly all of it in one hand, which nobody
-above can tell from each other. The rule above carries f₁ of those; where there are more, none
+above can tell from each other. The rule above tolerates f₁ of those; if there are more, none
 counts.
 """
 

@@ -3,9 +3,8 @@
 >>> drawn = draw(uses, seed, policy)
 >>> verdict = judge(current, candidate, policy, budget, best, drawn.reused)
 
-Pure functions on arrays: who measures the losses, who keeps ``verdict.budget`` and
-``drawn.used(uses)``, and what happens after a refusal, is the caller's business.
-``docs/gate.md`` has the page.
+Pure functions on arrays: the caller measures the losses, stores ``verdict.budget`` and
+``drawn.used(uses)``, and acts on a refusal. ``docs/gate.md`` has the page.
 """
 
 from __future__ import annotations

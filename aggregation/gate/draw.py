@@ -1,7 +1,7 @@
 """Draw the probes of a gate: a fresh, secret subset without those that were used too often.
 
-Every verdict tells whoever sent the candidate a little about the probes behind it. So nobody knows
-which ones are used, each gate uses others, and a probe retires after a few gates.
+Every verdict reveals a little about its probes to the sender of the candidate. So the draw is
+secret, each gate draws other probes, and a probe retires after a few gates.
 """
 
 from __future__ import annotations

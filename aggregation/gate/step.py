@@ -50,7 +50,7 @@ def choose_step(
 def forgotten(losses: Losses, best: Losses) -> float:
     """Return how far sources lie above the best state ever held of each: mean, nats per token.
 
-    A source that is better than ever counts as 0: it makes up for no other.
+    A source that is better than ever counts as 0: it does not compensate for another.
     """
     risen = [float(losses[source].mean() - lowest.mean()) for source, lowest in best.items()]
     return sum(max(0.0, rise) for rise in risen) / len(risen)

@@ -1,7 +1,6 @@
 """The replay buffer as pure functions: what to keep, what to mix in, whether text has shifted.
 
-They see keyed hashes, sizes and texts that are handed to them. Where these are stored, and who may
-read them, is the caller's business.
+The functions see keyed hashes, sizes and texts. Storage and access are the caller's business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Divide documents into disjoint parts by a keyed hash.
 
 A document's part depends on its text, the key and the shares only: not on its place, nor on which
-other documents there are. So a document never wanders from training into probes, and who does not
-hold the key cannot tell the part.
+other documents there are. So a document never wanders from training into probes, and without the
+key nobody can compute its part.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reservoir sampling of documents per source within one budget of bytes.
 
 A document's priority is a keyed hash of it. Of every source and contributor the documents with the
-smallest priorities are kept, as many as fit. So the sample is uniform, and the same whatever the
-order in which documents came and however often the node was restarted: space that was once lost to
-others never comes back, so what found no place once bounds its cell for ever.
+smallest priorities are kept, as many as fit. So the sample is uniform, and depends neither on the
+order in which documents came nor on restarts: space that a cell lost to others never comes back, so
+the first item that did not fit bounds its cell for ever.
 
 The budget is balanced between sources by water-filling (a small source leaves its rest to large
 ones), a source's share in the same way between its contributors, and no child holds more than its

@@ -5,8 +5,8 @@ is between two samples of one text, as a share of what it could be more: about 0
 kind, 1 for texts without a common word. That mean, and a p-value, come from exchanging documents
 between the two samples (a permutation test: exact, whatever the lengths of the documents).
 
-No model takes part, so that it costs milliseconds; ``docs/replay.md`` has what it was measured on,
-beside a statistic of the model's losses.
+No model takes part, so the test costs milliseconds; ``docs/replay.md`` compares it with a statistic
+of the model's losses.
 """
 
 from __future__ import annotations

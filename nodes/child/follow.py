@@ -132,8 +132,8 @@ class Follower:
     def _check_harm(self, task: Task, change: Change) -> Judged:
         """Keep the old chain if the new one harms this device's own probes.
 
-        Raises ``NodeError`` ``harmful-chain``. The node follows the first chain, and one by which
-        an ancestor takes something back, whatever they do.
+        Raises ``NodeError`` ``harmful-chain``. The node follows the first chain, and one by
+        which an ancestor takes something back, whatever they do.
         """
         if not self._probes or self._node.state.above.snapshot is None or change.undoes:
             return Judged(1.0)

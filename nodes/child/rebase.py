@@ -5,9 +5,9 @@ the chain was last installed, and a share ρ in [0, 1], the adapter moves by −
 so do the baseline and every copy that was sent. The effective model changes by ρ·(Δ − δ): not at
 all for ρ = 0, by the whole of federated averaging for ρ = 1.
 
-That effect is kept. When an ancestor takes back a release, a node follows neutrally and takes back
-the effects with which the release came in: never a new choice, in which poison could stay. What
-the release had counted of the node's offers counts no longer.
+The ledger keeps that effect. When an ancestor takes back a release, a node follows neutrally and
+takes back the effects of the release: it makes no new choice, in which poison could stay. Offers of
+the node that the release had counted count no longer.
 """
 
 from __future__ import annotations

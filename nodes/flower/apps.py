@@ -1,8 +1,8 @@
 """Wrap a node's roles as ordinary Flower apps, on the Message API.
 
 ``answer`` is what a ``ClientApp`` does with a message, ``serve`` what a ``ServerApp`` does with a
-grid. The daemon calls them over the links that it holds itself; ``nodes.flower.flwr_run`` registers
-them for stock ``flwr run``.
+grid. The daemon calls them over its own links; ``nodes.flower.flwr_run`` registers them for stock
+``flwr run``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Set Flower's switches in a process before Flower is imported in it.
 
 A node reports to nobody, looks for no updates, installs nothing, and keeps Flower's files in its
-own folder. Flower reads these switches when it is imported, so this module imports none of it.
+own folder. Flower reads these switches when it is imported, so this module does not import Flower.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 Two objects: ``FleetClient``, a child's end of Flower's fleet API over HTTPS, and ``FleetServer``, a
 SuperLink's link state with that API as an ASGI app and a ``Grid`` that works on the state directly.
-The control and runtime APIs of a SuperLink are not even part of the app. What each call relies on
-is tested against the real library in ``tests/nodes/flower``.
-
-A device is only ever a client: what only a server needs (SQLAlchemy, FastAPI; 40 MB and a second)
-is imported when the first ``FleetServer`` is made.
+The app lacks the control and runtime APIs of a SuperLink. ``tests/nodes/flower`` tests what each
+call relies on against the real library. Only the first ``FleetServer`` imports what only a server
+needs (SQLAlchemy, FastAPI; 40 MB and a second).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pack Banyan's blobs into a Flower message: one array and a list of what is in it.
 
 Flower sends every array as an object of its own, one request each; so all blobs of a message are
-laid end to end in a single uint8 array. What is read here was written by a peer: anything that is
-not exactly this form is refused, and no array is decoded by a library.
+laid end to end in a single uint8 array. A peer wrote the message: ``unpack`` refuses any other
+form, and no library decodes an array.
 """
 
 from __future__ import annotations

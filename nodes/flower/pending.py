@@ -1,8 +1,8 @@
 """Track which messages wait for whose answer, and so what a child may ask of its parent.
 
 Flower authenticates connections, not messages: with a valid key, a node could answer for another,
-read what was sent to another, or end another's message. Here every such claim is compared with
-what was sent to whom. It knows Flower's messages only by their fields.
+read what was sent to another, or end another's message. So every such claim is compared with the
+record of what was sent to whom. This module knows Flower's messages only by their fields.
 """
 
 from __future__ import annotations

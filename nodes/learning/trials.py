@@ -108,10 +108,10 @@ class Judged:
 class Probes:
     """The probes of one node by source, and how often each was used.
 
-    They are those of the operator's files and those that arrived in the buffer under the same
-    source. A source of which all probes arrived takes part once there are ``policy.least``: with
-    fewer its mean says nothing, and the node would refuse what does no harm. What arrives is text,
-    so it never joins a source of safety probes.
+    The probes come from the operator's files and from the buffer, under the same sources. A source
+    of which all probes arrived takes part once there are ``policy.least``: with fewer its mean says
+    nothing, and the node would refuse harmless changes. Arrived probes are text, so they never join
+    a source of safety probes.
     """
 
     def __init__(self, node: Node, engine: Engine, policy: GatePolicy, corpus: Corpus) -> None:

@@ -97,7 +97,7 @@ class EffectiveModel:
     def packed_losses(self, documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Compute the loss of every predicted token of packed documents.
 
-        Returns the losses (T,) float32, nats, and for each which document it belongs to (T,).
+        Returns the losses, (T,) float32, nats, and the document of each, (T,).
         """
         ids = torch.tensor([[t for doc in documents for t in doc]])
         lengths = torch.tensor([len(doc) for doc in documents])

@@ -78,8 +78,8 @@ class ProbeGate:
     def admit(self, round: int, displacement: Vector) -> Passed | None:
         """Choose the largest step that the probes allow; None when none passes.
 
-        Every step that is tried is a test, and charged. When none passes, the smallest of those
-        that gained enough but did harm is tried once more after a rehearsal.
+        Every tried step is a test, charged to the budget. When none passes, the smallest step that
+        gained enough but did harm is tried once more after a rehearsal.
         """
         with self._probes.trial(counted=True) as trial:
             repairable = 0.0

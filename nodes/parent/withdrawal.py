@@ -1,11 +1,11 @@
 """Withdraw what one contributor added: compute its rounds again without it, release the rest.
 
 Trimming, mixing and the gate are not linear, so a contribution cannot be subtracted; its rounds are
-aggregated again from the updates that the node keeps, with the same pipeline, f and seed. What was
-learned later on top stays as it is, and so do the steps that the gate chose. A round in which fewer
-than 2f + 1 updates are left is void, as it would have been then: with a smaller f it would be a
-single attacker's. For an erasure request the contributor's updates are deleted afterwards, and the
-text that it shared before.
+aggregated again from the updates that the node keeps, with the same pipeline, f and seed. Later
+learning on top stays as it is, and so do the steps that the gate chose. A round in which fewer than
+2f + 1 updates are left is void, as it would have been then: with a smaller f it would be a single
+attacker's. For an erasure request the contributor's updates are deleted afterwards, and the text
+that it shared before.
 """
 
 from __future__ import annotations

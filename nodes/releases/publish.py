@@ -83,8 +83,8 @@ def publish(node: Node, displacement: Vector, made: Made, after: int | None = No
 def publish_by_hand(node: Node, data: bytes) -> int:
     """Release what a person decided to add to this node's adapter; return the new version.
 
-    The gate is not asked, and earlier best states count no more. The displacement is like any
-    other: a rollback takes it back.
+    The gate is not asked, and earlier best states count no more. A rollback takes the displacement
+    back like any other.
 
     Args:
         data: an adapter in the network's coordinates, as ``protocol.encode_adapter`` writes it.

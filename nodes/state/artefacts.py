@@ -1,7 +1,7 @@
 """Files named by the SHA-256 of what they hold: deltas, adapters, envelopes.
 
 An artefact is visible only when it is whole and on disk: it is written under a temporary name,
-synced, renamed, and its folder is synced. What is read is compared with its name every time; a file
+synced, renamed, and its folder is synced. Every read compares the content with the name; a file
 that does not match is moved aside and never returned. Several threads and processes may use one
 store. The store does not know what its artefacts mean, nor which of them are still needed.
 """

@@ -1,8 +1,8 @@
 """The vocabulary of the ledger: one frozen dataclass for each kind of event.
 
 The ledger is the state, so these classes are what a node can remember; ``event_codec`` writes and
-reads them. A class has a ``VERSION``. Whoever adds a field raises it, and gives the field a default
-that says what older entries mean.
+reads them. A class has a ``VERSION``. A new field raises the version, and has a default that gives
+the meaning of older entries.
 """
 
 from __future__ import annotations

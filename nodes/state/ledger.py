@@ -1,10 +1,10 @@
 """The append-only, hash-chained record of everything a node did and believed.
 
-What is appended is on disk when ``append`` returns, whole or not at all, also through ``kill -9``.
-Every event carries the digest of the one before it, so that a changed, missing or reordered event
-is found; the database itself refuses to update or delete one. A claim says that a child's task has
-been answered; it is written with its event, once. Several threads and processes may use one ledger.
-The ledger does not know what its events mean.
+An appended event is on disk when ``append`` returns, whole or not at all, also through ``kill -9``.
+Every event carries the digest of the one before it, so that ``verify`` finds a changed, missing or
+reordered event; the database itself refuses to update or delete one. A claim says that a child's
+task has been answered; it is written with its event, once. Several threads and processes may use
+one ledger. The ledger does not know what its events mean.
 
 The chain shows tampering only against a head that is known from elsewhere: whoever can write the
 file can also cut off its end or compute a new chain.

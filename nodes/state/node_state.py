@@ -88,7 +88,7 @@ class NodeState:
     def best(self) -> dict[str, Digest]:
         """The best state ever held that stands, for each source of probes.
 
-        A person who releases by hand decides what is good: from then on it counts anew.
+        A release by hand is a person's decision on what is good: best states count anew from there.
         """
         return self.gate.best_since(self.own.decided_by_hand())
 

@@ -43,7 +43,7 @@ class OwnReleases:
     def age_of(self, started: int) -> int:
         """Count the releases made by rounds after version ``started``.
 
-        A re-base release changes no effective model, so it makes no update staler.
+        A re-base release changes no effective model, so it does not age an update.
         """
         return sum(version > started for version in self.by_rounds)
 

@@ -1,7 +1,7 @@
 """A node's own vectors: its adapter, its baseline, and the copies under way.
 
-The three move together: what displaces the adapter displaces the other two, or the next offer
-would take the displacement back (DESIGN section 4). Values; nothing is stored here.
+The three move together: what displaces the adapter displaces the other two, or the next offer would
+take the displacement back (DESIGN section 4). These are values; nothing is stored here.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ SHARES: Mapping[str, float] = {Part.TRAINING: 0.75, Part.PROBES: 0.2, Part.DESCR
 class Budgets:
     """Limits in bytes. ``child_share``: of each part, the most that one child may hold.
 
-    ``fresh`` bounds the text that waits to be learned from; 0 where nobody trains. ``document``: of
-    a longer document only the beginning is kept.
+    ``fresh`` bounds the text that waits to be learned from; 0 where nobody trains. ``document``
+    bounds one document: of a longer one only the beginning is stored.
     """
 
     training: int = 8 << 20

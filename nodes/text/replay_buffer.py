@@ -265,20 +265,11 @@ class ReplayBuffer:
                 *(part, item.cell.source, item.cell.child or _OWN, item.priority),
             )
         for d in documents:
-            sampled, (source, child) = d.item in after.items, d.item.cell
+            stays, (source, child) = d.item in after.items, d.item.cell
             self._database.write(
                 "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(
-                    d.id,
-                    part,
-                    source,
-                    child or _OWN,
-                    d.item.priority,
-                    d.item.size,
-                    sampled,
-                    d.fresh,
-                ),
-                d.text if sampled or d.fresh else None,
+                *(d.id, part, source, child or _OWN, d.item.priority, d.item.size, stays, d.fresh),
+                d.text if stays or d.fresh else None,
             )
             self._database.write(
                 "INSERT INTO offered VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE "

@@ -2,8 +2,7 @@
 
 The folders directly below it name sources; files beside them belong to the source ``own``. Files
 are read and never changed. A file that grows, moves or is copied brings only what is new in it: the
-buffer knows its documents. A file that cannot be read is reported once, and again when it has
-changed.
+buffer knows its documents. A file that cannot be read is reported once, and again when it changed.
 
 A file that may still be written is left until it rests. Links are not followed, so nothing outside
 of the folder is read; a file, the number of files and what one scan reads are bounded.
