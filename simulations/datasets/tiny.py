@@ -48,7 +48,7 @@ def tiny_base(cache: Path) -> Path:
             torch.manual_seed(SEED)
             ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
             end = tokenizer.eos_token_id
-            model = _train_model([[*of[: MAX_TOKENS - 1], end] for of in ids], end)
+            model = _train_model([[*text[: MAX_TOKENS - 1], end] for text in ids], end)
     finally:
         torch.set_num_threads(threads)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
@@ -56,7 +56,11 @@ def tiny_base(cache: Path) -> Path:
     try:
         model.to(dtype=torch.bfloat16).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        temporary.replace(out)
+        try:
+            temporary.replace(out)
+        except OSError:
+            if not out.exists():  # else another process made it meanwhile, and it is the same
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out

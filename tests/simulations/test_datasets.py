@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from nodes.errors import NodeError
 from nodes.model.base import describe_base
 from nodes.model.basis import draw_basis
 from nodes.model.layout import Layout
+from simulations.datasets import tiny
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.icd10 import names
 from simulations.datasets.locate import package_file
@@ -133,6 +135,22 @@ def test_the_tiny_base_is_left_alone_when_it_is_there(base: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_tiny_base_that_another_process_made_meanwhile_wins(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    def train_while_another_is_faster(*_: object) -> object:
+        shutil.copytree(base, tmp_path / "tiny")
+        (tmp_path / "tiny" / "theirs").touch()
+        return AutoModelForCausalLM.from_pretrained(base)
+
+    monkeypatch.setattr(tiny, "_train_model", train_while_another_is_faster)
+    assert tiny_base(tmp_path) == tmp_path / "tiny"
+    assert (tmp_path / "tiny" / "theirs").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
 @pytest.mark.parametrize("source", ["cardiovascular", "es-circulatory"])
 def test_an_adapter_learns_text_that_is_new_to_the_tiny_base(base: Path, source: str) -> None:
     from nodes.model.base import load_base
