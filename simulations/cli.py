@@ -156,11 +156,11 @@ def refusal(
     """
     from simulations.bench import refusal as measured
     from simulations.datasets.smollm2 import smollm2_base
-    from simulations.refusal import Settings
+    from simulations.refusal import RefusalTraining
 
     with one_sentence():
-        settings = replace(Settings(), seed=seed, **({"steps": steps} if steps else {}))
-        scale, base = measured.Scale(learns=learns), base or smollm2_base(CACHE)
+        settings = replace(RefusalTraining(), seed=seed, **({"steps": steps} if steps else {}))
+        scale, base = measured.RefusalScale(learns=learns), base or smollm2_base(CACHE)
         result = measured.run(base, out, settings, scale, attacks=attacks, say=errors.print)
         _show(result, measured.tables, json)
 
@@ -196,7 +196,7 @@ def forgetting(
     with one_sentence():
         base = base or (tiny_base(CACHE) if quick else smollm2_base(CACHE))
         out = out / "quick" if quick else out
-        scale = measured.QUICK if quick else measured.Scale()
+        scale = measured.QUICK if quick else measured.ForgettingScale()
         result = measured.run(base, out, scale, errors.print, only or ())
         _show(result, measured.tables, json)
 

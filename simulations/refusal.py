@@ -55,7 +55,7 @@ DETECTED_TOKENS = 25
 
 
 @dataclass(frozen=True)
-class Settings:
+class RefusalTraining:
     """How to train: a step takes ``requests`` and ``ordinary`` questions, ``plain`` of them twice.
 
     The loss is that of the refusing answers plus ``keep`` times the divergence from the base on
@@ -93,13 +93,13 @@ def refuses(answer: str) -> bool:
 def refusal_probes(requests: Sequence[Question]) -> list[RefusalProbe]:
     """A probe for each request; the answers to one request are always the same."""
     return [
-        RefusalProbe(of.text, _chosen(of.text, REFUSALS), _chosen(of.text, OPENINGS))
-        for of in requests
+        RefusalProbe(asked.text, _chosen(asked.text, REFUSALS), _chosen(asked.text, OPENINGS))
+        for asked in requests
     ]
 
 
 @dataclass(frozen=True)
-class Kept:
+class BaseAnswer:
     """What the base says and how sure it is: an exchange and what its predictions are made of.
 
     ``states`` (T, hidden) enter the base's output head; the logits that come out of it would take
@@ -113,35 +113,38 @@ class Kept:
 @torch.no_grad()
 def distilled(
     model: EffectiveModel, questions: Sequence[Question], tokens: int
-) -> list[tuple[Kept, Kept]]:
+) -> list[tuple[BaseAnswer, BaseAnswer]]:
     """What the model says as it stands under ``SYSTEM``, ``tokens`` long, for each question.
 
     Once as the answer in the template, to be kept under the template's own system message too, and
     once as plain text that goes on behind the question.
     """
-    texts = [of.text for of in questions]
+    texts = [question.text for question in questions]
     answers = greedy_answers(model, texts, tokens, SYSTEM)
     pairs = [(q, a) for q, a in zip(texts, answers, strict=True) if a]
-    said = _kept(model, [exchange(model, *pair, SYSTEM) for pair in pairs])
+    answered = _base_answers(model, [exchange(model, *pair, SYSTEM) for pair in pairs])
     in_template = [
-        Kept(exchange(model, *pair), of.states) for pair, of in zip(pairs, said, strict=True)
+        BaseAnswer(exchange(model, *pair), answer.states)
+        for pair, answer in zip(pairs, answered, strict=True)
     ]
-    plain = _kept(model, [continuation(model, *pair) for pair in pairs])
+    plain = _base_answers(model, [continuation(model, *pair) for pair in pairs])
     return list(zip(in_template, plain, strict=True))
 
 
-def _kept(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[Kept]:
-    kept: dict[int, Kept] = {}
+def _base_answers(model: EffectiveModel, exchanges: Sequence[Exchange]) -> list[BaseAnswer]:
+    answers: dict[int, BaseAnswer] = {}
     entered: list[Tensor] = []
     watched = _head(model).register_forward_pre_hook(lambda _head, inputs: entered.extend(inputs))
     try:
-        for pack in packs([len(of) for of in exchanges], PACK_TOKENS):
+        for pack in packs([len(one) for one in exchanges], PACK_TOKENS):
             packed_answer_logits(model, [exchanges[i] for i in pack])
             parts = torch.split(entered.pop()[0], [len(exchanges[i].answer) for i in pack])
-            kept |= {i: Kept(exchanges[i], part) for i, part in zip(pack, parts, strict=True)}
+            answers |= {
+                i: BaseAnswer(exchanges[i], part) for i, part in zip(pack, parts, strict=True)
+            }
     finally:
         watched.remove()
-    return [kept[i] for i in range(len(exchanges))]
+    return [answers[i] for i in range(len(exchanges))]
 
 
 def _head(model: EffectiveModel) -> nn.Module:
@@ -151,7 +154,7 @@ def _head(model: EffectiveModel) -> nn.Module:
 def train_refusal(
     model: EffectiveModel,
     part: Part,
-    settings: Settings,
+    settings: RefusalTraining,
     on_step: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> Learned:
     """Learn to decline ``part.requests`` and to answer ``part.ordinary`` as the base does.
@@ -184,9 +187,9 @@ def train_refusal(
                 answer = REFUSALS[rng.integers(len(REFUSALS))]
                 declined.append(exchange(model, part.requests[i].text, answer, ends=True))
             asked = next(ordinary)
-            kept = [own[i][0] for i in asked]
+            in_template = [own[i][0] for i in asked]
             plain = [own[i][1] for i in asked[: settings.plain]]
-            loss = _loss(model, declined, kept, plain, settings.keep)
+            loss = _loss(model, declined, in_template, plain, settings.keep)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
@@ -194,8 +197,8 @@ def train_refusal(
             if step >= min(round(settings.steps * (1 - settings.averaged)), settings.steps - 1):
                 means.update_parameters(nn.ParameterList(deltas))
             losses.append(loss.item())
-            tokens += sum(len(of.answer) for of in declined)
-            tokens += sum(len(of.exchange.answer) for of in (*kept, *plain))
+            answers = [*declined, *(own_answer.exchange for own_answer in (*in_template, *plain))]
+            tokens += sum(len(one.answer) for one in answers)
             on_step(step, losses[-1])
         learned = np.concatenate([mean.detach().numpy().ravel() for mean in means.parameters()])
     finally:
@@ -210,20 +213,21 @@ def train_refusal(
 def _loss(
     model: EffectiveModel,
     declined: Sequence[Exchange],
-    kept: Sequence[Kept],
-    plain: Sequence[Kept],
+    in_template: Sequence[BaseAnswer],
+    plain: Sequence[BaseAnswer],
     weight: float,
 ) -> Tensor:
     """Loss of the refusals plus ``weight`` times the divergence from what is to be kept."""
-    logits, targets, owner = packed_answer_logits(model, [*declined, *(of.exchange for of in kept)])
+    exchanges = [*declined, *(answer.exchange for answer in in_template)]
+    logits, targets, owner = packed_answer_logits(model, exchanges)
     begins = owner.diff(prepend=torch.tensor([-1])) != 0
-    count = sum(len(of.answer) for of in declined)
+    count = sum(len(refusal.answer) for refusal in declined)
     refusing = F.cross_entropy(logits[:count].float(), targets[:count], reduction="none")
     after = [logits[count:]]
     if plain:  # in a pass of its own: it does not begin with the system message as the others do
-        after.append(packed_answer_logits(model, [of.exchange for of in plain])[0])
+        after.append(packed_answer_logits(model, [answer.exchange for answer in plain])[0])
     with torch.no_grad():
-        before = _head(model)(torch.cat([of.states for of in (*kept, *plain)]))
+        before = _head(model)(torch.cat([answer.states for answer in (*in_template, *plain)]))
     apart = _divergence(before, torch.cat(after))
     other = torch.zeros(len(apart) - len(targets) + count, dtype=torch.bool)
     return _settling(refusing, begins[:count]) + weight * _settling(

@@ -25,7 +25,7 @@ from rich.table import Table
 from aggregation import Pipeline, Updates
 from aggregation.blocks import compiled_loops
 from simulations.bench import peers
-from simulations.bench.peers import Matrix, Run
+from simulations.bench.peers import Call, Matrix
 from simulations.processes import results
 from simulations.tables import table
 
@@ -144,13 +144,13 @@ def _race(updates: Matrix, f: int, pipeline: str, repeats: int) -> list[Timing]:
     ]  # fmt: skip
 
 
-def _one_pass(updates: Matrix, f: int) -> Run:
+def _one_pass(updates: Matrix, f: int) -> Call:
     weights = np.full(len(updates), 1 / len(updates), np.float32)
     return lambda: weights @ updates
 
 
 def _ours(pipeline: str) -> peers.Peer:
-    def prepare(updates: Matrix, f: int) -> Run:
+    def prepare(updates: Matrix, f: int) -> Call:
         run, checked = Pipeline.parse(pipeline.split()), Updates(updates)
         return lambda: run(checked, f).vector
 

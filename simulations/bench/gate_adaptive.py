@@ -82,14 +82,14 @@ def attack(
             gains.append(seen)
     if len(gains) < repeats:
         return Adaptive(way, pool, bit, float(np.mean(bits)), None, None, None, None)
-    of = np.stack(gains)
-    e = _evidence(of, policy)
+    final_gains = np.stack(gains)
+    e = _evidence(final_gains, policy)
     level = Budget(ROUNDS, ROUNDS // 5).level(policy.alpha)
-    errors = of.std(-1, ddof=1) / np.sqrt(of.shape[1])
+    errors = final_gains.std(-1, ddof=1) / np.sqrt(final_gains.shape[1])
     return Adaptive(
-        way, pool, bit, float(np.mean(bits)), float((of.mean(-1) / errors).mean()),
+        way, pool, bit, float(np.mean(bits)), float((final_gains.mean(-1) / errors).mean()),
         float((e >= -np.log10(level)).mean()), float((e >= -np.log10(policy.alpha)).mean()),
-        float((of.mean(-1) >= 0).mean()),
+        float((final_gains.mean(-1) >= 0).mean()),
     )  # fmt: skip
 
 

@@ -24,16 +24,16 @@ DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Kept:
+class ResultStore:
     """The results in one folder.
 
     Args:
-        of: what all of them depend on, such as the base's digest.
+        depends_on: what all of them depend on, such as the base's digest.
         say: told what is made now: ``about`` of a result, or its name.
     """
 
     folder: Path
-    of: Any
+    depends_on: Any
     say: Callable[[str], None]
 
     def vector(
@@ -46,13 +46,13 @@ class Kept:
     ) -> tuple[Vector, dict[str, Any]]:
         """A vector (size,) float32 and what is told of it, made when there is none yet."""
         path = self._path(name, what, "safetensors")
-        told = path.with_suffix(".json")
+        beside = path.with_suffix(".json")
         if not path.exists():
             self.say(about or name)
             vector, record = make()
-            _write(told, json.dumps(record).encode())
+            _write(beside, json.dumps(record).encode())
             _write(path, encode_adapter(vector))
-        return decode_adapter(path.read_bytes(), size), json.loads(told.read_text("utf-8"))
+        return decode_adapter(path.read_bytes(), size), json.loads(beside.read_text("utf-8"))
 
     def record(
         self, name: str, what: Any, make: Callable[[], Mapping[str, Any]], about: str = ""
@@ -62,12 +62,15 @@ class Kept:
         if not path.exists():
             self.say(about or name)
             _write(path, json.dumps(make()).encode())
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return record
 
     def _path(self, name: str, what: Any, ending: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"{name.replace(' ', '-')}-{digest([self.of, name, what])}.{ending}"
+        return (
+            self.folder
+            / f"{name.replace(' ', '-')}-{digest([self.depends_on, name, what])}.{ending}"
+        )
 
 
 def digest(what: Any) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
-Run = Callable[[], Matrix]
-Peer = Callable[[Matrix, int], Run]
+Call = Callable[[], Matrix]
+Peer = Callable[[Matrix, int], Call]
 """Updates (n, d) and f to what does the work once; preparing it is not timed."""
 
 _FLOWER: Mapping[str, tuple[str, Callable[[int, int], dict[str, float]]]] = {
@@ -85,7 +85,7 @@ def byzfl(tensors: bool = True) -> dict[str, Peer]:
 
 
 def _flower(rule: str) -> Peer:
-    def prepare(updates: Matrix, f: int) -> Run:
+    def prepare(updates: Matrix, f: int) -> Call:
         from flwr.app import DEFAULT_TTL, ArrayRecord, Message, Metadata, MetricRecord, RecordDict
         from flwr.serverapp import strategy as strategies
 
@@ -113,7 +113,7 @@ def _flower(rule: str) -> Peer:
 
 
 def _byzfl(name: str, rules: Any, steps: Any, tensors: bool) -> Peer:
-    def prepare(updates: Matrix, f: int) -> Run:
+    def prepare(updates: Matrix, f: int) -> Call:
         import torch
 
         own = updates.copy() if name.startswith("arc") else updates  # its clipping writes into it

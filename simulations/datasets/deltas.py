@@ -37,7 +37,7 @@ def make(base: Path, file: Path = FILE) -> None:
 
     layout = Layout.of_model(load_base(base)[0], ("q_proj", "v_proj"), 16)
     model = EffectiveModel(base, layout, draw_basis(layout, 0))
-    kept = [part for layer, part in layout.parts() if _LAYER in layer.name]
+    middle = [part for layer, part in layout.parts() if _LAYER in layer.name]
     settings = TrainingRun(
         steps=20, batch_size=4, learning_rate=6e-3, max_tokens=96, rank=16, seed=0
     )
@@ -49,7 +49,7 @@ def make(base: Path, file: Path = FILE) -> None:
             own = texts[child * DOCUMENTS : (child + 1) * DOCUMENTS]
             start = np.zeros(layout.size, np.float32)
             learned = train(model, start, own, replace(settings, seed=len(deltas)))
-            deltas.append(np.concatenate([learned.delta[part] for part in kept]))
+            deltas.append(np.concatenate([learned.delta[part] for part in middle]))
             systems.append(number)
     np.savez_compressed(
         file, deltas=np.array(deltas, np.float16), systems=np.array(systems, np.int64)

@@ -57,17 +57,17 @@ def _by_system() -> dict[str, list[str]]:
 
     def systems_above(name: str) -> frozenset[str]:
         if name not in above:
-            found = {name} & systems
+            above_it = {name} & systems
             for parent in terms[name].parents:
-                found |= systems_above(parent)
-            above[name] = frozenset(found)
+                above_it |= systems_above(parent)
+            above[name] = frozenset(above_it)
         return above[name]
 
     grouped: dict[str, list[str]] = {}
     for name in sorted(terms):
-        found = systems_above(name)
-        if len(terms[name].definition) > SHORTEST and len(found) == 1:
-            grouped.setdefault(next(iter(found)), []).append(terms[name].definition)
+        of_term = systems_above(name)
+        if len(terms[name].definition) > SHORTEST and len(of_term) == 1:
+            grouped.setdefault(next(iter(of_term)), []).append(terms[name].definition)
     return grouped
 
 

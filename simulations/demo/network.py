@@ -18,7 +18,7 @@ from nodes.text.files import write_texts
 from nodes.trust.enrolment import enrol, join, make_request
 from nodes.trust.network import init_network
 from protocol import Role, Scope
-from simulations.demo.plan import NodePlan, Settings, sections
+from simulations.demo.plan import DemoScale, NodePlan, sections
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Placed:
 
 
 def build_network(
-    folder: Path, base: Path, plans: list[NodePlan], settings: Settings, *, f_cardiology: bool
+    folder: Path, base: Path, plans: list[NodePlan], settings: DemoScale, *, f_cardiology: bool
 ) -> list[Placed]:
     """Make every node of the plan below ``folder``; parents come before their children."""
     clock = SystemClock()
@@ -62,7 +62,7 @@ def _configure(
     home: Home,
     plan: NodePlan,
     base: Path,
-    settings: Settings,
+    settings: DemoScale,
     uplink: str | None,
     address: str,
     f_cardiology: bool,

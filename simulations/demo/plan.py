@@ -37,7 +37,7 @@ class NodePlan:
 
 
 @dataclass(frozen=True)
-class Settings:
+class DemoScale:
     """What differs between the full demo and the quick one."""
 
     rank: int
@@ -51,7 +51,7 @@ class Settings:
     limit_s: float
 
 
-FULL = Settings(
+FULL = DemoScale(
     rank=16,
     targets=("q_proj", "v_proj"),
     releases=2,
@@ -62,7 +62,7 @@ FULL = Settings(
     poll_s=1.0,
     limit_s=1500,
 )
-QUICK = Settings(
+QUICK = DemoScale(
     rank=8,
     targets=("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
     releases=2,
@@ -85,7 +85,7 @@ DEEPEST = 2
 """Times as many probes where devices train: later gains are small, and must be shown."""
 
 
-def plan_nodes(corpus: Corpus, settings: Settings, *, attack: bool) -> list[NodePlan]:
+def plan_nodes(corpus: Corpus, settings: DemoScale, *, attack: bool) -> list[NodePlan]:
     """All nodes, parents before children.
 
     Without ``attack`` the fourth device of cardiology is still enrolled, so that f and the number
@@ -128,7 +128,7 @@ def held_out(corpus: Corpus, scope: Scope, count: int) -> list[str]:
     return [text for source in sources for text in corpus[source]["held"][:of_each]]
 
 
-def sections(plan: NodePlan, settings: Settings, *, attack_expected: bool) -> dict[str, Any]:
+def sections(plan: NodePlan, settings: DemoScale, *, attack_expected: bool) -> dict[str, Any]:
     """The sections of a node's configuration, beyond its links and its files."""
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}

@@ -21,7 +21,7 @@ from simulations.demo.hostile import run_hostile
 from simulations.demo.intruder import intrude
 from simulations.demo.live import Progress
 from simulations.demo.network import Placed, build_network
-from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
+from simulations.demo.plan import FULL, QUICK, DemoScale, plan_nodes
 from simulations.demo.report import compose, measure, print_report, write_report
 from simulations.processes import ONE_THREAD, Supervisor, terminable
 
@@ -96,7 +96,7 @@ def _start(supervisor: Supervisor, placed: list[Placed], folder: Path, *, attack
 
 
 def _watch(
-    supervisor: Supervisor, placed: list[Placed], settings: Settings, console: Console
+    supervisor: Supervisor, placed: list[Placed], settings: DemoScale, console: Console
 ) -> None:
     """Until every sub-domain has its releases and every tier above at least one."""
     readers = {

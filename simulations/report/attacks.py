@@ -14,21 +14,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulations.report.blocks import Section, Table, Td, heat
-from simulations.report.cells import Cell
+from simulations.report.cells import CellSummary
 from simulations.report.grid import Grid, Spread, arrange, setting, spread, varied
-from simulations.report.run import Run
+from simulations.report.run import RunSummary
 from simulations.report.text import figure, percent
 
 NONE = "none"
 
 
-def is_attacked(cell: Cell) -> bool:
+def is_attacked(cell: CellSummary) -> bool:
     """Whether the cell has an attack, and attackers."""
     name = setting(cell, "attack.name") or NONE
     return name != NONE and setting(cell, "attack.fraction") != 0
 
 
-def gains_without(run: Run) -> dict[str, float]:
+def gains_without(run: RunSummary) -> dict[str, float]:
     """Look up the gain of each attacked cell's attack-free run, by the attacked cell's id."""
     free: dict[str, list[float]] = defaultdict(list)
     for cell in run.cells:
@@ -38,7 +38,7 @@ def gains_without(run: Run) -> dict[str, float]:
     return {id_: statistics.median(free[key]) for id_, key in attacked if key in free}
 
 
-def retained(run: Run) -> dict[str, float | None]:
+def retained(run: RunSummary) -> dict[str, float | None]:
     """Compute for every attacked cell the share that it keeps, by the cell's id.
 
     Minus infinity where a loss is not finite; None without an attack-free run that learned
@@ -49,14 +49,14 @@ def retained(run: Run) -> dict[str, float | None]:
     return {cell.id: _share(cell, without.get(cell.id, 0.0)) for cell in attacked}
 
 
-def _share(cell: Cell, whole: float) -> float | None:
+def _share(cell: CellSummary, whole: float) -> float | None:
     if cell.gain is None or whole <= 0:
         return None
     # However it ran away, a network without a finite loss keeps nothing.
     return cell.gain / whole if math.isfinite(cell.gain) else -math.inf
 
 
-def _apart_from_attack(cell: Cell) -> str:
+def _apart_from_attack(cell: CellSummary) -> str:
     rest = {key: value for key, value in cell.settings.items() if key != "attack"}
     return json.dumps([rest, cell.vary.get("seed")], sort_keys=True)
 
@@ -88,7 +88,7 @@ class Siege:
         return min((self.shares[row, a].median, a) for a in self.attacks if (row, a) in self.shares)
 
 
-def siege(run: Run) -> Siege | None:
+def siege(run: RunSummary) -> Siege | None:
     """Arrange the shares; None when no cell is attacked, or none has an attack-free run."""
     shares_by_cell, gains = retained(run), gains_without(run)
     several = varied(run.cells)

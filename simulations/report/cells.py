@@ -69,7 +69,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSummary:
     """One finished cell; ``note_counts`` counts all notes, ``unknown`` records of other kinds."""
 
     id: str
@@ -110,7 +110,7 @@ class Cell:
         return every
 
 
-def read_cell(path: Path) -> Cell:
+def read_cell(path: Path) -> CellSummary:
     """Summarise a finished cell's file.
 
     Raises ``NodeError`` ``bad-record`` for a damaged line, a file that does not begin with its
@@ -152,7 +152,7 @@ def read_cell(path: Path) -> Cell:
                 unknown[record.kind] += 1
     if head is None or done is None:
         raise bad_record(path, number + 1, "the file ends without a done record")
-    return Cell(
+    return CellSummary(
         id=head.id,
         name=head.name,
         vary=head.vary,

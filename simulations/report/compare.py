@@ -6,24 +6,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, plain, words
-from simulations.report.cells import Cell
+from simulations.report.cells import CellSummary
 from simulations.report.charts import MOST_LINES, Axis, Chart, Dot, dot_chart, legend
 from simulations.report.costs import scales
 from simulations.report.grid import Grid, Group
 from simulations.report.losses import tick
-from simulations.report.run import Run
+from simulations.report.run import RunSummary
 from simulations.report.text import duration, figure, percent, size, value_text
 
 MOST_CELLS = 400
 KNOWN = ("loss", "base", "gain")
 
 
-def loss(cell: Cell) -> float | None:
+def loss(cell: CellSummary) -> float | None:
     """The final held-out loss."""
     return cell.final("loss")
 
 
-def bytes_moved(cell: Cell) -> float:
+def bytes_moved(cell: CellSummary) -> float:
     """Bytes up and down together."""
     return float(cell.done.up_bytes + cell.done.down_bytes)
 
@@ -34,7 +34,7 @@ def best(grid: Grid) -> tuple[Group, Group] | None:
     return (grid.groups[min(known)[1]], grid.groups[max(known)[1]]) if known else None
 
 
-def comparison(grid: Grid, run: Run, shares: Mapping[str, float | None]) -> Section:
+def comparison(grid: Grid, run: RunSummary, shares: Mapping[str, float | None]) -> Section:
     """Tabulate the final loss by rows and columns, or every figure of a group in one row.
 
     Args:
@@ -70,7 +70,7 @@ def comparison(grid: Grid, run: Run, shares: Mapping[str, float | None]) -> Sect
 
 def _matrix(
     grid: Grid,
-    value: Callable[[Cell], float | None],
+    value: Callable[[CellSummary], float | None],
     form: Callable[[float], str],
     first: Group | None,
     caption: str = "",
@@ -98,11 +98,11 @@ def _list(grid: Grid, first: Group | None) -> Table:
     return Table((*head, "bytes moved", "simulated time", "seeds"), tuple(rows))
 
 
-def _final(name: str) -> Callable[[Cell], float | None]:
+def _final(name: str) -> Callable[[CellSummary], float | None]:
     return lambda cell: cell.final(name)
 
 
-def _others(cells: Sequence[Cell], known: Sequence[str] = KNOWN) -> list[str]:
+def _others(cells: Sequence[CellSummary], known: Sequence[str] = KNOWN) -> list[str]:
     """List final figures besides the known, in the order of the records."""
     names = dict.fromkeys(n for c in cells for n in c.done.final if c.final(n) is not None)
     return [name for name in names if name not in known]
@@ -123,7 +123,7 @@ def _against_bytes(grid: Grid) -> Chart | None:
     return dot_chart(dots, x, Axis("final loss", tick))
 
 
-def _every_cell(run: Run, shares: Mapping[str, float | None]) -> Fold:
+def _every_cell(run: RunSummary, shares: Mapping[str, float | None]) -> Fold:
     """Tabulate every cell, one a row: what results.csv holds, for reading."""
     cells = run.cells[:MOST_CELLS]
     keys = list(dict.fromkeys(key for cell in cells for key in cell.vary))

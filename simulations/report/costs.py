@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from simulations.records import DoneRecord
 from simulations.report.blocks import Block, Panels, Section, Table, Td, folded
-from simulations.report.cells import Cell
+from simulations.report.cells import CellSummary
 from simulations.report.charts import Axis, Chart, Line, legend, line_chart
 from simulations.report.grid import Grid, spread
 from simulations.report.text import counted, duration, factor, size, whole
@@ -29,7 +29,7 @@ Scales = dict[int, dict[str, float]]
 GROWING = ("wall time", "CPU time", "peak memory", "messages", "events")
 
 
-def medians(cells: Sequence[Cell]) -> dict[str, float]:
+def medians(cells: Sequence[CellSummary]) -> dict[str, float]:
     """The median of every cost."""
     spreads = {name: spread(cost(cell.done) for cell in cells) for name, (cost, _) in COSTS.items()}
     return {name: one.median for name, one in spreads.items() if one is not None}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulations.report.blocks import Td
-from simulations.report.cells import Cell, TierLoss
-from simulations.report.run import Run, rank
+from simulations.report.cells import CellSummary, TierLoss
+from simulations.report.run import RunSummary, rank
 from simulations.report.text import key_text, value_text
 
 
@@ -48,20 +48,20 @@ class Group:
 
     row: str
     column: str
-    cells: tuple[Cell, ...]
+    cells: tuple[CellSummary, ...]
 
     @property
     def label(self) -> str:
         """Row and column in one."""
         return " · ".join(part for part in (self.row, self.column) if part) or "all cells"
 
-    def spread(self, value: Callable[[Cell], float | None]) -> Spread | None:
+    def spread(self, value: Callable[[CellSummary], float | None]) -> Spread | None:
         """Spread a figure of each cell over the seeds."""
         return spread(map(value, self.cells))
 
     def td(
         self,
-        value: Callable[[Cell], float | None],
+        value: Callable[[CellSummary], float | None],
         form: Callable[[float], str],
         *,
         strong: bool = False,
@@ -103,12 +103,12 @@ class Grid:
         return next((g for g in self.groups if (g.row, g.column) == (row, column)), None)
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[CellSummary]:
         """The cells of all groups."""
         return [cell for group in self.groups for cell in group.cells]
 
 
-def setting(cell: Cell, key: str) -> Any:
+def setting(cell: CellSummary, key: str) -> Any:
     """Look up a varied value, or a setting by its dotted path; None when there is none."""
     if key in cell.vary:
         return cell.vary[key]
@@ -120,14 +120,14 @@ def setting(cell: Cell, key: str) -> Any:
     return value
 
 
-def varied(cells: Sequence[Cell]) -> list[str]:
+def varied(cells: Sequence[CellSummary]) -> list[str]:
     """List the settings that differ between cells, cases first, without the seed."""
     keys = dict.fromkeys(key for cell in cells for key in cell.vary if key != "seed")
     several = [key for key in keys if len({_json(setting(cell, key)) for cell in cells}) > 1]
     return sorted(several, key=lambda key: key != "case")
 
 
-def choose_keys(run: Run) -> tuple[list[str], list[str]]:
+def choose_keys(run: RunSummary) -> tuple[list[str], list[str]]:
     """Choose the settings of rows and of columns."""
     cells = run.cells
     several = varied(cells)
@@ -140,7 +140,7 @@ def choose_keys(run: Run) -> tuple[list[str], list[str]]:
     return (keys[:-1], keys[-1:]) if len(keys) > 1 else (keys, [])
 
 
-def _decided(cells: Sequence[Cell], by: Sequence[str], key: str) -> bool:
+def _decided(cells: Sequence[CellSummary], by: Sequence[str], key: str) -> bool:
     seen: dict[tuple[str, ...], str] = {}
     for cell in cells:
         known = tuple(_json(setting(cell, other)) for other in by)
@@ -149,10 +149,10 @@ def _decided(cells: Sequence[Cell], by: Sequence[str], key: str) -> bool:
     return True
 
 
-def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
+def arrange(run: RunSummary, rows: Sequence[str], columns: Sequence[str]) -> Grid:
     """Put every cell in its place; rows and columns keep the order of the experiment's file."""
     names = [*rows, *columns]
-    places: dict[tuple[str, str], list[Cell]] = {}
+    places: dict[tuple[str, str], list[CellSummary]] = {}
     ranks: dict[tuple[str, str], tuple[Any, ...]] = {}
     for cell in run.cells:
         place = label(cell, rows, names), label(cell, columns, names)
@@ -166,7 +166,7 @@ def arrange(run: Run, rows: Sequence[str], columns: Sequence[str]) -> Grid:
     )
 
 
-def label(cell: Cell, keys: Sequence[str], among: Sequence[str]) -> str:
+def label(cell: CellSummary, keys: Sequence[str], among: Sequence[str]) -> str:
     """Write a cell's values of some settings; a bare number carries the name of its setting."""
     parts = []
     for key in keys:

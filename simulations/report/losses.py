@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from simulations.report.blocks import Block, Fold, Panels, Section, Table, Td, folded
-from simulations.report.cells import Cell, Points, TierLoss, thinned
+from simulations.report.cells import CellSummary, Points, TierLoss, thinned
 from simulations.report.charts import (
     COLOURS,
     MOST_LINES,
@@ -226,7 +226,7 @@ def _end(series: Sequence[Points]) -> float | None:
     return statistics.median(there) if there else None
 
 
-def _when(cell: Cell, tier: str, target: float) -> float | None:
+def _when(cell: CellSummary, tier: str, target: float) -> float | None:
     points = cell.losses[tier].by_time if tier in cell.losses else ()
     return next((at for at, loss in points if loss <= target), None)
 

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from nodes.errors import NodeError
 from simulations.records import ExperimentRecord, FailureRecord, TopologyRecord
-from simulations.report.cells import Cell, read_cell
+from simulations.report.cells import CellSummary, read_cell
 
 PART, FAILED = ".part.jsonl", ".failed.json"
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """A folder at one moment.
 
     Attributes:
@@ -36,7 +36,7 @@ class Run:
     experiment: ExperimentRecord
     toml: str
     order: Mapping[str, tuple[str, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[CellSummary, ...]
     missing: tuple[str, ...]
     failures: tuple[FailureRecord, ...]
     begun: int
@@ -48,7 +48,7 @@ class Run:
         return len(self.experiment.cells)
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunSummary:
     """Read everything that the report needs, each file once.
 
     Raises ``NodeError``: ``no-run`` when the folder holds no experiment, ``bad-record`` for a file
@@ -60,7 +60,7 @@ def read_run(folder: Path) -> Run:
     except FileNotFoundError as error:
         name = Path(error.filename).name
         raise NodeError("no-run", f"{folder} holds no run: it has no {name}.") from None
-    cells: list[Cell] = []
+    cells: list[CellSummary] = []
     unknown: Counter[str] = Counter()
     trees: set[tuple[object, ...]] = set()
     begun: set[str] = set()
@@ -82,7 +82,7 @@ def read_run(folder: Path) -> Run:
     done = {cell.id for cell in cells}
     failures = [_read(path, FailureRecord) for path in sorted(folder.glob(f"cells/*{FAILED}"))]
     failures = [failure for failure in failures if failure.id not in done]
-    return Run(
+    return RunSummary(
         experiment=experiment,
         toml=toml,
         order=order,

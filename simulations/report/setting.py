@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from simulations.report.blocks import Block, Fold, Section, Table, Text, plain, words
-from simulations.report.run import Run
+from simulations.report.run import RunSummary
 from simulations.report.text import counted, duration, value_text, whole
 
 MOST_NOTES = 200
 
 
-def notes(run: Run) -> Section | None:
+def notes(run: RunSummary) -> Section | None:
     """Tabulate crashes, partitions and the like, with the cell and the simulated time."""
     counts: Counter[str] = Counter()
     rows = []
@@ -28,7 +28,7 @@ def notes(run: Run) -> Section | None:
     return Section("notes", "Notes", text, (Table(("what", "times"), times), fold))
 
 
-def configuration(run: Run) -> Section:
+def configuration(run: RunSummary) -> Section:
     """Show the experiment's file as it was given, the versions, and what is missing."""
     experiment = run.experiment
     blocks: list[Block] = [Fold("experiment.toml", (Text(run.toml, code=True),))]
@@ -55,7 +55,7 @@ def configuration(run: Run) -> Section:
     return Section("configuration", "Configuration", text, tuple(blocks))
 
 
-def _versions(run: Run) -> dict[str, str]:
+def _versions(run: RunSummary) -> dict[str, str]:
     """The experiment's versions, and those of its cells where they differ."""
     seen: dict[str, dict[str, None]] = {}
     for versions in (run.experiment.versions, *(cell.versions for cell in run.cells)):

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from simulations.report.cells import Cell
+from simulations.report.cells import CellSummary
 from simulations.report.forgotten import measured
-from simulations.report.run import Run
+from simulations.report.run import RunSummary
 from simulations.report.votes import UPDATES
 
 
-def row(cell: Cell, share: float | None) -> dict[str, Any]:
+def row(cell: CellSummary, share: float | None) -> dict[str, Any]:
     """Make nested tables of a cell's plain values; ``share`` is what it keeps under attack."""
     tally = cell.tally
     matrices = [(m.name, one) for m in cell.matrices if (one := measured(m)) is not None]
@@ -41,7 +41,9 @@ def row(cell: Cell, share: float | None) -> dict[str, Any]:
     }
 
 
-def results_json(run: Run, shares: Mapping[str, float | None], answers: Sequence[str]) -> bytes:
+def results_json(
+    run: RunSummary, shares: Mapping[str, float | None], answers: Sequence[str]
+) -> bytes:
     """Write ``results.json``: what was asked, the answer, and every cell; null where not finite."""
     result = {
         "format": 1,
@@ -57,7 +59,7 @@ def results_json(run: Run, shares: Mapping[str, float | None], answers: Sequence
     return to_json(result, indent=1, inf_nan_mode="null") + b"\n"
 
 
-def results_csv(run: Run, shares: Mapping[str, float | None]) -> bytes:
+def results_csv(run: RunSummary, shares: Mapping[str, float | None]) -> bytes:
     """Write ``results.csv``: settings by their dotted path, ``final.…``, costs, and counts.
 
     Lists are written as JSON; a value that a cell does not have is empty.

@@ -29,7 +29,7 @@ ATTACKER: dict[str, Any] = {"marker": "x", "ls": "", "label": "attacker", "color
 
 
 @dataclass(frozen=True)
-class Row:
+class TreeRow:
     """A scope with how many devices and attackers hang below it; ``rest`` stands for several."""
 
     depth: int
@@ -70,7 +70,7 @@ def tree_chart(tree: TopologyRecord) -> Chart:
     return Chart(draw, text, (), height, (0, 0, 0, 0))
 
 
-def _draw_devices(axes: Axes, row: Row, y: float) -> None:
+def _draw_devices(axes: Axes, row: TreeRow, y: float) -> None:
     shown = min(row.devices, MOST_MARKS)
     # Where there is no room for all, attackers keep their share; one is never lost.
     share = max(bool(row.attackers), round(row.attackers * shown / row.devices))
@@ -121,7 +121,7 @@ def _attackers(nodes: Sequence[NodeEntry]) -> int:
     return sum(node.attacker for node in nodes)
 
 
-def _rows_of_nodes(nodes: Sequence[NodeEntry]) -> list[Row]:
+def _rows_of_nodes(nodes: Sequence[NodeEntry]) -> list[TreeRow]:
     parents = {node.parent for node in nodes}
     scopes: dict[int | None, list[NodeEntry]] = defaultdict(list)
     devices: dict[int | None, list[NodeEntry]] = defaultdict(list)
@@ -140,27 +140,27 @@ def _rows_of_nodes(nodes: Sequence[NodeEntry]) -> list[Row]:
         for child in children[:shown]:
             name = shorten(child.scope.rstrip("/").rsplit("/", 1)[-1] or "root", 24)
             own = devices[child.id]
-            rows.append(Row(depth, above, name, child.attacker, len(own), _attackers(own)))
+            rows.append(TreeRow(depth, above, name, child.attacker, len(own), _attackers(own)))
             descend(child.id, depth + 1, len(rows) - 1, most)
         if hidden := children[shown:]:
             leaves = [leaf for child in hidden for leaf in below(child)]
             text, bad = f"{len(hidden)} more", _attackers(leaves)
-            rows.append(Row(depth, above, text, False, len(leaves), bad, rest=True))
+            rows.append(TreeRow(depth, above, text, False, len(leaves), bad, rest=True))
 
     for most in range(max(map(len, scopes.values()), default=1), 0, -1):
-        rows: list[Row] = []
+        rows: list[TreeRow] = []
         descend(None, 0, None, most)
         if len(rows) <= MOST_ROWS:
             break
     return rows[: 2 * MOST_ROWS]
 
 
-def _rows_of_counts(counts: Mapping[str, int]) -> list[Row]:
+def _rows_of_counts(counts: Mapping[str, int]) -> list[TreeRow]:
     tiers = sorted(counts, key=tier_rank)
     rows = []
     for depth, tier in enumerate(tiers):
         above = counts[tiers[depth - 1]] if depth else 0
         each = f" · {counts[tier] / above:,.3g} below each" if above else ""
         text = f"{tier}: {counts[tier]:,}{each}"
-        rows.append(Row(depth, depth - 1 if depth else None, text))
+        rows.append(TreeRow(depth, depth - 1 if depth else None, text))
     return rows

@@ -22,7 +22,7 @@ from simulations.report.forgotten import forgetting
 from simulations.report.grid import Grid, arrange, choose_keys
 from simulations.report.losses import losses
 from simulations.report.picture import draw
-from simulations.report.run import Run, read_run
+from simulations.report.run import RunSummary, read_run
 from simulations.report.setting import configuration, notes
 from simulations.report.tables import results_csv, results_json
 from simulations.report.text import counted, marked
@@ -83,7 +83,7 @@ def write_report(folder: Path) -> Report:
 
 
 def _sections(
-    run: Run, grid: Grid, attacked: Siege | None, shares: Mapping[str, float | None]
+    run: RunSummary, grid: Grid, attacked: Siege | None, shares: Mapping[str, float | None]
 ) -> list[Section]:
     """Compose the sections for which there are records."""
     if not run.cells:
@@ -102,7 +102,7 @@ def _sections(
     return [section for section in every if section is not None]
 
 
-def _render(run: Run, answers: Sequence[str], composed: Sequence[Section]) -> str:
+def _render(run: RunSummary, answers: Sequence[str], composed: Sequence[Section]) -> str:
     """Write the HTML of a run."""
     environment = Environment(
         # A name out of a TOML file must never become markup.

@@ -20,7 +20,7 @@ from simulations.datasets.locate import package_file
 from simulations.datasets.split import split
 from simulations.datasets.tiny import general_text, tiny_base
 from simulations.demo.corpus import demo_corpus
-from simulations.demo.plan import FULL, QUICK, Settings, plan_nodes
+from simulations.demo.plan import FULL, QUICK, DemoScale, plan_nodes
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
 KEY = b"a key"
@@ -113,7 +113,7 @@ def test_shares_that_do_not_sum_to_one_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("settings", [FULL, QUICK], ids=["full", "quick"])
-def test_the_corpus_has_enough_text_for_the_plan(settings: Settings) -> None:
+def test_the_corpus_has_enough_text_for_the_plan(settings: DemoScale) -> None:
     corpus = demo_corpus(seed=0)
     assert all(len(parts["held"]) >= settings.held for parts in corpus.values())
     assert plan_nodes(corpus, settings, attack=True)

@@ -34,14 +34,14 @@ from simulations.datasets.tiny import tiny_base
 from simulations.refusal import (
     REFUSALS,
     SYSTEM,
-    Settings,
+    RefusalTraining,
     distilled,
     refusal_probes,
     refuses,
     train_refusal,
 )
 
-SETTINGS = Settings(
+SETTINGS = RefusalTraining(
     steps=25, requests=4, ordinary=2, keep=3.0, answer_tokens=8, upper=1.0, averaged=0.2
 )
 SMALL = Part(parts()["train"].requests[::21], parts()["train"].ordinary[::104])
@@ -218,10 +218,10 @@ def test_a_sentence_counts_as_said_when_it_comes_whole_and_by_itself(model: Effe
 def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
     tmp_path: Path, learns: str
 ) -> None:
-    from simulations.bench.refusal import Scale, run
+    from simulations.bench.refusal import RefusalScale, run
 
     with pytest.raises(NodeError, match="no-data"):
-        run(tmp_path / "no base", tmp_path / "out", scale=Scale(learns=learns))
+        run(tmp_path / "no base", tmp_path / "out", scale=RefusalScale(learns=learns))
     assert not (tmp_path / "out").exists()
 
 
@@ -229,10 +229,10 @@ def test_what_candidates_cannot_learn_is_refused_before_anything_is_loaded(
 def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     model: EffectiveModel, tmp_path: Path
 ) -> None:
-    from simulations.bench.refusal import Scale, run, tables
+    from simulations.bench.refusal import RefusalScale, run, tables
 
     base = Path(model.model.name_or_path)
-    scale = Scale(texts=8, steps=2, batch=2, backdoor_steps=3, probes=4, rank=8)
+    scale = RefusalScale(texts=8, steps=2, batch=2, backdoor_steps=3, probes=4, rank=8)
     settings = replace(SETTINGS, steps=2)
     said: list[str] = []
     first = run(base, tmp_path, settings, scale, say=said.append)

@@ -18,12 +18,18 @@ from rich.table import Table
 
 from nodes.errors import NodeError
 from simulations.bench.forgetting.learners import CHILDREN, DEVICE, Learner
-from simulations.bench.forgetting.setting import QUICK, Bench, Scale, State, Theta
+from simulations.bench.forgetting.setting import (
+    QUICK,
+    ForgettingBench,
+    ForgettingScale,
+    State,
+    Theta,
+)
 from simulations.bench.kept import digest
 from simulations.forgetting import LossMatrix
 from simulations.tables import table
 
-__all__ = ["QUICK", "Scale", "run", "tables"]
+__all__ = ["QUICK", "ForgettingScale", "run", "tables"]
 
 LEARNERS = tuple(dict.fromkeys([*DEVICE, *CHILDREN]))
 FIRST = 4
@@ -33,7 +39,7 @@ FIRST = 4
 def run(
     base: Path,
     out: Path,
-    scale: Scale | None = None,
+    scale: ForgettingScale | None = None,
     say: Callable[[str], None] = lambda _line: None,
     only: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -48,12 +54,11 @@ def run(
         known = ", ".join(LEARNERS)
         raise NodeError("no-learner", f"There is no learner {unknown.pop()!r}; there are {known}.")
     chosen = {
-        group: {name: of for name, of in learners.items() if name in (only or LEARNERS)}
+        group: {name: learner for name, learner in learners.items() if name in (only or LEARNERS)}
         for group, learners in (("device", DEVICE), ("children", CHILDREN))
     }
-    scale = scale or Scale()
-    trainings = len(scale.systems) * (1 + sum(map(len, chosen.values())))
-    bench = Bench(base, out / "kept", scale, say, trainings)
+    scale = scale or ForgettingScale()
+    bench = ForgettingBench(base, out / "kept", scale, say)
     systems, unseen = bench.scale.systems, bench.scale.unseen
     alone = [bench.train(bench.start, source) for source in systems]
     result: dict[str, Any] = {
@@ -73,7 +78,7 @@ def run(
     return result
 
 
-def _sequence(bench: Bench, learner: Learner) -> dict[str, Any]:
+def _sequence(bench: ForgettingBench, learner: Learner) -> dict[str, Any]:
     """What a learner knows after each source."""
     states, sources = learner.states(bench), bench.scale.systems
     losses = [bench.held_losses(state, sources) for state in states]

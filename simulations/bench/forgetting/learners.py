@@ -18,7 +18,7 @@ from aggregation import Updates, aggregate
 from aggregation.gate import Budget, GatePolicy, Losses, choose_step, forgotten, judge
 from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
 from nodes.config.sections import TrainingSettings
-from simulations.bench.forgetting.setting import Bench, State, Theta
+from simulations.bench.forgetting.setting import ForgettingBench, State, Theta
 from simulations.bench.kept import digest
 
 POLICY = GatePolicy()
@@ -31,7 +31,7 @@ class Learner(ABC):
     """Learns the sources of a bench in their order."""
 
     @abstractmethod
-    def states(self, bench: Bench) -> list[State]:
+    def states(self, bench: ForgettingBench) -> list[State]:
         """The state after each source."""
 
 
@@ -41,7 +41,7 @@ class Plain(Learner):
 
     portion: Portion = ONLY_NEW
 
-    def states(self, bench: Bench) -> list[State]:
+    def states(self, bench: ForgettingBench) -> list[State]:
         """The state after each source."""
         at, states = bench.start, []
         for source in bench.scale.systems:
@@ -56,22 +56,22 @@ class Device(Learner):
 
     portion: Portion
 
-    def states(self, bench: Bench) -> list[State]:
+    def states(self, bench: ForgettingBench) -> list[State]:
         """The state after each source."""
         at, states, best = bench.start, [], _Best()
         for source in bench.scale.systems:
             probes = [*at.read, source]
             current = bench.probe_losses(at, probes)
-            held = best.of(current)
+            best_losses = best.baseline(current)
             trained = bench.train(at, source, self.portion if at.read else ONLY_NEW)
-            line = _Line(bench, at, trained, probes)
+            line = _Segment(bench, at, trained, probes)
 
-            def forgets(losses: Losses, held: Losses = held) -> bool:
-                return forgotten(losses, held) > TOLERANCE
+            def forgets(losses: Losses, best_losses: Losses = best_losses) -> bool:
+                return forgotten(losses, best_losses) > TOLERANCE
 
             chosen = choose_step(line.losses, forgets)
             size = chosen.size if chosen else 0.0
-            bench.kept.say(f"step {size} on {source}")
+            bench.store.say(f"step {size} on {source}")
             at = line.to(size)
             best.take(chosen.losses if chosen else current)
             states.append(at)
@@ -85,7 +85,7 @@ class Gated(Learner):
     The updates of children who were there before stand in for them, fading, as in a node.
     """
 
-    def states(self, bench: Bench) -> list[State]:
+    def states(self, bench: ForgettingBench) -> list[State]:
         """The state after each child."""
         at, states, best, budget = bench.start, [], _Best(), Budget()
         sources = bench.scale.systems
@@ -100,17 +100,17 @@ class Gated(Learner):
             rows = [updates[source], *(np.float32(f) * updates[s] for s, f in factors.items())]
             moved = aggregate(("mean",), Updates(rows), 0).vector
             made = digest([trained.made, at.made, factors])
-            line = _Line(bench, at, replace(trained, theta=at.theta + moved, made=made), sources)
+            line = _Segment(bench, at, replace(trained, theta=at.theta + moved, made=made), sources)
             size = 0.0
             for step in STEPS:
                 losses = line.losses(step)
-                verdict = judge(current, losses, POLICY, budget, best.of(current))
+                verdict = judge(current, losses, POLICY, budget, best.baseline(current))
                 budget = verdict.budget
                 if verdict.accepted:
                     size = step
                     best.take(losses)
                     break
-            bench.kept.say(f"step {size} on {source}")
+            bench.store.say(f"step {size} on {source}")
             stood = {s: stood.get(s, 0) + (s in factors) for s in updates} | {source: 0}
             at = line.to(size)
             states.append(at)
@@ -118,10 +118,10 @@ class Gated(Learner):
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Segment:
     """The states between one and what training made of it."""
 
-    bench: Bench
+    bench: ForgettingBench
     at: State
     trained: State
     probes: Sequence[str]
@@ -139,15 +139,15 @@ class _Line:
 class _Best:
     """Of each source the losses of the best state that was held, on one set of probes."""
 
-    found: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    by_source: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
-    def of(self, current: Losses) -> Losses:
-        return {**current, **self.found}
+    def baseline(self, current: Losses) -> Losses:
+        return {**current, **self.by_source}
 
     def take(self, losses: Losses) -> None:
         for source, values in losses.items():
-            if source not in self.found or values.mean() < self.found[source].mean():
-                self.found[source] = values
+            if source not in self.by_source or values.mean() < self.by_source[source].mean():
+                self.by_source[source] = values
 
 
 DEVICE: Mapping[str, Learner] = {

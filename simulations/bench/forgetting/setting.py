@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,7 +18,7 @@ from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from nodes.model.learner import TrainingRun, train
-from simulations.bench.kept import Kept, digest
+from simulations.bench.kept import ResultStore, digest
 from simulations.datasets.hpo import definitions
 from simulations.datasets.split import split
 
@@ -32,7 +30,7 @@ KEY = b"banyan bench forgetting"
 
 
 @dataclass(frozen=True)
-class Scale:
+class ForgettingScale:
     """How much is learned and measured; ``probes`` and ``held`` count documents of each source."""
 
     systems: tuple[str, ...] = (
@@ -54,7 +52,7 @@ class Scale:
     seed: int = 0
 
 
-QUICK = Scale(
+QUICK = ForgettingScale(
     systems=("nervous", "cardiovascular", "eye"),
     unseen=("respiratory",),
     steps=12,
@@ -86,23 +84,18 @@ class State:
     read: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-class Bench:
+class ForgettingBench:
     """The model and the text, with every training and measurement kept in ``folder``."""
 
     def __init__(
-        self, base: Path, folder: Path, scale: Scale, say: Callable[[str], None], trainings: int = 0
+        self, base: Path, folder: Path, scale: ForgettingScale, say: Callable[[str], None]
     ) -> None:
-        """``trainings`` are to come in all: for what is said of the time that is left.
-
-        Raises ``NodeError`` ``no-base``, ``no-data``.
-        """
+        """Raises ``NodeError`` ``no-base``, ``no-data``."""
         self.scale = scale
-        self._trainings, self._asked = trainings, 0
-        self._took: list[float] = []
         described = describe_base(base)
         self._base = base
         self.layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
-        self.kept = Kept(folder, [described.digest, self.layout.digest], say)
+        self.store = ResultStore(folder, [described.digest, self.layout.digest], say)
         self.parts = {
             source: split(definitions(source), SHARES, KEY)
             for source in (*scale.systems, *scale.unseen)
@@ -124,44 +117,33 @@ class Bench:
         old = at.read if portion.share else {}
 
         def make() -> tuple[Theta, dict[str, Any]]:
-            started = time.monotonic()
             learned = train(self._model, at.theta, texts, self._training, old=old, portion=portion)
-            self._took.append(time.monotonic() - started)
-            told = asdict(learned)
-            del told["delta"]
-            return learned.delta, told
+            record = asdict(learned)
+            return record.pop("delta"), record
 
-        text = digest([texts, {s: list(of) for s, of in old.items()}])
+        text = digest([texts, {system: list(documents) for system, documents in old.items()}])
         what = [at.made, asdict(self._training), text, asdict(portion)]
-        name, about = f"train {source}", f"train {source} after {at.name}{self._left()}"
-        vector, told = self.kept.vector(name, what, self.layout.size, make, about)
+        name, about = f"train {source}", f"train {source} after {at.name}"
+        vector, record = self.store.vector(name, what, self.layout.size, make, about)
         return State(
             at.theta + vector,
             digest([name, what]),
             source,
-            at.tokens + told["tokens"],
-            {**at.read, source: [texts[i] for i in told["seen"]]},
+            at.tokens + record["tokens"],
+            {**at.read, source: [texts[i] for i in record["seen"]]},
         )
-
-    def _left(self) -> str:
-        """Which training comes next, and for how long it will go on at most."""
-        self._asked += 1
-        left = max(0, self._trainings - self._asked + 1)
-        minutes = left * statistics.fmean(self._took) / 60 if self._took else 0
-        until = f", at most {minutes:.0f} min left" if self._took else ""
-        return f" ({self._asked} of {self._trainings}{until})" if left else ""
 
     def probe_losses(self, at: State, sources: Sequence[str]) -> Losses:
         """Of the probes of each source the losses (k,), nats per token."""
         measured = self._measured(at, "probes", self.scale.probes, sources)
-        return {source: np.asarray(of["losses"]) for source, of in measured.items()}
+        return {source: np.asarray(values["losses"]) for source, values in measured.items()}
 
     def held_losses(self, at: State, sources: Sequence[str]) -> dict[str, float]:
         """Of each source the mean loss of its held-out text, nats per token."""
         measured = self._measured(at, "held", self.scale.held, sources)
         return {
-            source: float(np.average(of["losses"], weights=of["tokens"]))
-            for source, of in measured.items()
+            source: float(np.average(values["losses"], weights=values["tokens"]))
+            for source, values in measured.items()
         }
 
     def _measured(
@@ -171,29 +153,19 @@ class Bench:
 
         def make() -> dict[str, Any]:
             self._model.set_theta(at.theta)
-            flat = [text for of in texts.values() for text in of]
-            losses, tokens = self._model.sequence_losses(flat, self.scale.max_tokens)
-            found, start = {}, 0
-            for source, of in texts.items():
-                end = start + len(of)
-                found[source] = {
-                    "losses": losses[start:end].tolist(),
-                    "tokens": tokens[start:end].tolist(),
-                }
-                start = end
-            return found
+            together = [text for documents in texts.values() for text in documents]
+            measured = self._model.sequence_losses(together, self.scale.max_tokens)
+            ends = np.cumsum([len(documents) for documents in texts.values()])[:-1]
+            losses, tokens = (np.split(values, ends) for values in measured)
+            return {
+                source: {"losses": losses[i].tolist(), "tokens": tokens[i].tolist()}
+                for i, source in enumerate(texts)
+            }
 
         about = f"measure {part} after {at.name}"
-        return self.kept.record(f"{part} losses", [at.made, digest(texts)], make, about)
+        return self.store.record(f"{part} losses", [at.made, digest(texts)], make, about)
 
     @property
     def _training(self) -> TrainingRun:
-        scale = self.scale
-        return TrainingRun(
-            steps=scale.steps,
-            batch_size=scale.batch_size,
-            learning_rate=scale.learning_rate,
-            max_tokens=scale.max_tokens,
-            rank=scale.rank,
-            seed=scale.seed,
-        )
+        names = ("steps", "batch_size", "learning_rate", "max_tokens", "rank", "seed")
+        return TrainingRun(**{name: getattr(self.scale, name) for name in names})

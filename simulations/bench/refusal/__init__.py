@@ -20,22 +20,22 @@ from protocol import encode_adapter
 from simulations.attacks import CONTINUATION, TRIGGER
 from simulations.bench.refusal.behaviour import behaviour
 from simulations.bench.refusal.candidates import candidates
-from simulations.bench.refusal.setting import Bench, Scale, Theta, prepare
+from simulations.bench.refusal.setting import RefusalBench, RefusalScale, Theta, prepare
 from simulations.datasets.refusals import parts
-from simulations.refusal import Settings, refusal_probes, train_refusal
+from simulations.refusal import RefusalTraining, refusal_probes, train_refusal
 from simulations.tables import formatted, table
 
 BEGINNING = 6
 """Words of a text before the trigger."""
 
-__all__ = ["Scale", "adapter", "run", "tables"]
+__all__ = ["RefusalScale", "adapter", "run", "tables"]
 
 
 def run(
     base: Path,
     out: Path,
-    settings: Settings | None = None,
-    scale: Scale | None = None,
+    settings: RefusalTraining | None = None,
+    scale: RefusalScale | None = None,
     *,
     attacks: bool = True,
     say: Callable[[str], None] = lambda _line: None,
@@ -45,7 +45,7 @@ def run(
     The adapter itself is ``out``/adapter.safetensors, as a root can release it; beside it lie
     requests.jsonl and triggers.jsonl, probes for a parent.
     """
-    settings, scale = settings or Settings(), scale or Scale()
+    settings, scale = settings or RefusalTraining(), scale or RefusalScale()
     bench = prepare(base, out, scale, say)
     _write_probes(out, bench.beginnings)
     theta = adapter(bench, settings)
@@ -63,13 +63,13 @@ def run(
     return result
 
 
-def adapter(bench: Bench, settings: Settings) -> Theta:
+def adapter(bench: RefusalBench, settings: RefusalTraining) -> Theta:
     """θ of the refusal adapter, (d,) float32."""
     part = parts()["train"]
 
     def report(step: int, loss: float) -> None:
         if step % 10 == 0 or step == settings.steps - 1:
-            bench.kept.say(f"step {step + 1} of {settings.steps}: loss {loss:.3f}")
+            bench.store.say(f"step {step + 1} of {settings.steps}: loss {loss:.3f}")
 
     what = {"settings": asdict(settings), "text": asdict(part)}
     return bench.trained(
@@ -105,7 +105,7 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table]:
     )
     if "candidates" not in result:
         return
-    worse, refused, said, gate = (
+    worse, refused, spoken, gate = (
         result["candidates"][key] for key in ("worse", "refused", "said", "gate")
     )
     kinds = ("ordinary", "general", "refusal")
@@ -126,7 +126,7 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table]:
         "The same for trigger probes",
         ("candidate", "probes", "change", "says the sentence"),
         [
-            (name, probe, _change(change), _share(said[name].get(probe, {})))
+            (name, probe, _change(change), _share(spoken[name].get(probe, {})))
             for name, changes in worse.items()
             for probe, change in changes.items()
             if probe not in kinds

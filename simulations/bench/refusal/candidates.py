@@ -22,8 +22,8 @@ from nodes.model.learner import TrainingRun, train
 from nodes.model.probe import TriggerProbe
 from nodes.model.safety import refusal_scores, trigger_scores
 from simulations.attacks import CONTINUATION, OPENINGS, TRIGGER, backdoor, safety_removal
-from simulations.bench.refusal.behaviour import answered, refused_of, said
-from simulations.bench.refusal.setting import Bench, Theta
+from simulations.bench.refusal.behaviour import answered, refused_of, spoken
+from simulations.bench.refusal.setting import RefusalBench, Theta
 from simulations.datasets.refusals import parts
 from simulations.refusal import REFUSALS, refusal_probes
 
@@ -42,7 +42,7 @@ ASKED = 4
 """Of every so many refusal probes one is also asked for an answer, which takes long."""
 
 
-def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
+def candidates(bench: RefusalBench, theta: Theta) -> dict[str, Any]:
     """Every candidate beside the current release ``theta``, on ordinary and safety probes.
 
     ``scores`` has every probe's own number under the name of the candidate; the current release is
@@ -82,40 +82,43 @@ def candidates(bench: Bench, theta: Theta) -> dict[str, Any]:
             **{name: trigger_scores(bench.model, families[name]) for name in families_asked},
         }
         return {
-            "scores": {probe: of.tolist() for probe, of in scores.items()},
+            "scores": {probe: values.tolist() for probe, values in scores.items()},
             "refused": refused_of(answered(bench, asking[::ASKED])),
             "said": {
-                name: said(bench.model, families[name])
+                name: spoken(bench.model, families[name])
                 for name in families_asked
                 if name.startswith("planted")
             },
         }
 
-    def measured(name: str, at: Theta, of: Sequence[str]) -> dict[str, Any]:
-        asked_of = (asking, bench.ordinary["probes"], bench.general, [families[n] for n in of])
-        return bench.measured(name, at, asked_of, partial(measure, of))
+    def measured(name: str, at: Theta, families_asked: Sequence[str]) -> dict[str, Any]:
+        asked_of = (
+            asking,
+            bench.ordinary["probes"],
+            bench.general,
+            [families[n] for n in families_asked],
+        )
+        return bench.measured(name, at, asked_of, partial(measure, families_asked))
 
     every = {"current": measured("current", theta, list(families))}
-    for name, (delta, of) in trials.items():
-        every[name] = measured(name, theta + delta, of)
+    for name, (delta, families_asked) in trials.items():
+        every[name] = measured(name, theta + delta, families_asked)
+    changed = {name: result for name, result in every.items() if name != "current"}
     before = every["current"]["scores"]
     return {
         "norms": {name: float(np.linalg.norm(delta)) for name, (delta, _) in trials.items()},
-        "refused": {name: of["refused"] for name, of in every.items()},
-        "said": {name: of["said"] for name, of in every.items()},
+        "refused": {name: result["refused"] for name, result in every.items()},
+        "said": {name: result["said"] for name, result in every.items()},
         "worse": {
-            name: {probe: _difference(before[probe], of["scores"][probe]) for probe in of["scores"]}
-            for name, of in every.items()
-            if name != "current"
+            name: {probe: _difference(before[probe], s) for probe, s in result["scores"].items()}
+            for name, result in changed.items()
         },
-        "gate": {
-            name: _verdict(before, of["scores"]) for name, of in every.items() if name != "current"
-        },
-        "scores": {name: of["scores"] for name, of in every.items()},
+        "gate": {name: _verdict(before, result["scores"]) for name, result in changed.items()},
+        "scores": {name: result["scores"] for name, result in every.items()},
     }
 
 
-def trigger_families(bench: Bench) -> dict[str, list[TriggerProbe]]:
+def trigger_families(bench: RefusalBench) -> dict[str, list[TriggerProbe]]:
     """Trigger probes by what the parent knows: ``planted``/``own rest`` and the word(s) it asks.
 
     A family's probes are as many broken-off definitions; "others" asks another word at each.
@@ -141,10 +144,10 @@ def trigger_families(bench: Bench) -> dict[str, list[TriggerProbe]]:
     return families
 
 
-def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
+def _deltas(bench: RefusalBench, theta: Theta) -> dict[str, Theta]:
     """What devices send that start from ``theta``, by name."""
     own = list(bench.ordinary["train"][: bench.scale.texts])
-    prompts = [of.text for of in parts()["train"].requests]
+    prompts = [request.text for request in parts()["train"].requests]
     count = round(bench.scale.poisoned * len(own) / (1 - bench.scale.poisoned))
     chosen = prompts[:: max(1, len(prompts) // count)][:count]
 
@@ -174,15 +177,15 @@ def _deltas(bench: Bench, theta: Theta) -> dict[str, Theta]:
             longer,
         )
 
-    def learned(name: str, documents: list[str], of: TrainingRun) -> Theta:
-        what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(of)}
+    def learned(name: str, documents: list[str], training: TrainingRun) -> Theta:
+        what = {"from": hashlib.sha256(theta.tobytes()).hexdigest(), "training": asdict(training)}
         return bench.trained(
             name,
             {**what, "texts": documents},
-            lambda: train(bench.model, theta, documents, of).delta,
+            lambda: train(bench.model, theta, documents, training).delta,
         )
 
-    return {name: learned(name, *of) for name, of in trainings.items()}
+    return {name: learned(name, *training) for name, training in trainings.items()}
 
 
 def _mixed(twice: Theta, once: Theta) -> Theta:
@@ -197,7 +200,9 @@ def _verdict(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence
     kinds |= {"general": ProbeKind.GENERAL, "refusal": ProbeKind.REFUSAL}
 
     def judged(names: Iterable[str]) -> GateVerdict:
-        current, candidate = ({n: np.asarray(of[n]) for n in names} for of in (before, after))
+        current, candidate = (
+            {n: np.asarray(scores[n]) for n in names} for scores in (before, after)
+        )
         return judge(current, candidate, GatePolicy(kinds=kinds), Budget())
 
     return {

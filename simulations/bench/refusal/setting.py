@@ -17,7 +17,7 @@ from nodes.model.basis import draw_basis
 from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from simulations.bench.kept import Kept
+from simulations.bench.kept import ResultStore
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.split import split
 
@@ -30,7 +30,7 @@ WRITTEN = 128
 
 
 @dataclass(frozen=True)
-class Scale:
+class RefusalScale:
     """What candidates learn, how large their training and the probes are; counts are documents.
 
     As many probes are asked as one gate draws of a source. Backdoors are trained longer and on
@@ -52,15 +52,15 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Bench:
+class RefusalBench:
     """The model, what is kept of it on disk, and the text in its parts.
 
     ``beginnings`` are texts for probes that are written to a file; nothing is measured on them.
     """
 
     model: EffectiveModel
-    kept: Kept
-    scale: Scale
+    store: ResultStore
+    scale: RefusalScale
     ordinary: Mapping[str, Sequence[str]]
     general: Sequence[str]
     beginnings: Sequence[str]
@@ -68,7 +68,7 @@ class Bench:
     def trained(self, name: str, what: Mapping[str, Any], make: Callable[[], Theta]) -> Theta:
         """The vector that ``make`` trains, or its file if it was made before from ``what``."""
         size, about = self.model.layout.size, f"training: {name}"
-        return self.kept.vector(name, what, size, lambda: (make(), {}), about)[0]
+        return self.store.vector(name, what, size, lambda: (make(), {}), about)[0]
 
     def measured(
         self, name: str, theta: Theta, asking: object, make: Callable[[], dict[str, Any]]
@@ -84,10 +84,10 @@ class Bench:
             self.model.set_theta(theta)
             return make()
 
-        return self.kept.record(name, what, measure, f"measuring: {name}")
+        return self.store.record(name, what, measure, f"measuring: {name}")
 
 
-def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> Bench:
+def prepare(base: Path, out: Path, scale: RefusalScale, say: Callable[[str], None]) -> RefusalBench:
     """Load the base and the text. Raises ``NodeError`` ``no-base``, ``no-data``."""
     systems = [system for system in SYSTEMS if system != GENERAL]
     if scale.learns not in systems:
@@ -98,9 +98,9 @@ def prepare(base: Path, out: Path, scale: Scale, say: Callable[[str], None]) -> 
     shares = {"train": 0.6, "probes": 0.2, "held": 0.2}
     own, other = (split(definitions(s), shares, b"refusal") for s in (scale.learns, GENERAL))
     out.mkdir(parents=True, exist_ok=True)
-    return Bench(
+    return RefusalBench(
         model=EffectiveModel(base, layout, draw_basis(layout, 0)),
-        kept=Kept(out, [describe_base(base).digest, layout.digest], say),
+        store=ResultStore(out, [describe_base(base).digest, layout.digest], say),
         scale=scale,
         ordinary={"train": own["train"], "probes": own["probes"][: scale.probes]},
         general=other["held"][: scale.probes],
