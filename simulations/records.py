@@ -175,12 +175,6 @@ class FailureRecord(_Record):
     trace: str = ""
 
 
-class UnknownRecord(_Record):
-    """A line of a kind that only a newer version writes."""
-
-    kind: str
-
-
 Record = (
     CellRecord
     | TopologyRecord
@@ -207,7 +201,7 @@ def bad_record(path: Path, line: int, reason: str) -> NodeError:
     return NodeError("bad-record", f"{path}, line {line}: {reason}.")
 
 
-def read_records(path: Path) -> Iterator[tuple[int, Record | UnknownRecord]]:
+def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     """Read a cell's file line by line, each record with the number of its line, from 1.
 
     Raises ``NodeError`` ``bad-record`` at the first line that is not a record.
@@ -217,12 +211,11 @@ def read_records(path: Path) -> Iterator[tuple[int, Record | UnknownRecord]]:
             try:
                 yield number, _RECORD.validate_json(line)
             except ValidationError as error:
-                yield number, _read_unknown(path, number, line, error)
+                raise bad_record(path, number, first_mistake(error)) from None
 
 
-def _read_unknown(path: Path, number: int, line: bytes, error: ValidationError) -> UnknownRecord:
+def first_mistake(error: ValidationError) -> str:
+    """The first thing that is wrong, with its place: ``cells.0.name: Input should be …``."""
     first = error.errors(include_url=False, include_input=False)[0]
-    if first["type"] == "union_tag_invalid":
-        return UnknownRecord.model_validate_json(line)
-    place = ".".join(str(part) for part in first["loc"])
-    raise bad_record(path, number, f"{place}: {first['msg']}" if place else first["msg"]) from None
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]

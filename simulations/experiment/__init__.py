@@ -8,16 +8,15 @@ how a cell is computed; ``simulations.runner`` runs what is not done yet.
 from __future__ import annotations
 
 from simulations.experiment.bundled import bundled, first_sentence, load_experiment
-from simulations.experiment.folder import Failure, Found
+from simulations.experiment.folder import TakenOver
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment, identify, read_experiment
 
 __all__ = [
     "Cell",
     "Experiment",
-    "Failure",
-    "Found",
     "Settings",
+    "TakenOver",
     "bundled",
     "first_sentence",
     "identify",

@@ -17,7 +17,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,28 +40,17 @@ _PACKAGES = {"banyan": "banyan-fl", "flwr": "flwr", "torch": "torch", "numpy": "
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A cell that did not end: a stable code, a sentence, and where it happened."""
-
-    id: str
-    name: str
-    code: str
-    sentence: str
-    trace: str = ""
-
-
-@dataclass(frozen=True)
-class Found:
+class TakenOver:
     """What of the folder's cells the experiment can use.
 
     Attributes:
-        kept: finished cells that need not run again.
+        done: finished cells that need not run again.
         aside: cells, finished or not, that the experiment has no longer: moved to ``aside``.
         back: cells that it has again, moved back from there.
-        older: versions by name, then and now, where the kept cells were made with another.
+        older: versions by name, then and now, where the finished cells were made with another.
     """
 
-    kept: int
+    done: int
     aside: int
     back: int
     older: Mapping[str, tuple[str, str]]
@@ -103,14 +92,14 @@ class RunFolder:
         part.replace(self.cells / f"{cell.id}{_DONE}")
         (self.cells / f"{cell.id}{_FAILED}").unlink(missing_ok=True)
 
-    def fail(self, failure: Failure) -> None:
-        """Keep why a cell failed; what it recorded until then stays in its part file."""
-        body = FailureRecord(**asdict(failure)).model_dump_json(indent=2)
+    def fail(self, failure: FailureRecord) -> None:
+        """Write why a cell failed; what it recorded until then stays in its part file."""
+        body = failure.model_dump_json(indent=2)
         write_file(self.cells / f"{failure.id}{_FAILED}", body.encode())
 
 
 @contextmanager
-def opened(path: Path, experiment: Experiment) -> Iterator[tuple[RunFolder, Found]]:
+def opened(path: Path, experiment: Experiment) -> Iterator[tuple[RunFolder, TakenOver]]:
     """The folder for a run of ``experiment``, held so that no other run writes to it.
 
     Raises:
@@ -120,14 +109,14 @@ def opened(path: Path, experiment: Experiment) -> Iterator[tuple[RunFolder, Foun
     if path.exists() and not _is_ours(path):
         raise NodeError("not-an-experiment", f"{path} holds something else; choose another --out.")
     folder.cells.mkdir(parents=True, exist_ok=True)
-    with _held(path / ".lock"):
+    with _locked(path / ".lock"):
         yield folder, _taken_over(folder, experiment)
 
 
 def versions() -> dict[str, str]:
     """Of what results depend on beside the settings."""
-    found = {name: version(package) for name, package in _PACKAGES.items()}
-    return found | {"python": platform.python_version()}
+    packages = {name: version(package) for name, package in _PACKAGES.items()}
+    return packages | {"python": platform.python_version()}
 
 
 def finished(path: Path, cells: Iterable[Cell]) -> set[str]:
@@ -136,7 +125,7 @@ def finished(path: Path, cells: Iterable[Cell]) -> set[str]:
     return {cell.id for cell in cells if folder.is_done(cell)}
 
 
-def _taken_over(folder: RunFolder, experiment: Experiment) -> Found:
+def _taken_over(folder: RunFolder, experiment: Experiment) -> TakenOver:
     """Sort the folder's cells into those of the experiment and others, and write down what runs."""
     ids = {cell.id for cell in experiment.cells}
     aside = folder.path / "aside"
@@ -148,12 +137,12 @@ def _taken_over(folder: RunFolder, experiment: Experiment) -> Found:
         file.replace(aside / file.name)
     for file in back:
         file.replace(folder.cells / file.name)
-    kept = len(finished(folder.path, experiment.cells))
-    before = _earlier_versions(folder.path) if kept else {}
+    done = len(finished(folder.path, experiment.cells))
+    before = _earlier_versions(folder.path) if done else {}
     now = versions()
     _describe(folder.path, experiment, now)
-    return Found(
-        kept=kept,
+    return TakenOver(
+        done=done,
         aside=len({_id(file) for file in away}),
         back=len({_id(file) for file in back}),
         older={name: (was, now[name]) for name, was in before.items() if now.get(name, was) != was},
@@ -207,7 +196,7 @@ def _id(file: Path) -> str:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

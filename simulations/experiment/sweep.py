@@ -136,15 +136,13 @@ def read_experiment(
         raise NodeError("bad-experiment", f"{where} is not valid TOML: {error}.") from None
     try:
         return _read(raw, text, folder or Path(), quick, overrides or {})
-    except _Mistakes as error:
-        what = "; ".join(error.texts)
+    except (_Mistakes, PathError) as error:
+        what = "; ".join(error.args)
         raise NodeError("bad-experiment", f"{where} has mistakes: {what}.") from None
 
 
 class _Mistakes(Exception):
-    def __init__(self, texts: list[str]) -> None:
-        super().__init__(texts)
-        self.texts = texts
+    """Its arguments are sentences, each with a place."""
 
 
 def _read(
@@ -177,11 +175,11 @@ def _overridden(raw: Table, quick: bool, overrides: Mapping[str, Any]) -> Table:
     """Apply what is overridden to the file, in place; gives what wins over cases and sweeps."""
     small = raw.get("quick", {})
     if not isinstance(small, dict):
-        raise _Mistakes(["quick: Input should be a table"])
+        raise _Mistakes("quick: Input should be a table")
     if quick and not small:
-        raise _Mistakes(["quick: there is no small version of this experiment"])
+        raise _Mistakes("quick: there is no small version of this experiment")
     if not isinstance(swept := raw.setdefault("sweep", {}), dict):
-        raise _Mistakes(["sweep: Input should be a table"])
+        raise _Mistakes("sweep: Input should be a table")
     swept = raw["sweep"] = dict(flatten(swept))  # by path, in the order of the file
     pins: Table = {}
     first = dict(flatten(small)) if quick else {}
@@ -191,10 +189,7 @@ def _overridden(raw: Table, quick: bool, overrides: Mapping[str, Any]) -> Table:
             swept[rest] = value
             pins.pop(rest, None)
             continue
-        try:
-            put(raw, path, value)
-        except PathError as error:
-            raise _Mistakes([str(error)]) from None
+        put(raw, path, value)
         if head not in _HEADER:
             pins[path] = value
     return pins
@@ -207,7 +202,7 @@ def _header(raw: Table) -> _Header:
     try:
         return _Header.model_validate(header)
     except ValidationError as error:
-        raise _Mistakes(mistakes(error)) from None
+        raise _Mistakes(*mistakes(error)) from None
 
 
 def _case(raw: Any) -> Any:
@@ -221,11 +216,11 @@ def _case(raw: Any) -> Any:
 def _check_compare(header: _Header) -> None:
     known = {SEED, *header.sweep, *([CASE] if header.case else [])}
     if strangers := [path for path in header.compare if path not in known]:
-        raise _Mistakes([f"compare: cells do not vary in {', '.join(strangers)}"])
+        raise _Mistakes(f"compare: cells do not vary in {', '.join(strangers)}")
     for case in header.case:
         for path in case.settings:
             if both := [swept for swept in header.sweep if overlap(path, swept)]:
-                raise _Mistakes([f"sweep.{both[0]}: case {case.name} sets it too"])
+                raise _Mistakes(f"sweep.{both[0]}: case {case.name} sets it too")
 
 
 def _points(
@@ -252,21 +247,17 @@ def _cells(points: Iterable[tuple[Table, Table]], folder: Path) -> tuple[Cell, .
     cells: list[Cell] = []
     wrong: dict[str, list[str]] = {}
     count = 0
-    try:
-        for vary, raw in points:
-            count += 1
-            try:
-                settings = _resolve(Settings.model_validate(raw), folder)
-            except (ValidationError, _Mistakes) as error:
-                texts = error.texts if isinstance(error, _Mistakes) else mistakes(error)
-                for mistake in texts:
-                    wrong.setdefault(mistake, []).append(_name(vary))
-            else:
-                cells += [_cell(vary, settings, seed) for seed in settings.run.seeds]
-    except PathError as error:
-        raise _Mistakes([str(error)]) from None
+    for count, (vary, raw) in enumerate(points, 1):  # noqa: B007  used below
+        try:
+            settings = _resolve(Settings.model_validate(raw), folder)
+        except (ValidationError, _Mistakes) as error:
+            texts = error.args if isinstance(error, _Mistakes) else mistakes(error)
+            for mistake in texts:
+                wrong.setdefault(mistake, []).append(_name(vary))
+        else:
+            cells += [_cell(vary, settings, seed) for seed in settings.run.seeds]
     if wrong:
-        raise _Mistakes([_with_cells(mistake, names, count) for mistake, names in wrong.items()])
+        raise _Mistakes(*(_with_cells(mistake, names, count) for mistake, names in wrong.items()))
     _refuse_twins(cells)
     return tuple(cells)
 
@@ -290,7 +281,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
         return settings
     base = (folder / kind).resolve()
     if not (base / "config.json").is_file():
-        raise _Mistakes([f"model.kind: {kind} is none of {', '.join(BASES)}, nor a base's folder"])
+        raise _Mistakes(f"model.kind: {kind} is none of {', '.join(BASES)}, nor a base's folder")
     return settings.model_copy(
         update={"model": settings.model.model_copy(update={"kind": str(base)})}
     )
@@ -306,7 +297,7 @@ def _refuse_twins(cells: list[Cell]) -> None:
     if len(twins) > _NAMED:
         twins[_NAMED:] = [f"and so have {len(twins) - _NAMED} more"]
     if twins:
-        raise _Mistakes(twins)
+        raise _Mistakes(*twins)
 
 
 def _with_cells(mistake: str, names: list[str], count: int) -> str:

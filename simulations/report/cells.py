@@ -22,7 +22,6 @@ from simulations.records import (
     NoteRecord,
     RoundRecord,
     TopologyRecord,
-    UnknownRecord,
     bad_record,
     read_records,
 )
@@ -70,7 +69,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One finished cell; ``note_counts`` counts all notes, ``unknown`` records of other kinds."""
+    """One finished cell; ``note_counts`` counts all notes, also those left out."""
 
     id: str
     name: str
@@ -84,7 +83,6 @@ class CellSummary:
     matrices: tuple[MatrixRecord, ...]
     notes: tuple[NoteRecord, ...]
     note_counts: Counter[str]
-    unknown: Counter[str]
 
     def final(self, name: str) -> float | None:
         """Look up a figure of the ``done`` record; None when there is none.
@@ -124,7 +122,6 @@ def read_cell(path: Path) -> CellSummary:
     matrices: list[MatrixRecord] = []
     notes: list[NoteRecord] = []
     note_counts: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
     number = 0
     for number, record in read_records(path):
         if (head is None) != isinstance(record, CellRecord):
@@ -148,8 +145,6 @@ def read_cell(path: Path) -> CellSummary:
                     notes.append(record)
             case DoneRecord():
                 done = record
-            case UnknownRecord():
-                unknown[record.kind] += 1
     if head is None or done is None:
         raise bad_record(path, number + 1, "the file ends without a done record")
     return CellSummary(
@@ -165,7 +160,6 @@ def read_cell(path: Path) -> CellSummary:
         matrices=tuple(matrices),
         notes=tuple(notes),
         note_counts=note_counts,
-        unknown=unknown,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nodes.errors import NodeError
-from simulations.records import ExperimentRecord, FailureRecord, TopologyRecord
+from simulations.records import ExperimentRecord, FailureRecord, TopologyRecord, first_mistake
 from simulations.report.cells import CellSummary, read_cell
 
 PART, FAILED = ".part.jsonl", ".failed.json"
@@ -30,7 +30,6 @@ class RunSummary:
         missing: the names of cells that are not finished.
         failures: why cells failed.
         begun: how many cells have begun, and neither finished nor failed.
-        unknown: records of kinds that this report does not know.
     """
 
     experiment: ExperimentRecord
@@ -40,7 +39,6 @@ class RunSummary:
     missing: tuple[str, ...]
     failures: tuple[FailureRecord, ...]
     begun: int
-    unknown: Counter[str]
 
     @property
     def expected(self) -> int:
@@ -61,7 +59,6 @@ def read_run(folder: Path) -> RunSummary:
         name = Path(error.filename).name
         raise NodeError("no-run", f"{folder} holds no run: it has no {name}.") from None
     cells: list[CellSummary] = []
-    unknown: Counter[str] = Counter()
     trees: set[tuple[object, ...]] = set()
     begun: set[str] = set()
     for path in sorted((folder / "cells").glob("*.jsonl")):
@@ -69,7 +66,6 @@ def read_run(folder: Path) -> RunSummary:
             begun.add(path.name.removesuffix(PART))
             continue
         cell = read_cell(path)
-        unknown.update(cell.unknown)
         if cell.topology is not None:
             # Hundreds of cells share a few trees; one of each is enough to draw.
             shape = _tree_shape(cell.topology)
@@ -90,7 +86,6 @@ def read_run(folder: Path) -> RunSummary:
         missing=tuple(cell.name for cell in experiment.cells if cell.id not in done),
         failures=tuple(failures),
         begun=len(begun - done - {failure.id for failure in failures}),
-        unknown=unknown,
     )
 
 
@@ -98,9 +93,7 @@ def _read(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise NodeError("bad-record", f"{path}: {place}: {first['msg']}.") from None
+        raise NodeError("bad-record", f"{path}: {first_mistake(error)}.") from None
 
 
 def _order(experiment: ExperimentRecord) -> dict[str, tuple[str, ...]]:

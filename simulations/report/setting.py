@@ -48,9 +48,6 @@ def configuration(run: RunSummary) -> Section:
     if run.missing:
         names = Text("\n".join(run.missing), code=True)
         blocks.append(Fold(f"{counted(len(run.missing), 'cell')} not finished", (names,)))
-    if run.unknown:
-        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(run.unknown.items()))
-        blocks.append(Text(f"Records of kinds that this report does not show: {kinds}."))
     text = "What made these figures: the same file with the same seeds gives the same result."
     return Section("configuration", "Configuration", text, tuple(blocks))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,11 +90,11 @@ def run(
             errors.print(f"Interrupted. The same command goes on; done cells are in {folder}.")
             raise typer.Exit(130) from None
         if json:
-            failed = [asdict(failure) for failure in outcome.failures]
+            failed = [failure.model_dump() for failure in outcome.failures]
             print_json(
                 {"name": loaded.name, "folder": str(folder), "report": report and str(report)}
                 | {"cells": outcome.cells, "done": outcome.done, "ran": outcome.ran}
-                | {"set_aside": outcome.found.aside, "failed": failed}
+                | {"set_aside": outcome.taken_over.aside, "failed": failed}
             )
         else:
             console.print(f"{outcome.done} of {outcome.cells} cells are done.", highlight=False)

@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from simulations.experiment.folder import Failure
 from simulations.experiment.sweep import Cell
+from simulations.records import FailureRecord
 
 _FOR_EVER_S = 1e9
 _WIDEST = 60
@@ -63,7 +63,7 @@ class Display:
         self._progress.update(bar, completed=self._running[cell.id][1])
         self._draw()
 
-    def end(self, cell: Cell, failure: Failure | None) -> None:
+    def end(self, cell: Cell, failure: FailureRecord | None) -> None:
         """It is done, or failed."""
         bar, _ = self._running.pop(cell.id)
         took = self._progress.tasks[self._progress.task_ids.index(bar)].elapsed or 0.0

@@ -18,11 +18,11 @@ from typing import Protocol
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from simulations.experiment.folder import Failure, Found, RunFolder, opened
+from simulations.experiment.folder import RunFolder, TakenOver, opened
 from simulations.experiment.settings import Settings
 from simulations.experiment.sweep import Cell, Experiment
 from simulations.processes import ONE_THREAD, Say, Supervisor, environment, steps
-from simulations.records import Recorder
+from simulations.records import FailureRecord, Recorder
 from simulations.runner.progress import Display
 
 Tick = Callable[[float], None]
@@ -47,8 +47,8 @@ class Outcome:
     cells: int
     done: int
     ran: int
-    found: Found
-    failures: tuple[Failure, ...]
+    taken_over: TakenOver
+    failures: tuple[FailureRecord, ...]
 
 
 def run_experiment(
@@ -73,8 +73,8 @@ def run_experiment(
         NodeError: ``not-an-experiment``, ``run-busy``.
         KeyboardInterrupt: when interrupted; every process was ended before.
     """
-    with opened(path, experiment) as (folder, found), environment(ONE_THREAD):
-        for line in _lines(found):
+    with opened(path, experiment) as (folder, taken_over), environment(ONE_THREAD):
+        for line in _lines(taken_over):
             console.print(line, highlight=False)
         cells = [c for c in experiment.cells if only in c.name and not folder.is_done(c)]
         asked = experiment.workers if workers is None else workers
@@ -83,25 +83,29 @@ def run_experiment(
             run_all = _in_processes if count > 1 else _here
             failures = tuple(run_all(folder, cells, count, run_cell, display))
         done = sum(folder.is_done(cell) for cell in experiment.cells)
-    return Outcome(path, len(experiment.cells), done, len(cells) - len(failures), found, failures)
+    return Outcome(
+        path, len(experiment.cells), done, len(cells) - len(failures), taken_over, failures
+    )
 
 
-def _lines(found: Found) -> Iterator[str]:
+def _lines(taken_over: TakenOver) -> Iterator[str]:
     """What a person should know of a folder that was there before."""
-    if found.kept:
-        yield f"{_cells(found.kept)} done before."
-    if found.back:
-        yield f"{_cells(found.back)} brought back: the experiment has them again."
-    if found.aside:
-        yield f"{_cells(found.aside)} set aside, in aside/: the experiment has them no longer."
-    if found.older:
-        differ = ", ".join(f"{name} {was} (now {now})" for name, (was, now) in found.older.items())
+    if taken_over.done:
+        yield f"{_cells(taken_over.done)} done before."
+    if taken_over.back:
+        yield f"{_cells(taken_over.back)} brought back: the experiment has them again."
+    if taken_over.aside:
+        yield f"{_cells(taken_over.aside)} set aside, in aside/: the experiment has them no longer."
+    if taken_over.older:
+        differ = ", ".join(
+            f"{name} {was} (now {now})" for name, (was, now) in taken_over.older.items()
+        )
         yield f"Earlier cells were made with {differ}; a new --out runs all of them again."
 
 
 def _here(
     folder: RunFolder, cells: Sequence[Cell], _: int, run_cell: RunCell | None, display: Display
-) -> Iterator[Failure]:
+) -> Iterator[FailureRecord]:
     for cell in cells:
         display.start(cell)
         failure = _compute(folder, run_cell, cell, partial(display.tick, cell))
@@ -112,7 +116,7 @@ def _here(
 
 def _in_processes(
     folder: RunFolder, cells: Sequence[Cell], count: int, run_cell: RunCell | None, display: Display
-) -> Iterator[Failure]:
+) -> Iterator[FailureRecord]:
     with Supervisor() as supervisor:
         compute = partial(_compute_there, folder, run_cell)
         for cell, kind, value in steps(supervisor, compute, cells, count):
@@ -121,17 +125,18 @@ def _in_processes(
             elif kind == "said":
                 display.tick(cell, value)
             else:
-                failure: Failure | None = value
+                failure: FailureRecord | None = value
                 if kind == "died":  # for want of memory, or killed
                     sentence = f"Its process ended with status {value}; negative is a signal."
-                    failure = Failure(cell.id, cell.name, "worker-died", sentence)
-                    folder.fail(failure)
+                    failure = _fail(folder, cell, "worker-died", sentence)
                 display.end(cell, failure)
                 if failure:
                     yield failure
 
 
-def _compute(folder: RunFolder, run_cell: RunCell | None, cell: Cell, tick: Tick) -> Failure | None:
+def _compute(
+    folder: RunFolder, run_cell: RunCell | None, cell: Cell, tick: Tick
+) -> FailureRecord | None:
     """Run one cell and write its records; gives why it failed, which is written too."""
     try:
         run = run_cell or _the_simulation()
@@ -141,11 +146,16 @@ def _compute(folder: RunFolder, run_cell: RunCell | None, cell: Cell, tick: Tick
         code, sentence = getattr(error, "code", None), getattr(error, "sentence", None)
         if not isinstance(code, str) or not isinstance(sentence, str):
             code, sentence = "crashed", f"{type(error).__name__}: {error}"
-        trace = "".join(traceback.format_exception(error))
-        failure = Failure(cell.id, cell.name, str(code), sentence, trace)
-        folder.fail(failure)
-        return failure
+        return _fail(folder, cell, code, sentence, "".join(traceback.format_exception(error)))
     return None
+
+
+def _fail(
+    folder: RunFolder, cell: Cell, code: str, sentence: str, trace: str = ""
+) -> FailureRecord:
+    failure = FailureRecord(id=cell.id, name=cell.name, code=code, sentence=sentence, trace=trace)
+    folder.fail(failure)
+    return failure
 
 
 def _the_simulation() -> RunCell:
@@ -157,7 +167,7 @@ def _the_simulation() -> RunCell:
 
 def _compute_there(
     folder: RunFolder, run_cell: RunCell | None, cell: Cell, say: Say
-) -> Failure | None:
+) -> FailureRecord | None:
     last = time.monotonic()
 
     def tick(fraction: float) -> None:

@@ -74,7 +74,7 @@ def test_a_changed_experiment_keeps_its_cells_and_sets_the_others_aside(tmp_path
     start(small(), tmp_path, numbers)
     before = contents(tmp_path / "cells")
     outcome = start(small(attack__name="none"), tmp_path, numbers)
-    assert (outcome.found.kept, outcome.found.aside, outcome.ran) == (4, 4, 0)
+    assert (outcome.taken_over.done, outcome.taken_over.aside, outcome.ran) == (4, 4, 0)
     now = contents(tmp_path / "cells")
     assert now.keys() < before.keys()
     assert contents(tmp_path / "aside") | now == before
@@ -85,7 +85,7 @@ def test_cells_that_the_experiment_has_again_come_back(tmp_path: Path) -> None:
     before = contents(tmp_path / "cells")
     start(small(attack__name="none"), tmp_path, numbers)
     outcome = start(small(), tmp_path, failing)
-    assert (outcome.found.kept, outcome.found.back, outcome.ran) == (8, 4, 0)
+    assert (outcome.taken_over.done, outcome.taken_over.back, outcome.ran) == (8, 4, 0)
     assert contents(tmp_path / "cells") == before
     assert contents(tmp_path / "aside") == {}
 
@@ -93,7 +93,7 @@ def test_cells_that_the_experiment_has_again_come_back(tmp_path: Path) -> None:
 def test_more_seeds_run_only_what_is_new(tmp_path: Path) -> None:
     start(small(), tmp_path, numbers)
     outcome = start(small(run__seeds=[0, 1, 2]), tmp_path, numbers)
-    assert (outcome.found.kept, outcome.ran, outcome.done, outcome.cells) == (8, 4, 12, 12)
+    assert (outcome.taken_over.done, outcome.ran, outcome.done, outcome.cells) == (8, 4, 12, 12)
 
 
 def test_cells_of_other_versions_are_kept_and_said_to_be(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_cells_of_other_versions_are_kept_and_said_to_be(tmp_path: Path) -> None
     resolved["versions"]["torch"] = "0.4"
     file.write_text(json.dumps(resolved), "utf-8")
     outcome = start(small(), tmp_path, numbers)
-    assert outcome.found.older == {"torch": ("0.4", now)}
-    assert start(small(), tmp_path, numbers).found.older == {}
+    assert outcome.taken_over.older == {"torch": ("0.4", now)}
+    assert start(small(), tmp_path, numbers).taken_over.older == {}
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

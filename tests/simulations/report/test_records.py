@@ -126,12 +126,14 @@ def test_without_matplotlib_the_error_says_what_to_install() -> None:
     assert "no-matplotlib: A report needs matplotlib; install the extra" in ended.stderr
 
 
-def test_records_of_unknown_kinds_are_counted_and_passed_over(tmp_path: Path) -> None:
+def test_a_record_of_an_unknown_kind_is_damage_with_its_line(tmp_path: Path) -> None:
     folder = made.single(tmp_path / "run")
     (path,) = (folder / "cells").glob("*.jsonl")
     first, *rest = path.read_text("utf-8").splitlines()
     path.write_text("\n".join([first, '{"kind": "audit", "x": 1}', *rest]) + "\n", "utf-8")
-    assert "does not show: audit (1)" in write_report(folder).html.read_text("utf-8")
+    with pytest.raises(NodeError, match=r"jsonl, line 2: .*'audit'") as refused:
+        write_report(folder)
+    assert refused.value.code == "bad-record"
 
 
 def test_a_cell_that_failed_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from simulations.experiment.folder import Failure
+from simulations.records import FailureRecord
 from simulations.runner.progress import Display
 from tests.simulations.runner.cells import small
 
@@ -20,7 +20,10 @@ def test_without_a_terminal_each_cell_has_a_line_and_a_failure_says_why() -> Non
         display.tick(one, 0.5)
         display.end(one, None)
         display.start(two)
-        display.end(two, Failure(two.id, two.name, "crashed", "It [fell] over."))
+        failure = FailureRecord(
+            id=two.id, name=two.name, code="crashed", sentence="It [fell] over."
+        )
+        display.end(two, failure)
     first, second = output.getvalue().splitlines()
     expected = r"cell 1 of 2 tree, attack.name=none, seed=0: done in 0:00:00(, about [\d:]+ left)?"
     assert re.fullmatch(expected, first)

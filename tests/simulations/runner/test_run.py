@@ -43,7 +43,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, work
 def test_a_cell_that_failed_is_tried_again_and_then_is_as_any_other(tmp_path: Path) -> None:
     start(small(), tmp_path / "again", failing)
     outcome = start(small(), tmp_path / "again", numbers)
-    assert (outcome.found.kept, outcome.ran, outcome.failures) == (4, 4, ())
+    assert (outcome.taken_over.done, outcome.ran, outcome.failures) == (4, 4, ())
     start(small(), tmp_path / "once", numbers)
     assert contents(tmp_path / "again") == contents(tmp_path / "once")
 
@@ -61,9 +61,9 @@ def test_a_process_that_is_killed_fails_its_cell_alone(tmp_path: Path) -> None:
 def test_only_cells_whose_name_contains_a_text_run(tmp_path: Path) -> None:
     outcome = start(small(), tmp_path, numbers, only="flat, attack.name=none")
     assert (outcome.cells, outcome.done, outcome.ran) == (8, 2, 2)
-    assert outcome.found.aside == 0
+    assert outcome.taken_over.aside == 0
     rest = start(small(), tmp_path, numbers)
-    assert (rest.found.kept, rest.ran, rest.found.aside) == (2, 6, 0)
+    assert (rest.taken_over.done, rest.ran, rest.taken_over.aside) == (2, 6, 0)
 
 
 @pytest.mark.parametrize("run_cell", [numbers, failing])
