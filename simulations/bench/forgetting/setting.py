@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
-from nodes.model.base import describe_base, load_base
-from nodes.model.basis import draw_basis
-from nodes.model.coordinates import DEFAULT_TARGETS
-from nodes.model.effective import EffectiveModel
-from nodes.model.layout import Layout
 from nodes.model.learner import TrainingRun, train
-from simulations.bench.kept import ResultStore, digest
+from simulations.bench.base import ModelBench
+from simulations.bench.kept import digest
 from simulations.datasets.hpo import definitions
 from simulations.datasets.split import split
 
@@ -84,27 +79,21 @@ class State:
     read: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-class ForgettingBench:
-    """The model and the text, with every training and measurement kept in ``folder``."""
+class ForgettingBench(ModelBench):
+    """The model and the text, with every training and measurement kept in ``folder``.
+
+    Raises ``NodeError`` ``no-base``, ``no-data``.
+    """
 
     def __init__(
         self, base: Path, folder: Path, scale: ForgettingScale, say: Callable[[str], None]
     ) -> None:
-        """Raises ``NodeError`` ``no-base``, ``no-data``."""
+        super().__init__(base, folder, scale.rank, say)
         self.scale = scale
-        described = describe_base(base)
-        self._base = base
-        self.layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
-        self.store = ResultStore(folder, [described.digest, self.layout.digest], say)
         self.parts = {
             source: split(definitions(source), SHARES, KEY)
             for source in (*scale.systems, *scale.unseen)
         }
-
-    @cached_property
-    def _model(self) -> EffectiveModel:
-        """Loaded when something is still to be computed."""
-        return EffectiveModel(self._base, self.layout, draw_basis(self.layout, 0))
 
     @property
     def start(self) -> State:
@@ -117,7 +106,7 @@ class ForgettingBench:
         old = at.read if portion.share else {}
 
         def make() -> tuple[Theta, dict[str, Any]]:
-            learned = train(self._model, at.theta, texts, self._training, old=old, portion=portion)
+            learned = train(self.model, at.theta, texts, self._training, old=old, portion=portion)
             record = asdict(learned)
             return record.pop("delta"), record
 
@@ -152,9 +141,9 @@ class ForgettingBench:
         texts = {source: self.parts[source][part][:count] for source in sources}
 
         def make() -> dict[str, Any]:
-            self._model.set_theta(at.theta)
+            self.model.set_theta(at.theta)
             together = [text for documents in texts.values() for text in documents]
-            measured = self._model.sequence_losses(together, self.scale.max_tokens)
+            measured = self.model.sequence_losses(together, self.scale.max_tokens)
             ends = np.cumsum([len(documents) for documents in texts.values()])[:-1]
             losses, tokens = (np.split(values, ends) for values in measured)
             return {

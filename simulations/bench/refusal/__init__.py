@@ -20,7 +20,7 @@ from protocol import encode_adapter
 from simulations.attacks import CONTINUATION, TRIGGER
 from simulations.bench.refusal.behaviour import behaviour
 from simulations.bench.refusal.candidates import candidates
-from simulations.bench.refusal.setting import RefusalBench, RefusalScale, Theta, prepare
+from simulations.bench.refusal.setting import RefusalBench, RefusalScale, Theta
 from simulations.datasets.refusals import parts
 from simulations.refusal import RefusalTraining, refusal_probes, train_refusal
 from simulations.tables import formatted, table
@@ -46,7 +46,8 @@ def run(
     requests.jsonl and triggers.jsonl, probes for a parent.
     """
     settings, scale = settings or RefusalTraining(), scale or RefusalScale()
-    bench = prepare(base, out, scale, say)
+    bench = RefusalBench(base, out, scale, say)
+    out.mkdir(parents=True, exist_ok=True)
     _write_probes(out, bench.beginnings)
     theta = adapter(bench, settings)
     (out / "adapter.safetensors").write_bytes(encode_adapter(theta))

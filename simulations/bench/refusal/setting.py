@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.errors import NodeError
-from nodes.model.base import describe_base, load_base
-from nodes.model.basis import draw_basis
-from nodes.model.coordinates import DEFAULT_TARGETS
-from nodes.model.effective import EffectiveModel
-from nodes.model.layout import Layout
-from simulations.bench.kept import ResultStore
+from simulations.bench.base import ModelBench
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.split import split
 
@@ -51,23 +46,33 @@ class RefusalScale:
     learning_rate: float = 5e-3
 
 
-@dataclass(frozen=True)
-class RefusalBench:
-    """The model, what is kept of it on disk, and the text in its parts.
+class RefusalBench(ModelBench):
+    """The model, and the text in its parts: ``beginnings`` are for probes that are written to a
+    file; nothing is measured on them.
 
-    ``beginnings`` are texts for probes that are written to a file; nothing is measured on them.
+    Raises ``NodeError`` ``no-base``, ``no-data``.
     """
 
-    model: EffectiveModel
-    store: ResultStore
-    scale: RefusalScale
-    ordinary: Mapping[str, Sequence[str]]
-    general: Sequence[str]
-    beginnings: Sequence[str]
+    def __init__(
+        self, base: Path, folder: Path, scale: RefusalScale, say: Callable[[str], None]
+    ) -> None:
+        systems = [system for system in SYSTEMS if system != GENERAL]
+        if scale.learns not in systems:
+            known = ", ".join(systems)
+            raise NodeError(
+                "no-data", f"There is no {scale.learns} to learn; choose one of {known}."
+            )
+        super().__init__(base, folder, scale.rank, say)
+        self.scale = scale
+        shares = {"train": 0.6, "probes": 0.2, "held": 0.2}
+        own, other = (split(definitions(s), shares, b"refusal") for s in (scale.learns, GENERAL))
+        self.ordinary = {"train": own["train"], "probes": own["probes"][: scale.probes]}
+        self.general = other["held"][: scale.probes]
+        self.beginnings = other["probes"][:WRITTEN]
 
     def trained(self, name: str, what: Mapping[str, Any], make: Callable[[], Theta]) -> Theta:
         """The vector that ``make`` trains, or its file if it was made before from ``what``."""
-        size, about = self.model.layout.size, f"training: {name}"
+        size, about = self.layout.size, f"training: {name}"
         return self.store.vector(name, what, size, lambda: (make(), {}), about)[0]
 
     def measured(
@@ -85,24 +90,3 @@ class RefusalBench:
             return make()
 
         return self.store.record(name, what, measure, f"measuring: {name}")
-
-
-def prepare(base: Path, out: Path, scale: RefusalScale, say: Callable[[str], None]) -> RefusalBench:
-    """Load the base and the text. Raises ``NodeError`` ``no-base``, ``no-data``."""
-    systems = [system for system in SYSTEMS if system != GENERAL]
-    if scale.learns not in systems:
-        raise NodeError(
-            "no-data", f"There is no {scale.learns} to learn; choose one of {', '.join(systems)}."
-        )
-    layout = Layout.of_model(load_base(base)[0], DEFAULT_TARGETS, scale.rank)
-    shares = {"train": 0.6, "probes": 0.2, "held": 0.2}
-    own, other = (split(definitions(s), shares, b"refusal") for s in (scale.learns, GENERAL))
-    out.mkdir(parents=True, exist_ok=True)
-    return RefusalBench(
-        model=EffectiveModel(base, layout, draw_basis(layout, 0)),
-        store=ResultStore(out, [describe_base(base).digest, layout.digest], say),
-        scale=scale,
-        ordinary={"train": own["train"], "probes": own["probes"][: scale.probes]},
-        general=other["held"][: scale.probes],
-        beginnings=other["probes"][:WRITTEN],
-    )
