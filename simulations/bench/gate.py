@@ -144,10 +144,10 @@ def false_promotions(
         mean = np.where(truly, means[1], means[0])
         for rule in RULES:
             promoted = _promoted(rule, e, mean)
-            false, all_of = (promoted & ~truly).sum(1), promoted.sum(1)
-            rate = float((false / np.maximum(all_of, 1)).mean())
-            found = float(promoted[truly].mean()) if truly.any() else None
-            rows.append(FalsePromotions(shape, share, rule, rate, float(all_of.mean()), found))
+            false, every = (promoted & ~truly).sum(1), promoted.sum(1)
+            rate = float((false / np.maximum(every, 1)).mean())
+            found_share = float(promoted[truly].mean()) if truly.any() else None
+            rows.append(FalsePromotions(shape, share, rule, rate, float(every.mean()), found_share))
     return rows
 
 

@@ -121,10 +121,10 @@ def use_stolen_key(address: str, victim: Home, haul: Haul) -> None:
             sealed = Envelope.decode(blobs["task"])
             task = open_envelope(sealed, Task, PublicKey.from_raw(parent.public_key))
             if haul.replayed:
-                said, haul.forged = forge(task, victim, payload), 1
+                sent, haul.forged = forge(task, victim, payload), 1
             else:
-                said, haul.replayed = envelope, 1
-            content = pack("update", {"envelope": said, "payload": payload})
+                sent, haul.replayed = envelope, 1
+            content = pack("update", {"envelope": sent, "payload": payload})
             client.push(Message(content, reply_to=message))
     finally:
         client.close()

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol import Role, Scope
+from simulations.datasets.hpo import definitions
+from simulations.datasets.icd10 import names
+from simulations.datasets.split import split
 
 UNSEEN = "integument"
 """The organ system that no device trains on."""
@@ -83,6 +86,25 @@ PATIENT = 4.0
 """The grace where an attacker is expected: the demo is to show it outvoted, not merely too slow."""
 DEEPEST = 2
 """Times as many probes where devices train: later gains are small, and must be shown."""
+SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
+SMALL = 500
+"""A source with fewer texts than this is small."""
+SMALL_SHARES = {"train": 0.45, "probes": 0.35, "held": 0.2}
+"""Every source must give each of four nodes, one above the other, its own probes."""
+
+
+def demo_corpus(seed: int) -> Corpus:
+    """Divide each source into train, probes and held; no text stands in two of them.
+
+    Raises ``NodeError`` ``no-data`` when a package of text is missing.
+    """
+    key = f"banyan demo {seed}".encode()
+    sources = {system: definitions(system) for system in (*ENGLISH.values(), UNSEEN)}
+    sources[SPANISH] = names("es", "circulatory")
+    return {
+        source: split(texts, SMALL_SHARES if len(texts) < SMALL else SHARES, key)
+        for source, texts in sources.items()
+    }
 
 
 def plan_nodes(corpus: Corpus, settings: DemoScale, *, attack: bool) -> list[NodePlan]:

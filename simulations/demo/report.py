@@ -6,7 +6,6 @@ folder. Counts come from the ledgers, bytes from the links.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -182,9 +181,3 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
 
 def _counts(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{code} {count}" for code, count in sorted(reasons.items()) if count)
-
-
-def write_report(folder: Path, report: Mapping[str, Any]) -> None:
-    """``report.json``."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", "utf-8")

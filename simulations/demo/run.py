@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -16,13 +17,12 @@ from nodes.machine.process_memory import MemorySampler
 from protocol import Role
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
-from simulations.demo.corpus import demo_corpus
 from simulations.demo.hostile import run_hostile
 from simulations.demo.intruder import intrude
 from simulations.demo.live import Progress
 from simulations.demo.network import Placed, build_network
-from simulations.demo.plan import FULL, QUICK, DemoScale, plan_nodes
-from simulations.demo.report import compose, measure, print_report, write_report
+from simulations.demo.plan import FULL, QUICK, DemoScale, demo_corpus, plan_nodes
+from simulations.demo.report import compose, measure, print_report
 from simulations.processes import ONE_THREAD, Supervisor, terminable
 
 WATCH_S = 1.0
@@ -65,7 +65,8 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
         folder=folder,
         options={"quick": quick, "attack": attack},
     )
-    write_report(folder, report)
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "report.json").write_text(text + "\n", "utf-8")
     print_report(console, report, folder)
     return report
 

@@ -19,8 +19,7 @@ from simulations.datasets.icd10 import names
 from simulations.datasets.locate import package_file
 from simulations.datasets.split import split
 from simulations.datasets.tiny import general_text, tiny_base
-from simulations.demo.corpus import demo_corpus
-from simulations.demo.plan import FULL, QUICK, DemoScale, plan_nodes
+from simulations.demo.plan import FULL, QUICK, DemoScale, demo_corpus, plan_nodes
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
 KEY = b"a key"
