@@ -279,8 +279,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        if found := list(_disagreements(self)):
-            raise ValueError("; ".join(found))
+        if problems := list(_disagreements(self)):
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator
 from nodes.config.files import mistakes
 from nodes.config.sections import Section
 from nodes.errors import NodeError
-from simulations.bench.kept import digest
+from simulations.bench.store import digest
 from simulations.experiment.paths import PathError, Table, flatten, overlap, put
 from simulations.experiment.settings import BASES, Settings
 

@@ -25,7 +25,7 @@ from simulations.bench.forgetting.setting import (
     State,
     Theta,
 )
-from simulations.bench.kept import digest
+from simulations.bench.store import digest
 from simulations.forgetting import LossMatrix
 from simulations.tables import table
 

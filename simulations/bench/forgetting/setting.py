@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_NEW, Portion
 from nodes.model.learner import TrainingRun, train
-from simulations.bench.base import ModelBench
-from simulations.bench.kept import digest
+from simulations.bench.model_bench import ModelBench
+from simulations.bench.store import digest
 from simulations.datasets.hpo import definitions
 from simulations.datasets.split import split
 

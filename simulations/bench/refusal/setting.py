@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.errors import NodeError
-from simulations.bench.base import ModelBench
+from simulations.bench.model_bench import ModelBench
 from simulations.datasets.hpo import SYSTEMS, definitions
 from simulations.datasets.split import split
 

@@ -11,7 +11,7 @@ from nodes.model.basis import draw_basis
 from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from simulations.bench.kept import ResultStore
+from simulations.bench.store import ResultStore
 
 
 class ModelBench:
