@@ -77,9 +77,7 @@ def aggregation(
     from simulations.bench import aggregation as timing
 
     with one_sentence():
-        result = timing.run(
-            size, repeats, only or (), on_timing=lambda t: errors.print(timing.one_line(t))
-        )
+        result = timing.run(size, repeats, only or (), say=errors.print)
         _show(result, timing.tables, json)
 
 
@@ -98,9 +96,7 @@ def robustness(
     from simulations.bench import robustness as attacked
 
     with one_sentence():
-        result = attacked.run(
-            seeds, only or (), on_result=lambda r: errors.print(attacked.one_line(r))
-        )
+        result = attacked.run(seeds, only or (), say=errors.print)
         _show(result, attacked.tables, json)
 
 

@@ -73,7 +73,7 @@ def run(
     repeats: int = 5,
     only: Sequence[str] = (),
     sizes: Sequence[tuple[int, int]] = SIZES,
-    on_timing: Callable[[Timing], None] = lambda _timing: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Time every pipeline for every (n, f).
 
@@ -82,7 +82,7 @@ def run(
         repeats: runs of each contestant; medians count.
         only: pipelines; those of the table if there are none.
         sizes: how many updates there are, and how many of them may be bad.
-        on_timing: called with every result as it comes.
+        say: called with a line for every result as it comes.
 
     Raises ``AggregationError`` ``unknown-rule``.
     """
@@ -96,7 +96,8 @@ def run(
         for pipeline in pipelines:
             for timing in _race(updates, f, pipeline, repeats):
                 timings.append(timing)
-                on_timing(timing)
+                took = timing.why if timing.seconds is None else f"{timing.seconds:.3f} s"
+                say(f"n={timing.updates} {timing.pipeline}, {timing.contestant}: {took}")
     for n, f in sizes:
         for pipeline in pipelines:
             # A fresh process each, with as many threads as one has by default.
@@ -218,12 +219,6 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table | str]:
     yield f"ours: with {how}"
     if not result["byzfl"]:
         yield "ByzFL is not installed: pip install scipy, pip install --no-deps byzfl==0.0.11"
-
-
-def one_line(timing: Timing) -> str:
-    """A timing as progress."""
-    took = timing.why if timing.seconds is None else f"{timing.seconds:.3f} s"
-    return f"n={timing.updates} {timing.pipeline}, {timing.contestant}: {took}"
 
 
 def _cell(timing: Mapping[str, Any] | None, ours: float) -> str:

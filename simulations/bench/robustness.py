@@ -84,7 +84,7 @@ class Resilience:
 def run(
     seeds: int = 10,
     only: Sequence[str] = (),
-    on_result: Callable[[Resilience], None] = lambda _result: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Attack every pipeline on generated clusters and on real adapter deltas.
 
@@ -93,7 +93,7 @@ def run(
     Args:
         seeds: draws of the generated data; of the real deltas at most three, and one for Flower.
         only: names of pipelines; all if there are none.
-        on_result: called with every result as it comes.
+        say: called with a line for every result as it comes.
     """
     draws = {"clusters": seeds, "deltas": min(seeds, _DRAWS_OF_DELTAS)}
     jobs = [
@@ -104,7 +104,11 @@ def run(
     rows = []
     for result in results(attack_all, jobs, cores()):
         rows.append(asdict(result))
-        on_result(result)
+        name, slower = f"{result.by} {result.pipeline}", f"{result.slowest:.1f}"
+        say(
+            f"{result.data}, {name}: κ {result.worst:.3f} ({result.attack}), "
+            f"at most {slower} times its usual time"
+        )
     return {"updates": COUNT, "f": BAD, "results": rows}
 
 
@@ -260,11 +264,3 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table]:
         title = f"{data}: {result['f']} attackers of {result['updates']}"
         title += ", squared error over honest variance"
         yield formatted(title, columns, rows, left=("by", "worst attack"))
-
-
-def one_line(result: Resilience) -> str:
-    """A result as progress."""
-    return (
-        f"{result.data}, {result.by} {result.pipeline}: κ {result.worst:.3f} ({result.attack}), "
-        f"at most {result.slowest:.1f} times its usual time"
-    )
