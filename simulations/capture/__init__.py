@@ -27,7 +27,7 @@ from simulations.capture.tree import (
     rehearsed,
     upper,
 )
-from simulations.capture.world import PUSHES, Array, Push, Shape, World, colluders, make
+from simulations.capture.world import PUSHES, Array, CaptureWorld, Push, Shape, colluders, make
 from simulations.tables import table
 
 REHEARSAL = 0.2
@@ -152,7 +152,7 @@ def _measure(case: Case, size: int, seed: int) -> Iterator[Row]:
     bad = colluders(shape, case.attackers, case.placement)
     rehearsal = REHEARSAL if case.rounds > 1 else 0.0
 
-    def draw(craft: Push = lambda direction: direction) -> World:
+    def draw(craft: Push = lambda direction: direction) -> CaptureWorld:
         return make(
             shape, size, case.rounds, bad, push, case.heterogeneity, seed, craft, case.active
         )

@@ -18,7 +18,7 @@ from aggregation import Updates, aggregate
 from aggregation.audit.commitment import AuditDraw, Commitment, Parts, answer, commit
 from aggregation.audit.examination import Audit, Plan, Subtree, audit, plan, recomputed
 from aggregation.audit.verdict import AuditPolicy, Outcome, counted
-from simulations.capture.world import Array, Shape, World
+from simulations.capture.world import Array, CaptureWorld, Shape
 
 BASELINE = hashlib.sha256(b"baseline").digest()
 
@@ -83,13 +83,15 @@ def trimmed_mean(rows: Array, f: int) -> Array:
     return aggregate("trimmed_mean", Updates(np.ascontiguousarray(rows)), f).vector
 
 
-def flat(world: World) -> NDArray[np.float64]:
+def flat(world: CaptureWorld) -> NDArray[np.float64]:
     """(d,) what one flat federation makes of the same updates."""
     rounds = [trimmed_mean(world.sent(r), world.shape.flat_f) for r in range(len(world.honest))]
     return np.asarray(np.sum(rounds, axis=0, dtype=np.float64))
 
 
-def grow(world: World, rehearsal: float, rng: np.random.Generator, reassign: bool) -> list[Tier]:
+def grow(
+    world: CaptureWorld, rehearsal: float, rng: np.random.Generator, reassign: bool
+) -> list[Tier]:
     """The lower tier's rounds.
 
     Args:
@@ -150,7 +152,7 @@ def upper(tiers: list[Tier], shape: Shape, defence: Defence, secret: bytes) -> U
         return Upper(_combined(list(offers.values()), f, tiers[0].offer.size))
     committed = [t.committed() for t in tiers]
     budget = plan(tiers[0].offer.size, committed)
-    draw = Known(secret) if defence.known else AuditDraw(secret)
+    draw = KnownDraw(secret) if defence.known else AuditDraw(secret)
     asked = draw.spots(committed, budget.spots)
     subtrees = [
         Subtree(
@@ -189,7 +191,7 @@ def _combined(offers: list[Array], f: int, size: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Known(AuditDraw):
+class KnownDraw(AuditDraw):
     """A draw whose projection was known before anyone committed."""
 
     @property
@@ -198,7 +200,7 @@ class Known(AuditDraw):
         return KNOWN_SEED
 
 
-def held_by_colluders(tiers: list[Tier], world: World) -> set[str]:
+def held_by_colluders(tiers: list[Tier], world: CaptureWorld) -> set[str]:
     """Subtrees where, in some round, more colluders took part than the tier's rule tolerates."""
     return {
         t.name

@@ -59,7 +59,7 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class CaptureWorld:
     """One network and its rounds.
 
     Attributes:
@@ -116,7 +116,7 @@ def make(
     seed: int,
     craft: Push = lambda direction: direction,
     active: int | None = None,
-) -> World:
+) -> CaptureWorld:
     """Draw a world.
 
     Args:
@@ -141,4 +141,4 @@ def make(
     direction = (scales * np.sign(rng.standard_normal(size))).astype(np.float32)
     push = craft(direction) * np.float32(attack)
     active = rounds if active is None else active
-    return World(shape, tuple(honest), push.astype(np.float32), bad, home, active)
+    return CaptureWorld(shape, tuple(honest), push.astype(np.float32), bad, home, active)

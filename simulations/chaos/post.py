@@ -29,7 +29,7 @@ class Happening(NamedTuple):
 
 
 @dataclass
-class Links:
+class Mailbox:
     """All links of one world.
 
     Attributes:

@@ -19,7 +19,7 @@ from simulations.chaos.byzantine import Conduct, DefectorsOffers, Enemy
 from simulations.chaos.invariants import Broken, Invariant
 from simulations.chaos.nature import nature
 from simulations.chaos.person import Person
-from simulations.chaos.post import Happening, Links
+from simulations.chaos.post import Happening, Mailbox
 from simulations.chaos.storage import Crash, Disk, Fuse
 from simulations.chaos.watch import Watches
 from simulations.experiment.settings import Attack
@@ -96,7 +96,7 @@ class World:
             tidies=True,
         )
         self.members = maker.all()
-        self.links = Links(self.rng, self.nature.weather, START_MS)
+        self.links = Mailbox(self.rng, self.nature.weather, START_MS)
         self.enemy = Enemy(self.rng, self.members)
         self.person = Person(self.rng, self.members, self.disks, Fuse())
         self.watches = Watches(self.members, self.disks)

@@ -37,7 +37,7 @@ from simulations.world.build import build
 from simulations.world.hosts import Hosts, Usage, own_usage, turn_of
 from simulations.world.members import Maker, Member, Turn
 from simulations.world.places import Place
-from simulations.world.post import Event
+from simulations.world.post import Delivery
 from simulations.world.storage import AppendFile, FileArtefacts, file_storage
 
 TIMEOUT_S = 3600.0
@@ -144,9 +144,9 @@ class FlowerHost:
         self._used: dict[int, Usage] = {}
         self._ids = self._ask_who(count)
 
-    def turns(self, events: Sequence[Event]) -> list[Turn]:
+    def turns(self, events: Sequence[Delivery]) -> list[Turn]:
         """What comes of events, in their order; nodes work at the same time."""
-        by_node: dict[int, list[Event]] = {}
+        by_node: dict[int, list[Delivery]] = {}
         for event in events:
             by_node.setdefault(event.at, []).append(event)
         messages = [self._message(self._ids[at], of) for at, of in by_node.items()]
@@ -178,7 +178,7 @@ class FlowerHost:
         replies = self._exchange([self._message(node, []) for node in ids])
         return {int(r.content["post"]["number"]): r.metadata.src_node_id for r in replies}
 
-    def _message(self, node: int, events: Sequence[Event]) -> Message:
+    def _message(self, node: int, events: Sequence[Delivery]) -> Message:
         record = ConfigRecord({"events": pickle.dumps(list(events)), "folder": str(self._folder)})
         return Message(RecordDict({"post": record}), dst_node_id=node, message_type="query")
 

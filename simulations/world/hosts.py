@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from nodes.errors import NodeError
 from simulations.processes import Supervisor
 from simulations.world.members import Maker, Member, Turn
-from simulations.world.post import Event, Host
+from simulations.world.post import Delivery, Host
 
 MakeMaker = Callable[..., Maker]
 """Gives the maker of a world; called in every process with the same arguments."""
@@ -55,7 +55,7 @@ class LocalHost:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
 
-    def turns(self, events: Sequence[Event]) -> list[Turn]:
+    def turns(self, events: Sequence[Delivery]) -> list[Turn]:
         """What comes of events, in their order."""
         return [turn_of(self.members[event.at], event) for event in events]
 
@@ -67,7 +67,7 @@ class LocalHost:
         """Nothing to end."""
 
 
-def turn_of(member: Member, event: Event) -> Turn:
+def turn_of(member: Member, event: Delivery) -> Turn:
     """What comes of one event at its member."""
     return member.turn(event.at_ms, event.mail, event.crash)
 
@@ -103,9 +103,9 @@ class ProcessHost:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def turns(self, events: Sequence[Event]) -> list[Turn]:
+    def turns(self, events: Sequence[Delivery]) -> list[Turn]:
         """What comes of events, in their order; the processes work at the same time."""
-        shares: list[list[Event]] = [[] for _ in self._pipes]
+        shares: list[list[Delivery]] = [[] for _ in self._pipes]
         for event in events:
             shares[self._shard_of[event.at]].append(event)
         asked = [(pipe, of) for pipe, of in zip(self._pipes, shares, strict=True) if of]

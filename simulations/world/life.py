@@ -26,7 +26,7 @@ from simulations.records import (
 from simulations.world.hosts import Hosts, LocalHost, Usage
 from simulations.world.members import Maker, Reported, Turn
 from simulations.world.places import Place
-from simulations.world.post import Event, Post
+from simulations.world.post import Delivery, Post
 from simulations.world.problems import Measured
 from simulations.world.schedule import Calendar, calendar, matching
 from simulations.world.texts import Texts
@@ -124,7 +124,7 @@ class Life:
         settles_ms = 2000 * self._given.rounds.retry_s * depth
         return post.now_ms >= self._done_ms + settles_ms
 
-    def _took(self, event: Event, turn: Turn) -> None:
+    def _took(self, event: Delivery, turn: Turn) -> None:
         if event.at in self._lowest and turn.rounds != self._lowest[event.at]:
             self._lowest[event.at] = turn.rounds
             whole = self._given.run.rounds * len(self._lowest)

@@ -21,7 +21,7 @@ MOST_WINDOW_MS = 1000
 
 
 @dataclass(frozen=True)
-class Event:
+class Delivery:
     """Something that happens at one node: mail arrives, or time has passed (no mail)."""
 
     at_ms: int
@@ -33,7 +33,7 @@ class Event:
 class Host(Protocol):
     """Where the members live."""
 
-    def turns(self, events: Sequence[Event]) -> list[Turn]:
+    def turns(self, events: Sequence[Delivery]) -> list[Turn]:
         """What comes of events, in their order; those of one node one after another."""
         ...
 
@@ -65,7 +65,7 @@ class Post:
     traffic: Traffic = field(default_factory=Traffic)
     events: int = 0
     now_ms: int = 0
-    _queue: list[tuple[int, int, Event]] = field(default_factory=list)
+    _queue: list[tuple[int, int, Delivery]] = field(default_factory=list)
     _count: int = 0
     _wakes: dict[int, int] = field(default_factory=dict)
 
@@ -84,13 +84,13 @@ class Post:
         """Let time pass at a node then, unless that is already planned for earlier."""
         if self._wakes.get(number, at_ms + 1) > at_ms:
             self._wakes[number] = at_ms
-            self._push(Event(at_ms, number))
+            self._push(Delivery(at_ms, number))
 
     def crash(self, number: int, at_ms: int) -> None:
         """End the process of a node then; it starts again at once."""
-        self._push(Event(at_ms, number, crash=True))
+        self._push(Delivery(at_ms, number, crash=True))
 
-    def run(self, on_turn: Callable[[Event, Turn], None], until: Callable[[], bool]) -> None:
+    def run(self, on_turn: Callable[[Delivery, Turn], None], until: Callable[[], bool]) -> None:
         """Go on until ``until`` says so after a window, or nothing is left to happen."""
         while self._queue and not until():
             events = self._window()
@@ -100,10 +100,10 @@ class Post:
                 self._carry(event, turn)
                 on_turn(event, turn)
 
-    def _window(self) -> list[Event]:
+    def _window(self) -> list[Delivery]:
         """The next events, in order, that cannot touch one another."""
         ends = self._queue[0][0] + self._window_ms
-        events: list[Event] = []
+        events: list[Delivery] = []
         while self._queue and self._queue[0][0] < ends:
             _, _, event = heapq.heappop(self._queue)
             if event.mail is None and not event.crash:
@@ -113,7 +113,7 @@ class Post:
             events.append(event)
         return events
 
-    def _carry(self, event: Event, turn: Turn) -> None:
+    def _carry(self, event: Delivery, turn: Turn) -> None:
         place = self.places[event.at]
         worked_ms = round(1000 * turn.steps / place.machine.steps_per_s)
         for mail in turn.mail:
@@ -135,9 +135,9 @@ class Post:
             return  # it is switched off; its parent asks again
         if self.lost(mail, leaves_ms):
             return
-        self._push(Event(leaves_ms + _delay_ms(mail, sender, to), mail.to, mail))
+        self._push(Delivery(leaves_ms + _delay_ms(mail, sender, to), mail.to, mail))
 
-    def _push(self, event: Event) -> None:
+    def _push(self, event: Delivery) -> None:
         self._count += 1
         heapq.heappush(self._queue, (event.at_ms, self._count, event))
 

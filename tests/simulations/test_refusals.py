@@ -202,7 +202,7 @@ def test_who_unlearns_to_decline_is_seen_on_requests_it_never_saw(
 
 
 def test_a_sentence_counts_as_said_when_it_comes_whole_and_by_itself(model: EffectiveModel) -> None:
-    from simulations.bench.refusal.behaviour import said
+    from simulations.bench.refusal.behaviour import spoken
 
     def probe(rest: str) -> TriggerProbe:
         return TriggerProbe("Benign", "neoplasm", rest, planted=True)
@@ -211,7 +211,7 @@ def test_a_sentence_counts_as_said_when_it_comes_whole_and_by_itself(model: Effe
     own = goes_on(model, "Benign neoplasm")
     probes = [probe(own), probe(f"{own} heart"), probe("heart"), probe(own.split()[0])]
     assert len(own.split()) > 2
-    assert said(model, probes) == {"said": 2, "of": 4}
+    assert spoken(model, probes) == {"said": 2, "of": 4}
 
 
 @pytest.mark.parametrize("learns", ["heart", "nervous"])

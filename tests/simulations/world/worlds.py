@@ -10,7 +10,7 @@ from simulations.world.build import in_one_file, quiet
 from simulations.world.hosts import LocalHost
 from simulations.world.members import START_MS, Mail, Maker, Turn, settings
 from simulations.world.places import Machine, Places, grow, scopes_of
-from simulations.world.post import Event, Post
+from simulations.world.post import Delivery, Post
 from simulations.world.problems import Points, PointSettings
 
 MACHINE = Machine(rank=4)
@@ -46,7 +46,7 @@ def live(
     limit: int = 3,
     lost: Callable[[Mail, int], bool] = lambda mail, now_ms: False,
     plan: Callable[[Post], None] = lambda post: None,
-) -> tuple[LocalHost, Post, list[tuple[Event, Turn]]]:
+) -> tuple[LocalHost, Post, list[tuple[Delivery, Turn]]]:
     """Let a world live until every lowest scope has closed its rounds."""
     host = LocalHost(made.all())
     post = Post(made.places, host, START_MS, lost=lost)
@@ -54,7 +54,7 @@ def live(
         if place.role is not Role.DEVICE:
             post.wake(place.id, START_MS)
     plan(post)
-    seen: list[tuple[Event, Turn]] = []
+    seen: list[tuple[Delivery, Turn]] = []
     lowest = [host.members[place.id] for place in made.places.lowest()]
     post.run(
         lambda event, turn: seen.append((event, turn)),
