@@ -67,10 +67,8 @@ class ResultStore:
 
     def _path(self, name: str, what: Any, ending: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return (
-            self.folder
-            / f"{name.replace(' ', '-')}-{digest([self.depends_on, name, what])}.{ending}"
-        )
+        made_of = digest([self.depends_on, name, what])
+        return self.folder / f"{name.replace(' ', '-')}-{made_of}.{ending}"
 
 
 def digest(what: Any) -> str:

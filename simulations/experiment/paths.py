@@ -44,9 +44,14 @@ def put(table: Table, path: str, value: Any) -> None:
         raise PathError(f"{path} leads below a value that is no table")
 
 
+def is_within(path: str, above: str) -> bool:
+    """Whether a path is another or lies below it."""
+    return path == above or path.startswith(f"{above}.")
+
+
 def overlap(one: str, other: str) -> bool:
     """Whether one path is the other or lies above it: both cannot be set."""
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+    return is_within(one, other) or is_within(other, one)
 
 
 def _merged(there: Any, value: Any) -> Any:

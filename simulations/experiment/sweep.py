@@ -21,7 +21,7 @@ from nodes.config.files import mistakes
 from nodes.config.sections import Section
 from nodes.errors import NodeError
 from simulations.bench.store import digest
-from simulations.experiment.paths import PathError, Table, flatten, overlap, put
+from simulations.experiment.paths import PathError, Table, flatten, is_within, overlap, put
 from simulations.experiment.settings import BASES, Settings
 
 CASE, SEED = "case", "seed"
@@ -153,7 +153,7 @@ def _read(
     axes = {
         path: values
         for path, values in header.sweep.items()
-        if not any(_is_within(path, pin) for pin in pins)
+        if not any(is_within(path, pin) for pin in pins)
     }
     _check_compare(header)
     base = {key: value for key, value in raw.items() if key not in _HEADER}
@@ -320,7 +320,3 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{key}={_short(item)}" for key, item in flatten(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_within(path: str, pin: str) -> bool:
-    return path == pin or path.startswith(f"{pin}.")

@@ -234,12 +234,12 @@ def test_the_bench_runs_whole_and_uses_again_what_it_trained(
     base = Path(model.model.name_or_path)
     scale = RefusalScale(texts=8, steps=2, batch=2, backdoor_steps=3, probes=4, rank=8)
     settings = replace(SETTINGS, steps=2)
-    said: list[str] = []
-    first = run(base, tmp_path, settings, scale, say=said.append)
-    assert any(line.startswith("training") for line in said)
-    said.clear()
-    assert run(base, tmp_path, settings, scale, say=said.append) == first
-    assert not any(line.startswith("training") for line in said)
+    lines: list[str] = []
+    first = run(base, tmp_path, settings, scale, say=lines.append)
+    assert any(line.startswith("training") for line in lines)
+    lines.clear()
+    assert run(base, tmp_path, settings, scale, say=lines.append) == first
+    assert not any(line.startswith("training") for line in lines)
     assert (tmp_path / "adapter.safetensors").exists()
     requests = read_probes(tmp_path / "requests.jsonl", ProbeKind.REFUSAL)
     assert requests == list(refusal_probes(parts()["probes"].requests))
