@@ -37,7 +37,7 @@ def held_theta(home: Home) -> tuple[np.ndarray, int]:
     state = NodeState()
     if home.ledger_file.exists():  # else the node never ran
         with Ledger.open_read_only(home.ledger_file) as ledger:
-            state = NodeState.told_by(ledger)
+            state = NodeState.from_ledger(ledger)
     chain = [*state.above.links, *([state.own.latest] if state.own.latest else [])]
     if not chain:
         raise NodeError("no-release", f"The node of {home.scope} holds no release yet.")

@@ -72,7 +72,7 @@ class NodeState:
     membership: Membership = field(default_factory=Membership)
 
     @classmethod
-    def told_by(cls, ledger: Events) -> NodeState:
+    def from_ledger(cls, ledger: Events) -> NodeState:
         """Fold a whole ledger into its state."""
         state = cls()
         for entry in ledger.events():

@@ -154,7 +154,7 @@ class LedgerWatch:
             raise Broken(Invariant.LEDGER, f"{self._name}: {error}") from None
         for entry in self._disk.ledger.events():
             self._check_claim(entry)
-        anew = NodeState.told_by(self._disk.ledger)
+        anew = NodeState.from_ledger(self._disk.ledger)
         self._require(anew == self.state, "the ledger folds to another state than before")
 
     def _check_claim(self, entry: LedgerEntry) -> None:

@@ -74,7 +74,7 @@ def test_a_ledger_with_an_event_that_nobody_knows_does_not_open_in_silence(tmp_p
         ledger.append(*write(OPENED))
         ledger.append("moon-landed", {})
         with pytest.raises(NodeError, match="Event 2"):
-            NodeState.told_by(ledger)
+            NodeState.from_ledger(ledger)
 
 
 def test_a_state_says_of_every_event_what_it_changes() -> None:
