@@ -19,9 +19,10 @@ from tests.processes import started
 PATIENCE_S = 60.0
 OWNER = """
 import sys
-from simulations.processes import results
+from simulations.processes import results, terminable
 from tests.simulations.test_processes import for_ever
-list(results(for_ever, [sys.argv[1]] * 2, 2))
+with terminable():  # the shell that started the tests may have it ignore Ctrl-C
+    list(results(for_ever, [sys.argv[1]] * 2, 2))
 """
 BENCH = "from simulations.bench.robustness import run; run(seeds=50, only=('mean', 'median'))"
 
