@@ -108,7 +108,7 @@ def open_home(folder: Path, now_ms: int) -> Home:
         raise NodeError(
             "not-enrolled",
             f"The node in {folder} has keys but no certificate yet. "
-            "Give its request.env to the parent's operator, then `banyan node join`.",
+            "Give its request.json to the parent's operator, then `banyan node join`.",
         )
     try:
         network_envelope = (folder / "network.env").read_bytes()
