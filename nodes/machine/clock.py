@@ -52,3 +52,7 @@ class ManualClock:
             raise ValueError(f"Time does not go back, got {milliseconds} ms.")
         self._now_ms += milliseconds
         self._elapsed_ms += milliseconds
+
+    def set_to(self, now_ms: int) -> None:
+        """Set the time of day, also back, as a person may: ``monotonic`` does not follow."""
+        self._now_ms = now_ms

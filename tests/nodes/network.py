@@ -12,7 +12,7 @@ from nodes.child.child import Child
 from nodes.config.files import load_config, write_config
 from nodes.config.sections import NodeConfig
 from nodes.learning.engine import TorchEngine
-from nodes.machine.clock import SystemClock
+from nodes.machine.clock import Clock, SystemClock
 from nodes.model.coordinates import coordinates_of
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
@@ -57,9 +57,9 @@ class Peer:
         self.node.close()
 
 
-def peer(folder: Path) -> Peer:
-    """Open what is on disk."""
-    clock = SystemClock()
+def peer(folder: Path, clock: Clock | None = None) -> Peer:
+    """Open what is on disk; by the machine's clock unless another is given."""
+    clock = clock or SystemClock()
     home = open_home(folder, clock.now_ms())
     config = load_config(folder / "node.toml")
     return Peer(home, Node(home, clock), config, TorchEngine(home, config.model, threading.Event()))

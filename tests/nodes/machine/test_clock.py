@@ -31,6 +31,13 @@ def test_a_manual_clock_moves_only_when_it_is_told_to() -> None:
     assert (clock.now_ms(), clock.monotonic()) == (2500, 1.5)
 
 
+def test_setting_the_time_of_day_leaves_elapsed_time_alone() -> None:
+    clock = ManualClock(now_ms=5000)
+    clock.advance(1500)
+    clock.set_to(1000)
+    assert (clock.now_ms(), clock.monotonic()) == (1000, 1.5)
+
+
 def test_a_manual_clock_refuses_to_go_back() -> None:
     with pytest.raises(ValueError, match="does not go back"):
         ManualClock().advance(-1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nodes.machine.clock import Clock, ManualClock, SystemClock
 from nodes.parent.parent import Parent
-from nodes.parent.round_events import Ask
 from nodes.parent.tasks import Request
 from nodes.releases.publish import Made, publish, start_root
 from protocol import (
@@ -46,7 +46,8 @@ def network(tmp_path: Path, base: Path) -> Iterator[tuple[Peer, Peer, Peer]]:
     """A root and two devices."""
     root = make_root(tmp_path / "root", base)
     devices = [add_child(root, tmp_path / name, base) for name in ("one", "two")]
-    peers = [peer(folder) for folder in (root, *devices)]
+    clock = ManualClock(SystemClock().now_ms())
+    peers = [peer(folder, clock) for folder in (root, *devices)]
     start_root(peers[0].node)
     yield peers[0], peers[1], peers[2]
     for p in peers:
@@ -245,10 +246,15 @@ def test_an_update_one_version_late_still_counts_scaled(network: tuple[Peer, Pee
     assert accepted[0]["seat"]["scale"] == pytest.approx(2**-0.5)
 
 
+def pass_deadline(clock: Clock) -> None:
+    assert isinstance(clock, ManualClock)
+    clock.advance(1000 * ROUNDS["deadline_s"])
+
+
 def complete(parent: Parent, root: Peer, request: Request, child: Peer) -> None:
     """Finish the round with the other child's update: the deadline need not be waited for."""
     answer(parent, child, request)
-    parent._machine.open.deadline_ms = 0  # type: ignore[union-attr]
+    pass_deadline(root.node.clock)
     parent.step()
     assert child.id in root.kinds("released")[-1]["accepted"]
 
@@ -259,7 +265,7 @@ def finish_without(
     """End a round that only ``child`` has answered; returns the tasks of the next."""
     before = root.node.state.own.version
     requests = answer(parent, child, asked[child.id])
-    parent._machine.open.deadline_ms = 0  # type: ignore[union-attr]
+    pass_deadline(root.node.clock)
     requests += parent.step()
     assert root.node.state.own.version > before
     return by_child(requests + parent.step())
@@ -288,41 +294,39 @@ def test_a_child_that_signs_unusable_updates_twice_gets_no_weight_until_it_is_pa
 # -- tiers -------------------------------------------------------------------------------------
 
 
-def ask_once(parent: Parent, root: Peer, child: Peer) -> None:
-    """Let the child answer until it has followed the chain and offered or declined once."""
-    waiting = parent.step() or [parent._desk.issue(_again(parent, child))]
+def ask_once(parent: Parent, child: Peer, asked: list[Request]) -> list[Request]:
+    """Let the child answer until it has followed the chain and offered or declined once.
+
+    Returns the tasks that it has not answered.
+    """
+    waiting = asked or parent.step()
     for _ in range(4):
         kind, blobs = child.child().answer(waiting[-1].blobs)
         waiting = parent.receive(child.id, waiting[-1].task, kind, blobs)
         if kind == "update" or not waiting:
-            return
-
-
-def _again(parent: Parent, child: Peer) -> Ask:
-    current = parent._machine.open
-    assert current is not None
-    slot = current.slots[child.id]
-    slot.attempt += 1
-    return Ask(child.id, current.number, slot.attempt, current.deadline_ms)
+            break
+    return waiting
 
 
 def test_what_a_device_learns_reaches_the_root_and_stands_once_in_the_sum(
     tmp_path: Path, base: Path
 ) -> None:
-    root_folder = make_root(tmp_path / "root", base, ROUNDS | {"retry_s": 600, "pause_s": 0})
+    root_folder = make_root(tmp_path / "root", base, ROUNDS | {"retry_s": 1})
     en_folder = add_child(root_folder, tmp_path / "en", base, scope="/en", role=Role.INTERIOR)
-    root, en = peer(root_folder), peer(en_folder)
+    clock = ManualClock(SystemClock().now_ms())
+    root, en = peer(root_folder, clock), peer(en_folder, clock)
     start_root(root.node)
     top = root.parent()
-    ask_once(top, root, en)  # nothing to offer yet, but it gets the chain
-    device = peer(add_child(en_folder, tmp_path / "device", base, scope="/en"))
+    waiting = ask_once(top, en, [])  # nothing to offer yet, but it gets the chain
+    device = peer(add_child(en_folder, tmp_path / "device", base, scope="/en"), clock)
     middle = en.parent()
     asked = by_child(middle.step())
     for _ in range(3):
         asked = by_child(answer(middle, device, asked[device.id]))
         effective = en.node.effective()
-        ask_once(top, root, en)  # offers what was added
-        ask_once(top, root, en)  # gets the root's new release and re-bases
+        clock.advance(1000)  # who had nothing to offer is asked again
+        waiting = ask_once(top, en, waiting)  # offers what was added
+        waiting = ask_once(top, en, waiting)  # gets the root's new release and re-bases
         np.testing.assert_allclose(en.node.effective(), effective, atol=1e-5)
     assert root.node.state.own.by_rounds
     steps = [body["step"] for body in en.kinds("gate") if body["accepted"]]

@@ -29,13 +29,13 @@ class Watched:
         self.folder, self.state = self.root / "inbox", self.root / "state"
         self.folder.mkdir()
         self.state.mkdir()
-        self.later = REST_MS
+        self.clock = ManualClock(0)
         self.open()
 
     def open(self) -> None:
         self.buffer = ReplayBuffer(self.state, Budgets())
         self.arrivals = Arrivals(
-            self.folder, self.buffer, self.state, ManualClock(0), limits=self.limits
+            self.folder, self.buffer, self.state, self.clock, limits=self.limits
         )
 
     def close(self) -> None:
@@ -52,8 +52,7 @@ class Watched:
         """Scan ``after_ms`` after the last change."""
         changed = [path.lstat() for path in self.folder.rglob("*")]
         last = max((max(s.st_ctime_ns, s.st_mtime_ns) for s in changed), default=0)
-        clock = ManualClock(last // 1_000_000 + after_ms)
-        self.arrivals._clock = clock
+        self.clock.set_to(last // 1_000_000 + after_ms)
         return self.arrivals.scan()
 
     def codes(self, scan: Scan) -> dict[str, str]:
