@@ -104,7 +104,7 @@ def test_a_round_does_not_end_with_a_seat_that_was_lost_unheard(
     assert outcomes(root) == ["void"]
 
 
-def test_who_was_enrol_again_keeps_no_old_seat_and_is_asked_anew(
+def test_who_was_enrolled_again_keeps_no_old_seat_and_is_asked_anew(
     trio: tuple[Tree, Member, Member, Member],
 ) -> None:
     made, root, one, two = trio
@@ -121,7 +121,7 @@ def test_who_was_enrol_again_keeps_no_old_seat_and_is_asked_anew(
     assert set(released(root)) == {name_of(one), name_of(two)}
 
 
-def test_a_round_waits_for_the_new_answer_of_who_was_enrol_again(
+def test_a_round_waits_for_the_new_answer_of_who_was_enrolled_again(
     trio: tuple[Tree, Member, Member, Member],
 ) -> None:
     made, root, one, two = trio
@@ -134,7 +134,7 @@ def test_a_round_waits_for_the_new_answer_of_who_was_enrol_again(
     assert released(root) == [name_of(two)]
 
 
-def test_refusals_of_who_was_enrol_again_are_counted_anew(
+def test_refusals_of_who_was_enrolled_again_are_counted_anew(
     trio: tuple[Tree, Member, Member, Member],
 ) -> None:
     """Half of what a round bears, then a good answer; as much again would be all of it."""
@@ -153,7 +153,7 @@ def test_refusals_of_who_was_enrol_again_are_counted_anew(
         assert seats(root) == {name_of(one)}
 
 
-def test_who_was_refused_too_often_is_asked_anew_once_enrol_again(
+def test_who_was_refused_too_often_is_asked_anew_once_enrolled_again(
     trio: tuple[Tree, Member, Member, Member],
 ) -> None:
     made, root, one, _ = trio
