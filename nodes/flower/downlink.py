@@ -36,6 +36,8 @@ class Downlink:
         on_refused: called with a code and a short detail for every request that is refused, on the
             server's thread; it must be quick.
         limits: sizes and times at the door.
+        fleet: the state of the links, to go on with what an earlier downlink left waiting; by
+            default a new one.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class Downlink:
         tls: TlsFiles,
         on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
         limits: DoorLimits | None = None,
+        fleet: FleetServer | None = None,
     ) -> None:
         limits = limits or DoorLimits()
         self._meter = Meter()
-        self._fleet = FleetServer(limits)
+        self._fleet = fleet or FleetServer(limits)
         self._guard = Guard(self._fleet.app, self._fleet.inspect, on_refused, self._meter, limits)
         self._server = TlsServer(self._guard, host, port, tls)
         self._stop = threading.Event()

@@ -315,7 +315,7 @@ class FleetServer:
         self.app.state.enable_supernode_auth = True
         self.app.include_router(router)
         self._lock = threading.RLock()
-        self._waiting = Waiting(limits.objects)
+        self.waiting = Waiting(limits.objects)
         self._run = self._task = 0
         self._start_run()
 
@@ -342,7 +342,7 @@ class FleetServer:
             if info := state.nodes.pop(node, None):
                 state.node_public_key_to_node_id.pop(info.public_key, None)
                 state.owner_to_node_ids[info.owner_aid].discard(node)
-        for message in self._waiting.ids_for(node):
+        for message in self.waiting.ids_for(node):
             self.forget(message)
 
     def online(self) -> list[int]:
@@ -370,8 +370,8 @@ class FleetServer:
 
         state = self._state
         if self._run:
-            log.warning("messages-lost", count=len(self._waiting), why="the run ended")
-            self._waiting.clear()
+            log.warning("messages-lost", count=len(self.waiting), why="the run ended")
+            self.waiting.clear()
             state.cleanup_run(self._run)
         self._run = state.create_run(
             None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
@@ -411,7 +411,7 @@ class FleetServer:
             metadata = message.metadata
             # Register it before it is visible: the door asks what was sent to whom.
             expires = metadata.created_at + metadata.ttl
-            self._waiting.add(ident, metadata.dst_node_id, objects, expires)
+            self.waiting.add(ident, metadata.dst_node_id, objects, expires)
             session = state.start_session(run)
             described = remove_content_from_message(message)
             stored, missing = state.store_message_and_object_tree(described, tree, session)
@@ -427,7 +427,7 @@ class FleetServer:
         """Return the answers that are here in full, and an error for each message that is lost."""
         replies, ask = [], set()
         for ident in message_ids:
-            sent = self._waiting.get(ident)
+            sent = self.waiting.get(ident)
             if sent is None:
                 replies.append(
                     _error_reply(ident, SUPERLINK_NODE_ID, Error(MESSAGE_LOST, "message-lost"))
@@ -446,7 +446,7 @@ class FleetServer:
     def forget(self, message_id: str) -> None:
         """Free a message, its answer and the objects of both; ignore unknown ids."""
         state = self._state
-        self._waiting.drop(message_id)
+        self.waiting.drop(message_id)
         with state.lock:
             answer = state.message_ins_id_to_message_res_id.get(message_id)
             state.delete_messages({message_id})
@@ -490,11 +490,11 @@ class FleetServer:
             raise Refusal(400, "malformed", "The body cannot be parsed.") from None
         if isinstance(request, ActivateNodeRequest):
             return  # Flower compares the key in it with the one that signed
-        self._waiting.check_named(request, node)
+        self.waiting.check_named(request, node)
         match request:
             case PushMessagesRequest():
-                self._waiting.check_answer(request, node)
+                self.waiting.check_answer(request, node)
             case PullObjectRequest():
-                self._waiting.check_object(request.object_id, node)
+                self.waiting.check_object(request.object_id, node)
             case ConfirmMessageReceivedRequest():
-                self._waiting.check_message(request.message_object_id, node)
+                self.waiting.check_message(request.message_object_id, node)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -15,7 +16,7 @@ from flwr.clientapp import ClientApp
 from nodes.flower.downlink import Downlink
 from nodes.flower.environment import prepare_environment
 from nodes.flower.guard import DoorLimits
-from nodes.flower.internals import FleetClient
+from nodes.flower.internals import FleetClient, FleetServer
 from nodes.flower.messages import pack, unpack
 from nodes.flower.uplink import Uplink, empty_context
 from nodes.trust.tls import TlsFiles, make_tls
@@ -29,8 +30,22 @@ class Parent:
     """A running downlink and what its door refused."""
 
     downlink: Downlink
+    fleet: FleetServer
     tls: TlsFiles
     refused: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def state(self) -> Any:
+        """Flower's state of the links, as its own API finds it."""
+        return self.fleet.app.state.linkstate_factory.state()
+
+    @property
+    def held(self) -> int:
+        """Objects, messages and uploads that the parent holds."""
+        state = self.state
+        messages: int = state.num_message_ins() + state.num_message_res()
+        objects = len(state.object_store) + len(state._object_push_sessions)
+        return messages + objects + len(self.fleet.waiting)
 
     @property
     def ca(self) -> bytes:
@@ -77,38 +92,32 @@ class Parent:
         assert message is not None
         return message
 
-    @property
-    def held(self) -> int:
-        """Objects, messages and uploads that the parent holds."""
-        fleet = self.downlink._fleet
-        state = fleet._state
-        held: int = (
-            len(state.object_store)
-            + state.num_message_ins()
-            + state.num_message_res()
-            + len(state._object_push_sessions)
-            + len(fleet._waiting)
-        )
-        return held
-
 
 @contextmanager
-def parent(folder: Path, port: int = 0, limits: DoorLimits | None = None) -> Iterator[Parent]:
+def parent(
+    folder: Path,
+    port: int = 0,
+    limits: DoorLimits | None = None,
+    fleet: FleetServer | None = None,
+) -> Iterator[Parent]:
+    """A parent that listens; ``fleet``: what an earlier one remembers."""
     prepare_environment(folder / "flower")
     files = TlsFiles.in_folder(folder / "tls")
     if not files.ca.exists():
         make_tls(folder / "tls")
     refused: list[tuple[str, str]] = []
+    fleet = fleet or FleetServer(limits or DoorLimits())
     downlink = Downlink(
         host="127.0.0.1",
         port=port,
         tls=files,
         on_refused=lambda code, detail: refused.append((code, detail)),
         limits=limits,
+        fleet=fleet,
     )
     downlink.start()
     try:
-        yield Parent(downlink, files, refused)
+        yield Parent(downlink, fleet, files, refused)
     finally:
         downlink.stop()
 

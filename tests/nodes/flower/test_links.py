@@ -80,17 +80,18 @@ def test_an_answer_is_delivered_although_the_parent_was_away_when_it_was_ready(
         assert ready.wait(WAIT_S)
         return Message(pack("done", {}), reply_to=message)
 
-    with parent(tmp_path) as p:
-        server = p.downlink._server
-        flower_id = p.downlink.admit_child(public)
-        with child(p, key, app) as uplink:
-            message_id = p.send(flower_id, {})
+    with parent(tmp_path) as first:
+        flower_id = first.downlink.admit_child(public)
+        port = int(first.downlink.address.rpartition(":")[2])
+        with child(first, key, app) as uplink:
+            message_id = first.send(flower_id, {})
             assert working.wait(WAIT_S)
-            server.stop()  # the network fails; the parent's memory does not
+            first.downlink.stop()  # the network fails; the parent's memory does not
             ready.set()
             wait_for(lambda: not uplink.connected)
-            server.start()
-            assert unpack(p.reply(message_id).content) == ("done", {})
+            with parent(tmp_path, port, fleet=first.fleet) as second:
+                second.downlink.admit_child(public)
+                assert unpack(second.reply(message_id).content) == ("done", {})
 
 
 def test_a_client_app_that_raises_is_answered_with_an_error(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_an_answer_that_never_arrives_in_full_keeps_nobody_waiting(tmp_path: Pat
         message_id = message.metadata.message_id
         assert p.downlink.grid().pull_messages([message_id]) == []
         p.downlink.abandon(message_id)
-        assert len(p.downlink._fleet._state.object_store) == 0
+        assert len(p.state.object_store) == 0
 
 
 def test_a_run_that_failed_is_replaced_and_its_messages_are_lost(tmp_path: Path) -> None:
@@ -166,9 +167,9 @@ def test_a_run_that_failed_is_replaced_and_its_messages_are_lost(tmp_path: Path)
     with parent(tmp_path) as p:
         flower_id = p.downlink.admit_child(public)
         with p.client(key):
-            fleet = p.downlink._fleet
             message_id = p.send(flower_id, MEGABYTES)
-            fleet._state.finish_task(fleet._task, "failed", "as after a sleep of the machine")
+            task = p.fleet.describe_run().primary_task_id
+            p.state.finish_task(task, "failed", "as after a sleep of the machine")
         with child(p, key):
             assert unpack(p.reply(p.send(flower_id, {"n": b"2"})).content)[1] == {"n": b"2"}
         assert p.reply(message_id).error.reason == "message-lost"
