@@ -26,7 +26,7 @@ Columns = slice | NDArray[np.intp]
 Loops = ModuleType | None
 """``aggregation.compiled``; None if numpy does the work alone."""
 
-_WORTHWHILE = 1 << 23
+WORTHWHILE = 1 << 23
 """Values of all updates from which on compiled loops are loaded: half a second and 130 MB, once."""
 
 AT_ONCE = 8
@@ -62,7 +62,7 @@ def each_block(size: int, width: int, work: Callable[[slice], T]) -> Iterator[T]
 
 def compiled_loops(values: int) -> Loops:
     """Return the compiled loops; None without numba, or for so few values that they do not pay."""
-    return _loops() if values >= _WORTHWHILE else None
+    return _loops() if values >= WORTHWHILE else None
 
 
 def eights(rows: Sequence[NDArray[Any]]) -> Iterator[tuple[int, tuple[NDArray[Any], ...]]]:

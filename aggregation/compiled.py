@@ -27,7 +27,8 @@ Eight = tuple[Row, Row, Row, Row, Row, Row, Row, Row]
 T = TypeVar("T")
 
 
-def _compiled(loop: Callable[..., T]) -> Callable[..., T]:
+def compile_loop(loop: Callable[..., T]) -> Callable[..., T]:
+    """Compile a loop, and keep it on disk where there is a place for it."""
     compile_: Any = njit
     try:
         return compile_(nogil=True, cache=True)(loop)  # type: ignore[no-any-return]
@@ -35,7 +36,7 @@ def _compiled(loop: Callable[..., T]) -> Callable[..., T]:
         return compile_(nogil=True)(loop)  # type: ignore[no-any-return]
 
 
-@_compiled
+@compile_loop
 def _order(smaller: Row, larger: Row) -> None:
     for c in range(LANES):
         a, b = smaller[c], larger[c]
@@ -43,13 +44,13 @@ def _order(smaller: Row, larger: Row) -> None:
         larger[c] = b if a < b else a
 
 
-@_compiled
+@compile_loop
 def _load(lanes: Row, values: Row) -> None:
     for c in range(len(values)):
         lanes[c] = values[c]
 
 
-@_compiled
+@compile_loop
 def _through(
     values: NDArray[np.float32],
     start: int,
@@ -64,7 +65,7 @@ def _through(
         _order(lanes[network[k, 0]], lanes[network[k, 1]])
 
 
-@_compiled
+@compile_loop
 def middle(
     values: NDArray[np.float32],
     network: NDArray[np.int64],
@@ -106,7 +107,7 @@ def middle(
             low[at - begin], high[at - begin] = smallest, largest
 
 
-@_compiled
+@compile_loop
 def nearest(
     values: NDArray[np.float32],
     network: NDArray[np.int64],
@@ -147,7 +148,7 @@ def nearest(
                 low[at - begin], high[at - begin] = lanes[first, c], lanes[first + count - 1, c]
 
 
-@_compiled
+@compile_loop
 def within(
     values: NDArray[np.float32], begin: int, low: Row, high: Row, counts: NDArray[np.int64]
 ) -> None:
@@ -166,14 +167,14 @@ def within(
         counts[i] = count
 
 
-@_compiled
+@compile_loop
 def copy(rows: Eight, values: NDArray[np.float32], first: int) -> None:
     """Copy rows, (b,) each, to ``values``, (n, b or more), from row ``first`` to its last."""
     for i in range(min(len(rows), len(values) - first)):
         _load(values[first + i], rows[i])
 
 
-@_compiled
+@compile_loop
 def add(rows: Eight, factors: NDArray[np.float64], total: NDArray[np.float64]) -> None:
     """Add rows, (b,) each, times their ``factors``, (8,), to ``total``, one by one."""
     r0, r1, r2, r3, r4, r5, r6, r7 = rows
