@@ -44,7 +44,9 @@ def changed(name: str, **changes: Any) -> bytes:
 
 
 def test_the_payload_these_attacks_start_from_is_honest() -> None:
-    admit(with_header(json.dumps(HONEST), BODY))
+    payload = with_header(json.dumps(HONEST), BODY)
+    admitted = World().admit(carrying(payload), payload)
+    np.testing.assert_allclose(admitted.values, np.full(D, SCALE[0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

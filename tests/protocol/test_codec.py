@@ -95,6 +95,7 @@ def test_a_decoded_vector_may_be_changed() -> None:
     for form in FORMATS:
         back = decode_delta(encode_delta(vector, form), 300, form)
         back += 1  # a view of the received bytes would be read-only
+        np.testing.assert_array_equal(back, vector + 1)
 
 
 def test_an_adapter_is_a_float32_delta() -> None:

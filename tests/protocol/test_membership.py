@@ -214,6 +214,7 @@ def test_a_name_that_its_member_gave_up_is_free() -> None:
     membership = known(ONE)
     enrol(membership, replace(ONE, name="another name"))
     enrol(membership, replace(OTHER, name=ONE.name))
+    assert set(membership.active) == {ONE.node, OTHER.node}
 
 
 # Renewals and epochs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.machine.process_memory import MemorySampler, proportional_bytes, trim, with_descendants
+from nodes.machine.process_memory import MemorySampler, proportional_bytes, with_descendants
 from tests.processes import started
 
 MIB = 1024 * 1024
@@ -84,8 +84,3 @@ def test_without_the_kernels_figure_private_memory_is_counted(
         monkeypatch.setattr(Path, "read_text", unreadable)
         assert 64 * MIB < proportional_bytes([holder.pid]) < 128 * MIB
         holder.communicate()
-
-
-def test_trimming_can_be_asked_for_at_any_time() -> None:
-    trim()
-    trim()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,17 @@ pytestmark = pytest.mark.slow
 CHILDREN = 4
 
 
-def federation(folder: Path, base: Path, pipeline: list[str]) -> list[Peer]:
+@contextmanager
+def federation(folder: Path, base: Path, pipeline: list[str]) -> Iterator[list[Peer]]:
     """A root that tolerates one bad child of four, and the four."""
     rounds = {**ROUNDS, "f": 1, "grace": 1000, "pipeline": pipeline}
     root = make_root(folder / "root", base, rounds)
     children = [add_child(root, folder / f"device-{i}", base) for i in range(CHILDREN)]
     peers = [peer(of) for of in (root, *children)]
     start_root(peers[0].node)
-    return peers
+    yield peers
+    for p in peers:
+        p.close()
 
 
 def play(peers: list[Peer], factors: Mapping[int, float]) -> None:
@@ -61,20 +65,17 @@ def scaled(child: Peer, blobs: Mapping[str, bytes], factor: float) -> dict[str, 
     return {"envelope": seal(changed, child.home.key).encode(), "payload": payload}
 
 
-@pytest.fixture
-def closing() -> Iterator[list[Peer]]:
-    peers: list[Peer] = []
-    yield peers
-    for p in peers:
-        p.close()
+@pytest.fixture(scope="module")
+def outvoting(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[list[Peer]]:
+    """A root and four children, after a round in which the first sent its delta reversed."""
+    folder = tmp_path_factory.mktemp("outvoting")
+    with federation(folder, base, ["arc", "nnm", "centred_clipping"]) as peers:
+        play(peers, {0: -8.0})
+        yield peers
 
 
-def test_an_update_that_points_away_is_outvoted_and_remembered(
-    tmp_path: Path, base: Path, closing: list[Peer]
-) -> None:
-    closing += federation(tmp_path, base, ["arc", "nnm", "centred_clipping"])
-    root, *children = closing
-    play(closing, {0: -8.0})
+def test_an_update_that_points_away_is_outvoted_and_remembered(outvoting: list[Peer]) -> None:
+    root, *children = outvoting
     bad = children[0].id
     verdicts = {v["node"]: v for v in root.kinds("released")[-1]["verdicts"]}
     assert verdicts[bad]["code"] == "outvoted"
@@ -82,12 +83,8 @@ def test_an_update_that_points_away_is_outvoted_and_remembered(
     assert sum(v["share"] for v in verdicts.values()) == pytest.approx(1, abs=0.01)
 
 
-def test_the_ledger_keeps_how_each_update_lay_to_the_outcome(
-    tmp_path: Path, base: Path, closing: list[Peer]
-) -> None:
-    closing += federation(tmp_path, base, ["arc", "nnm", "centred_clipping"])
-    root, *children = closing
-    play(closing, {0: -8.0})
+def test_the_ledger_keeps_how_each_update_lay_to_the_outcome(outvoting: list[Peer]) -> None:
+    root, *children = outvoting
     event: Mapping[str, Any] = root.kinds("aggregated")[-1]
     bad, good = event["updates"][children[0].id], event["updates"][children[1].id]
     assert event["applied"] == ["arc", "centred_clipping"], (
@@ -99,16 +96,14 @@ def test_the_ledger_keeps_how_each_update_lay_to_the_outcome(
     assert event["agreement"]["multi_krum"] > 0.5
 
 
-def test_a_rule_that_chooses_one_accuses_nobody(
-    tmp_path: Path, base: Path, closing: list[Peer]
-) -> None:
-    closing += federation(tmp_path, base, ["krum"])
-    root = closing[0]
-    play(closing, {})
-    release = root.kinds("released")[-1]
-    assert len(release["accepted"]) == 1
-    assert sorted(v["code"] for v in release["verdicts"]) == ["", *["not-chosen"] * 3]
-    assert root.node.state.rounds.offences == {}
+def test_a_rule_that_chooses_one_accuses_nobody(tmp_path: Path, base: Path) -> None:
+    with federation(tmp_path, base, ["krum"]) as peers:
+        root = peers[0]
+        play(peers, {})
+        release = root.kinds("released")[-1]
+        assert len(release["accepted"]) == 1
+        assert sorted(v["code"] for v in release["verdicts"]) == ["", *["not-chosen"] * 3]
+        assert root.node.state.rounds.offences == {}
 
 
 def test_a_pipeline_that_does_not_exist_is_refused_when_the_configuration_is_read(
