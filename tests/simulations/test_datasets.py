@@ -150,6 +150,7 @@ def test_a_tiny_base_that_another_process_made_meanwhile_wins(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["cardiovascular", "es-circulatory"])
 def test_an_adapter_learns_text_that_is_new_to_the_tiny_base(base: Path, source: str) -> None:
     from nodes.model.base import load_base

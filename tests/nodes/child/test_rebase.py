@@ -83,6 +83,7 @@ def test_the_effective_model_follows_by_its_share(
         np.testing.assert_allclose(middle.node.effective(), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_the_parent_converges_to_the_mean_and_counts_nothing_twice(
     network: tuple[Tree, Member, list[Member]], share: float
@@ -126,6 +127,7 @@ def test_a_rollback_above_takes_back_what_the_undone_release_did(
         np.testing.assert_allclose(again, offer, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_after_a_rollback_the_parent_still_converges_to_the_mean(
     network: tuple[Tree, Member, list[Member]],
 ) -> None:
