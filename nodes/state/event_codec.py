@@ -46,13 +46,15 @@ def read(entry: LedgerEntry) -> LedgerEvent:
         )
     body = entry.body
     version = body.get("v", 1) if isinstance(body, Mapping) else 1
-    if version > cls.VERSION:
+    if isinstance(version, int) and version > cls.VERSION:
         raise NodeError(
             "newer-event",
             f"Event {entry.seq} of the ledger ({entry.kind}) has version {version}, this Banyan "
             f"reads up to {cls.VERSION}. Run a newer one.",
         )
-    text = entry.text if version == 1 else canonical({k: body[k] for k in body if k != "v"})
+    text = entry.text
+    if isinstance(version, int) and version > 1:
+        text = canonical({name: body[name] for name in body if name != "v"})
     try:
         # Validate strictly, and from JSON: so a list may be a tuple, but no text a number.
         return _adapter(cls.KIND).validate_json(text, strict=True, extra="forbid")

@@ -51,6 +51,7 @@ WRONG: dict[str, Any] = {
     "unknown": WHOLE | {"mood": "good"},
     "text": WHOLE | {"round": "1"},
     "fraction": WHOLE | {"round": 1.5},
+    "no version": WHOLE | {"v": "x"},
     "list": [],
     "nothing": None,
 }
