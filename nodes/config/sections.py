@@ -47,7 +47,7 @@ class DownlinkSettings(Section):
 class RoundSettings(Section):
     """The collection of updates from this node's children."""
 
-    f: int = Field(default=0, ge=0)
+    f: int | None = Field(default=None, ge=0)
     enough: int | None = Field(default=None, ge=1)
     pipeline: tuple[str, ...] = ("arc", "centred_clipping")
     steps: tuple[float, ...] = (1.0, 0.5, 0.25)
@@ -56,6 +56,7 @@ class RoundSettings(Section):
     retry_s: Seconds = 30
     resend_s: Seconds = 120
     pause_s: Seconds = 1
+    idle_pause_s: Seconds = 3600
     poll_s: Seconds = 0.2
     stand_ins: bool = True
     max_releases: int | None = Field(default=None, ge=1)
@@ -88,6 +89,7 @@ class RoundSettings(Section):
             retry_ms=round(self.retry_s * 1000),
             resend_ms=round(self.resend_s * 1000),
             pause_ms=round(self.pause_s * 1000),
+            idle_pause_ms=round(self.idle_pause_s * 1000),
         )
 
 

@@ -7,6 +7,7 @@ messages travel is the driver's business (``nodes.flower.apps``).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
 from nodes.learning.interfaces import Engine
+from nodes.learning.training import NOTHING_NEW
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -30,6 +32,7 @@ from nodes.parent.round_events import (
     Supersede,
     Tick,
     UpdateReceived,
+    Woken,
 )
 from nodes.parent.round_machine import RoundMachine
 from nodes.parent.settlement import Settlement
@@ -88,7 +91,12 @@ class Parent:
         self._values: dict[Digest, NDArray[np.float32]] = {}
         """The decoded payloads of seated updates, until their round is settled."""
         self._refusals: list[Verdict] = []
+        self._abstaining: dict[NodeId, str] = {}
+        """Why each child abstained last, as the ledger says it."""
+        self._ready: set[NodeId] = set()
+        self._ready_lock = threading.Lock()
         state = node.state
+        self._version = state.own.version
         self._revocations = dict(state.membership.revocations)
         """The revocations of each child that the machine has heard of."""
         self._machine = RoundMachine(
@@ -122,6 +130,11 @@ class Parent:
 
     # -- what the driver calls
 
+    def wake(self, child: NodeId) -> None:
+        """Note that a child says it has something: ask it at the next step. Thread-safe."""
+        with self._ready_lock:
+            self._ready.add(child)
+
     def step(self) -> list[Request]:
         """Let time pass; return the tasks to send now."""
         requests = self._catch_up()
@@ -129,7 +142,20 @@ class Parent:
             return []  # no chain yet: there is nothing to ask children for
         if self.finished and self._machine.open is None:
             return requests
+        requests += self._woken()
         return requests + self._handle(Tick(self._node.clock.now_ms()))
+
+    def _woken(self) -> list[Request]:
+        """End a pause if a child has something, or if there is a release to hand down."""
+        with self._ready_lock:
+            ready, self._ready = self._ready, set()
+        version, self._version = self._version, self._node.state.own.version
+        now, requests = self._node.clock.now_ms(), []
+        for child in sorted(ready):
+            requests += self._handle(Woken(child, now))
+        if version != self._version and not ready:
+            requests += self._handle(Woken(None, now))
+        return requests
 
     def receive(
         self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
@@ -214,10 +240,13 @@ class Parent:
             retry = 0 if self._desk.wanted(child, number, abstention.missing) else None
         else:
             self._desk.answered(child, abstention.task)
-        if retry is None:
+        if retry is None and self._abstaining.get(child) != abstention.reason:
+            # Once for each reason: a child may have nothing to send for months.
+            self._abstaining[child] = abstention.reason
             self._node.record(Abstained(child=child, round=number, reason=abstention.reason))
             log.info("abstained", child=child[:12], round=number, reason=abstention.reason)
-        return AbstentionReceived(child, number, retry, now)
+        resting = abstention.reason == NOTHING_NEW
+        return AbstentionReceived(child, number, retry, now, resting)
 
     def _refuse(
         self,
@@ -305,6 +334,7 @@ class Parent:
         )
         claim = Claim(update.node, update.round, update.task, "accepted", "")
         self._node.record(event, claim)
+        self._abstaining.pop(seat.child, None)
         self._values[seat.update] = admitted.values
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
 

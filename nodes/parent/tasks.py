@@ -112,6 +112,7 @@ class TaskDesk:
             layout=network.layout,
             mask_rank=member.mask_rank,
             payload_format=self._payload_format,
+            judged=0 if ask.insists else node.state.rounds.judged.get(child, 0),
         )
         self._issued[task.task] = task
         blobs = {"task": seal(task, node.home.key).encode()}

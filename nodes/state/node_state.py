@@ -125,7 +125,7 @@ class NodeState:
             case UpdateRefused():
                 self.rounds.refuse(event)
             case RoundClosed():
-                self.rounds.close()
+                self.rounds.close(event)
             case GateJudged():
                 self.gate.tests += 1
             case ProbesUsed():

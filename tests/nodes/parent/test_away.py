@@ -1,4 +1,4 @@
-"""A child that was away for hundreds of versions is brought up to date, a bounded part at a time."""
+"""A child that was away for many versions is brought up to date, a bounded part at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def _releases(member: Member, count: int) -> None:
 def test_a_child_that_was_away_catches_up_within_one_round(tmp_path: Path, base: Path) -> None:
     with tree(tmp_path, base) as made:
         root = made.root()
-        device = made.child(root, "device", "/", np.ones(root.node.size, np.float32), mode="personal")
+        device = made.child(
+            root, "device", "/", np.ones(root.node.size, np.float32), mode="personal"
+        )
         root.rounds()  # the device sends an update, and waits for its verdict
         root.close_round()
         assert device.node.state.offers.sent or device.node.state.offers.counted
