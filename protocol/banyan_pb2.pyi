@@ -134,6 +134,20 @@ class Certificate(_message.Message):
     name: str
     def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., key_epoch: _Optional[int] = ..., scope: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., parent: _Optional[bytes] = ..., parent_scope: _Optional[str] = ..., mask_rank: _Optional[int] = ..., quota: _Optional[float] = ..., transport_key: _Optional[bytes] = ..., valid_from_ms: _Optional[int] = ..., valid_until_ms: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
+class LinkAuthority(_message.Message):
+    __slots__ = ("network", "node", "nonce", "authority", "issued_ms")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    nonce: bytes
+    authority: bytes
+    issued_ms: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., issued_ms: _Optional[int] = ...) -> None: ...
+
 class Task(_message.Message):
     __slots__ = ("network", "parent", "child", "scope", "round", "task", "attempt", "nonce", "issued_ms", "deadline_ms", "snapshot", "version", "base", "basis", "tokenizer", "layout", "mask_rank", "payload_format", "judged")
     NETWORK_FIELD_NUMBER: _ClassVar[int]

@@ -11,6 +11,7 @@ from nodes.child.rebase import Change, change_of, install
 from nodes.errors import NodeError
 from nodes.learning.trials import Judged, Probes
 from nodes.releases.chain import Chain, Missing, verify_chain, verify_snapshot
+from nodes.state.artefacts import ArtefactError
 from nodes.state.node import Node
 from nodes.state.records import ZERO
 from nodes.state.vectors import sum_of
@@ -56,7 +57,7 @@ class Follower:
         device keeps its old chain, ``moved-on`` when its own adapter keeps moving meanwhile.
         """
         if task.snapshot == self._node.state.above.snapshot:
-            return ()
+            return self._mend(blobs)
         if "snapshot" not in blobs:
             return (task.snapshot,)
         received = {**self._kept, **_by_digest(blobs)}
@@ -116,8 +117,26 @@ class Follower:
             return received[wanted]
         envelopes = {link.release: link.envelope for link in self._node.state.above.links}
         artefact = envelopes.get(wanted, wanted)
-        artefacts = self._node.artefacts
-        return artefacts.get(artefact) if artefacts.has(artefact) else None
+        try:
+            return self._node.artefacts.get(artefact)
+        except ArtefactError:  # never had, or damaged: it comes again
+            return None
+
+    def _mend(self, blobs: Blobs) -> tuple[Digest, ...]:
+        """Store what came of the installed chain's lost or damaged adapters; return what is still
+        lacking."""
+        received, artefacts = _by_digest(blobs), self._node.artefacts
+        lacking = []
+        for link in self._node.state.above.links:
+            try:
+                artefacts.get(link.adapter)
+            except ArtefactError:
+                if link.adapter in received:
+                    artefacts.put(received[link.adapter])
+                    log.info("adapter-mended", scope=link.scope, version=link.version)
+                else:
+                    lacking.append(link.adapter)
+        return tuple(lacking)
 
     def _keep(self, blobs: Blobs) -> None:
         """Keep received releases until what is before them arrives with a later task."""

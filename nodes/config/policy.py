@@ -51,5 +51,5 @@ class RoundPolicy:
         """Return the wait before the next round, after so many rounds without an update, in ms."""
         if idle_rounds == 0:
             return self.pause_ms
-        doubled = self.pause_ms * 2 ** min(idle_rounds, 32)
+        doubled = self.pause_ms << min(idle_rounds, 32)
         return max(self.pause_ms, min(doubled, self.idle_pause_ms))

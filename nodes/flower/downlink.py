@@ -8,12 +8,12 @@ reported; that a message is freed once it is answered, lost or abandoned; and th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from nodes.flower.grid import FleetGrid
-from nodes.flower.guard import DoorLimits, Guard
+from nodes.flower.guard import DoorLimits, Guard, Service
 from nodes.flower.internals import FleetServer
 from nodes.flower.server import TlsServer
 from nodes.flower.traffic import Meter, Traffic
@@ -38,6 +38,7 @@ class Downlink:
         limits: sizes and times at the door.
         fleet: the state of the links, to go on with what an earlier downlink left waiting; by
             default a new one.
+        services, open_services: what else this node answers, see ``Guard``.
     """
 
     def __init__(
@@ -48,11 +49,21 @@ class Downlink:
         on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
         limits: DoorLimits | None = None,
         fleet: FleetServer | None = None,
+        services: Mapping[str, Service] | None = None,
+        open_services: Mapping[str, Service] | None = None,
     ) -> None:
         limits = limits or DoorLimits()
         self._meter = Meter()
         self._fleet = fleet or FleetServer(limits)
-        self._guard = Guard(self._fleet.app, self._fleet.inspect, on_refused, self._meter, limits)
+        self._guard = Guard(
+            self._fleet.app,
+            self._fleet.inspect,
+            on_refused,
+            self._meter,
+            limits,
+            services,
+            open_services,
+        )
         self._server = TlsServer(self._guard, host, port, tls)
         self._stop = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="flower-keeper", daemon=True)

@@ -8,13 +8,15 @@ messages travel is the driver's business (``nodes.flower.apps``).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
+from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
 from nodes.learning.training import NOTHING_NEW
 from nodes.parent.round_events import (
@@ -212,15 +214,16 @@ class Parent:
     def _update(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> UpdateReceived:
-        admitted = self._admission.admit(
-            blobs.get("envelope", b""),
-            blobs.get("payload", b""),
-            sender=sender,
-            task=task,
-            version=self._node.state.own.version,
-            age=self._node.state.own.age_of,
-            now_ms=now,
-        )
+        with _costs_the_child():
+            admitted = self._admission.admit(
+                blobs.get("envelope", b""),
+                blobs.get("payload", b""),
+                sender=sender,
+                task=task,
+                version=self._node.state.own.version,
+                age=self._node.state.own.age_of,
+                now_ms=now,
+            )
         update = admitted.update
         self._desk.answered(update.node, update.task)
         # Store it before it may be seated: what the ledger calls accepted must be on disk.
@@ -231,9 +234,10 @@ class Parent:
     def _abstained(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> AbstentionReceived:
-        abstention: Abstention = self._admission.admit_abstention(
-            blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
-        )
+        with _costs_the_child():
+            abstention: Abstention = self._admission.admit_abstention(
+                blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
+            )
         child, number = abstention.node, abstention.round
         retry = self._machine.policy.retry_ms if abstention.retry else None
         if abstention.missing:
@@ -372,3 +376,19 @@ class Parent:
             self._refusals.clear()
         versions = {child: node.state.rounds.counted[child] for child in counted}
         return RoundDone(versions, node.clock.now_ms())
+
+
+@contextmanager
+def _costs_the_child() -> Iterator[None]:
+    """Refuse an answer whose bytes make a library fail: that is its sender's, not this node's.
+
+    Errors of the machine pass: the answer may be sound.
+    """
+    try:
+        yield
+    except (Refused, NodeError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        log.exception("answer-unreadable")
+        why = f"The answer cannot be read: {type(error).__name__}."
+        raise Refused(Code.MALFORMED, why) from None

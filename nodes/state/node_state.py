@@ -21,6 +21,7 @@ from nodes.state.events import (
     GateJudged,
     LedgerEvent,
     MemberEnrolled,
+    MemberRenewed,
     MemberRevoked,
     NodeCreated,
     OfferCounted,
@@ -97,6 +98,8 @@ class NodeState:
         match event:
             case MemberEnrolled():
                 self._enrol(event)
+            case MemberRenewed():
+                self.membership.renew(event.child, event.certificate)
             case MemberRevoked():
                 self._revoke(event.child)
             case ChainInstalled():
