@@ -45,12 +45,14 @@ def status(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = 
             print_json(current.to_json() | {"text": sizes})
             return
         table = Table(show_header=False, box=None)
+        table.add_column(style="dim")
+        table.add_column()
         rows = [("node", f"{home.certificate.name} ({home.certificate.role})"), *_rows(current)]
         for part, by_source in text.items():
             sizes_of_part = "; ".join(_size(source, size) for source, size in by_source.items())
             rows.append((f"text: {part}", sizes_of_part))
         for label, value in rows:
-            table.add_row(f"[dim]{label}[/]", str(value))
+            table.add_row(label, str(value))
         console.print(table)
 
 
