@@ -129,7 +129,8 @@ def _text_of(path: Path, number: int, line: str, column: str) -> str:
         text = fields[column] if column in fields else chats.rendered(fields)
         if isinstance(text, list):
             text = chats.rendered_messages(text)
-        text.encode()  # JSON can write halves of characters, which nothing can store
+        if isinstance(text, str):
+            text.encode()  # JSON can write halves of characters, which nothing can store
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         text = None
     if not isinstance(text, str):
