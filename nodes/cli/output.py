@@ -7,6 +7,7 @@ is never read as markup, and control characters are written out. Style is given 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -97,11 +98,19 @@ def print_json(value: Any) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def read_file(path: Path, code: str) -> bytes:
-    """Read a file that a person named. Raises ``NodeError`` with ``code`` when that fails."""
+def read_file(path: Path, code: str, most: int = 1 << 40) -> bytes:
+    """Read a file that a person named.
+
+    Raises ``NodeError`` with ``code`` when that fails or the file has more than ``most`` bytes.
+    """
     from nodes.errors import NodeError
 
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(most + 1) if size <= most else b""
     except OSError as error:
         raise NodeError(code, f"{path} cannot be read: {error.strerror}.") from None
+    if max(size, len(data)) > most:
+        raise NodeError(code, f"{path} has more than the {most:,} bytes that it may have.")
+    return data
