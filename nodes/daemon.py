@@ -23,11 +23,13 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
 from nodes.learning.engine import TorchEngine
+from nodes.learning.inputs import Inputs
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
+from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.releases.publish import start_root
 from nodes.state.events import TrafficCounted
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
@@ -88,6 +90,9 @@ class Daemon:
         self._home, self._config, self._stop = home, config, stop
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
+        self._troubles = Troubles(home.folder / TROUBLES_FILE, clock)
+        self._inputs = Inputs(home, config, self._troubles)
+        self._inputs.check()
         self._node = Node(home, clock)
         self._node.free_unnamed()
         self._engine = TorchEngine(home, config.model, stop)
@@ -104,6 +109,7 @@ class Daemon:
             thread.start()
         while not self._stop.wait(30):
             trim()
+            self._inputs.check_again()
         for thread in threads:
             thread.join()
         self._node.close()

@@ -126,10 +126,13 @@ def join_(
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
+    from nodes.trust.bundle import MAX_BUNDLE_BYTES
     from nodes.trust.enrolment import join
 
     with one_sentence():
-        home, address = join(folder, read_file(bundle, "no-bundle"), SystemClock())
+        home, address = join(
+            folder, read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES), SystemClock()
+        )
         config = write_config(home, base=base.resolve(), uplink=address)
         if json:
             print_json({"node": home.id, "config": str(config)})

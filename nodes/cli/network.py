@@ -52,7 +52,7 @@ def init(
         if json:
             print_json(made)
             return
-        console.print(f"Network [bold]{name}[/] {home.network.network[:12]}…")
+        console.print(f"Network {name} {home.network.network[:12]}…")
         console.print(f"  base       {home.network.base[:12]}…")
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
         console.print(f"  root node  {folder}", soft_wrap=True)

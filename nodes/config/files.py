@@ -22,7 +22,7 @@ def load_config(path: Path) -> NodeConfig:
     Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        raw = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise NodeError(
             "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."

@@ -6,5 +6,5 @@ Knows nothing of Banyan.
 
 Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Randomness``), ``lease``
 (``Lease``), ``process_memory`` (``trim``), ``logs`` (``configure``, ``adopt``), ``files``
-(``write_file``), ``troubles`` (``Troubles``, ``read_troubles``).
+(``write_file``), ``troubles`` (``Troubles``, ``read_troubles``), ``terminal`` (``visible``).
 """

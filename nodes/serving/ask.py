@@ -41,7 +41,7 @@ def held_theta(home: Home) -> tuple[np.ndarray, int]:
     chain = [*state.above.links, *([state.own.latest] if state.own.latest else [])]
     if not chain:
         raise NodeError("no-release", f"The node of {home.scope} holds no release yet.")
-    store = ArtefactStore(home.folder / "artefacts")
+    store = ArtefactStore.for_reading(home.folder / "artefacts")
     size = home.layout.size
     thetas = [decode_adapter(store.get(link.adapter), size, LIMITS) for link in chain]
     return sum_of(thetas), chain[-1].version

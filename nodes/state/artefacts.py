@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -103,6 +104,14 @@ class ArtefactStore:
     def delete(self, digest: Digest) -> None:
         """Remove an artefact; an absent one is no error."""
         self._path(digest).unlink(missing_ok=True)
+
+    @classmethod
+    def for_reading(cls, folder: Path) -> Self:
+        """Return a store that changes nothing unless it is asked to: the folder may be read-only,
+        or absent."""
+        store = cls.__new__(cls)
+        store._folder = folder
+        return store
 
     def digests(self) -> Iterator[Digest]:
         """Yield every artefact in the store, in order of digest."""

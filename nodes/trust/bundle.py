@@ -15,6 +15,8 @@ from nodes.errors import NodeError
 
 MAX_BUNDLE_BYTES = 256 * 1024 * 1024
 _PARTS = re.compile(r"network\.env|path/\d\d\.env|layout\.json|basis\.safetensors|link\.json")
+_MOST_PARTS = 128
+_ENTRY = b"PK\x01\x02"  # begins each part's entry in the list at the end of a zip file
 _FLAGS = 0x61  # encrypted, a patch of another file, strongly encrypted
 
 
@@ -76,7 +78,14 @@ class Bundle:
 
 
 def _unzip(data: bytes) -> dict[str, bytes]:
-    """Read the parts: each once, stored, and together of bounded size."""
+    """Read the parts: each once, stored, and together of bounded size.
+
+    What the file says of itself is checked against its length before anything of that size is read.
+    """
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise NodeError("bad-bundle", f"The bundle has over {MAX_BUNDLE_BYTES} bytes.")
+    if data.count(_ENTRY) > _MOST_PARTS:  # each would become an object before any is looked at
+        raise NodeError("bad-bundle", f"The bundle has over {_MOST_PARTS} parts.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -85,8 +94,10 @@ def _unzip(data: bytes) -> dict[str, bytes]:
                 raise NodeError("bad-bundle", "The bundle holds files that do not belong there.")
             if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & _FLAGS for e in entries):
                 raise NodeError("bad-bundle", "The bundle holds files that are not plainly stored.")
-            if sum(entry.file_size for entry in entries) > MAX_BUNDLE_BYTES:
-                raise NodeError("bad-bundle", f"The bundle has over {MAX_BUNDLE_BYTES} bytes.")
+            if any(entry.file_size != entry.compress_size for entry in entries):
+                raise NodeError("bad-bundle", "The bundle gives two sizes for one part.")
+            if sum(entry.file_size for entry in entries) > len(data):
+                raise NodeError("bad-bundle", "The bundle says that it is larger than it is.")
             return {entry.filename: archive.read(entry) for entry in entries}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise NodeError("bad-bundle", f"This is not a bundle: {error}.") from None
