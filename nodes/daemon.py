@@ -32,6 +32,7 @@ from nodes.machine.process_memory import trim
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.releases.publish import start_root
 from nodes.state.events import TrafficCounted
+from nodes.state.folder_lock import FolderLock
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
 
@@ -58,6 +59,18 @@ def run(
     """
     config, clock = load_config(config_file), SystemClock()
     home = open_home(config.state, clock.now_ms())
+    with FolderLock(home.folder) as lock:  # before the log: a second daemon writes nothing
+        _run(home, config, clock, lock, with_parent, make_child)
+
+
+def _run(
+    home: Home,
+    config: NodeConfig,
+    clock: Clock,
+    lock: FolderLock,
+    with_parent: bool,
+    make_child: MakeChild | None,
+) -> None:
     configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
     prepare_environment(home.folder / "flower")
     stop = threading.Event()
@@ -65,7 +78,7 @@ def run(
         signal.signal(number, lambda *_: stop.set())
     if with_parent:
         threading.Thread(target=_stop_with, args=(os.getppid(), stop), daemon=True).start()
-    Daemon(home, config, clock, stop, make_child).run()
+    Daemon(home, config, clock, stop, lock, make_child).run()
 
 
 def _stop_with(parent: int, stop: threading.Event) -> None:
@@ -84,9 +97,10 @@ class Daemon:
         config: NodeConfig,
         clock: Clock,
         stop: threading.Event,
+        lock: FolderLock,
         make_child: MakeChild | None = None,
     ) -> None:
-        self._make_child = make_child
+        self._make_child, self._lock = make_child, lock
         self._home, self._config, self._stop = home, config, stop
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
@@ -110,6 +124,10 @@ class Daemon:
         while not self._stop.wait(30):
             trim()
             self._inputs.check_again()
+            try:
+                self._lock.check()
+            except NodeError as error:
+                self._fail(error)
         for thread in threads:
             thread.join()
         self._node.close()

@@ -165,7 +165,7 @@ class NodeState:
         """Apply a change of the chain above, with which a node's own adapter moved."""
         self.moment += 1
         taken_back = self.above.follow(event, self.moment)
-        if event.undone:
+        if event.undone and event.undone.offers:
             self.offers.undo(event.undone.offers, self.own.stands)
         if taken_back:
             self.gate.forget_since(min(install.moment for install in taken_back))
@@ -183,8 +183,7 @@ class NodeState:
         self.offers.start(at_ms)
         match event.kind:
             case ReleaseKind.ROUND:
-                version = event.held.version
-                self.offers.contributions += [(version, child) for child in event.accepted]
+                self.offers.contribute(event.held.version, event.accepted)
                 self.rounds.release(event)
             case ReleaseKind.BY_HAND:
                 self.moves += 1
