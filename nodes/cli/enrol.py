@@ -17,6 +17,7 @@ from nodes.cli.find import (
     opened,
 )
 from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
+from nodes.cli.own_text import ProbesOption, TextOption, own_text
 from nodes.cli.renamed import RenamedOptions
 
 app = typer.Typer()
@@ -70,6 +71,8 @@ def enrol(
     address: Annotated[
         str, typer.Option(help="Where the child reaches the parent; default: from its node.toml.")
     ] = "",
+    text: TextOption = None,
+    probes: ProbesOption = None,
     json: AsJson = False,
 ) -> None:
     """Sign a new child's certificate as its parent --node.
@@ -88,7 +91,7 @@ def enrol(
     from protocol import Role, Scope
 
     with one_sentence():
-        config = load_config(find_config(node, nodes))
+        config, settings = load_config(find_config(node, nodes)), own_text(text, probes)
         with opened(config.state) as parent:
             reached = address or parent_address(parent.home, config)
             if new is not None and request_file is None:
@@ -96,7 +99,9 @@ def enrol(
                 child = enrol_folder(
                     parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
                 )
-                written = write_config(child, base=config.model.base, uplink=reached)
+                written = write_config(
+                    child, base=config.model.base, uplink=reached, settings=settings
+                )
                 result = {"node": child.id, "config": str(written)}
                 line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
             elif request_file is not None and out is not None and new is None:
@@ -118,11 +123,13 @@ def join_(
     folder: Annotated[Path, typer.Argument(help="The folder in which the request was made.")],
     bundle: Annotated[Path, typer.Argument(help="The bundle from the parent's operator.")],
     base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
+    text: TextOption = None,
+    probes: ProbesOption = None,
     json: AsJson = False,
 ) -> None:
     """Become a member with the bundle that the parent's operator signed.
 
-    Example: banyan node join runs/clinic clinic.bundle --base models/smollm2
+    Example: banyan node join runs/clinic clinic.bundle --base models/smollm2 --text notes.txt
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
@@ -130,10 +137,11 @@ def join_(
     from nodes.trust.enrolment import join
 
     with one_sentence():
+        settings = own_text(text, probes)
         home, address = join(
             folder, read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES), SystemClock()
         )
-        config = write_config(home, base=base.resolve(), uplink=address)
+        config = write_config(home, base=base.resolve(), uplink=address, settings=settings)
         if json:
             print_json({"node": home.id, "config": str(config)})
             return

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.own_text import ProbesOption, own_text
 
 app = typer.Typer(help="Make a network.", no_args_is_help=True)
 
@@ -27,6 +28,7 @@ def init(
         list[str] | None, typer.Option(help="Layers an adapter covers, by the end of their name.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the fixed matrices A.")] = 0,
+    probes: ProbesOption = None,
     json: AsJson = False,
 ) -> None:
     """Make a network: its statement, its coordinates, and the root node that signs for it.
@@ -39,9 +41,10 @@ def init(
     from nodes.trust.network import init_network
 
     with one_sentence():
+        settings = own_text(None, probes)
         coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)
         home = init_network(folder, name, coordinates, SystemClock())
-        config = write_config(home, base=base.resolve())
+        config = write_config(home, base=base.resolve(), settings=settings)
         made = {
             "network": home.network.network,
             "root": home.id,
@@ -56,6 +59,5 @@ def init(
         console.print(f"  base       {home.network.base[:12]}…")
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
         console.print(f"  root node  {folder}", soft_wrap=True)
-        console.print(
-            f"Name its probes in {config}, then: banyan node run --node {folder}", soft_wrap=True
-        )
+        first = "" if settings else f"Name its probes in {config}, then: "
+        console.print(f"{first}banyan node run --node {folder}", soft_wrap=True)
