@@ -6,6 +6,7 @@ structlog's processors to handlers of the standard library. The file is bounded:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -77,6 +78,19 @@ def configure(
         to_stderr.setFormatter(_formatter(shared, as_text=at_terminal))
         handlers.append(to_stderr)
     _install(handlers, level)
+
+
+def tell(sentence: str) -> None:
+    """Write a line to stderr for the person who started this process.
+
+    Only where the log does not go there anyway: at a terminal its warnings say the same.
+    """
+    streams = (h for h in _installed if type(h) is logging.StreamHandler)
+    if any(handler.stream is sys.stderr for handler in streams):
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it any more
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
 
 
 def adopt(*names: str) -> None:
