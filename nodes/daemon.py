@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from nodes.config.files import load_config
+from nodes.config.reach import (
+    ParentAddresses,
+    certificate_names,
+    listening_port,
+    present_addresses,
+)
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
@@ -38,6 +44,7 @@ from nodes.state.node import Node
 
 if TYPE_CHECKING:
     from nodes.child.child import Child
+    from nodes.trust.tls import TlsFiles
 
 log = structlog.get_logger()
 
@@ -159,11 +166,13 @@ class Daemon:
 
         adopt(*FLOWERS_LOGGERS)
 
+        known = ParentAddresses(self._home, self._config.uplink.addresses)
         uplink = Uplink(
-            address=self._config.uplink.address,
+            addresses=known.in_turn,
             ca_pem=self._home.parent_ca,
             transport_key_pem=self._home.transport_pem,
             poll_s=self._config.uplink.poll_s,
+            on_connected=known.worked,
         )
         child = (self._make_child or Child)(self._node, self._config, self._engine)
         uplink.run(make_client_app(child), empty_context(), self._stop)
@@ -175,16 +184,23 @@ class Daemon:
         from nodes.flower.downlink import Downlink
         from nodes.flower.members import MemberLinks
         from nodes.parent.parent import Parent
-        from nodes.trust.tls import TlsFiles
+        from nodes.trust.tls import make_tls
 
         adopt(*FLOWERS_LOGGERS)
+        home, config = self._home, self._config
+
+        def renew_tls() -> TlsFiles:
+            names = certificate_names(home, config)
+            return make_tls(home.folder / "tls", names, identity=home.key)
+
         parent = Parent(self._node, self._config, self._engine)
         members = MemberLinks(self._node)
         downlink = Downlink(
             host=self._config.downlink.host,
-            port=self._config.downlink.port,
-            tls=TlsFiles.in_folder(self._home.folder / "tls"),
+            port=listening_port(home, config),
+            tls=renew_tls(),
             on_refused=members.refused_at_the_door,
+            renew_tls=renew_tls,
         )
         members.attach(downlink)
         downlink.start()
@@ -193,7 +209,7 @@ class Daemon:
                 self._home.folder / ENDPOINT_FILE,
                 json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
             )
-            log.info("listening", address=downlink.address)
+            log.info("listening", address=downlink.address, reached_at=_reached_at(home, config))
             serve(
                 downlink.grid(),
                 parent,
@@ -207,3 +223,11 @@ class Daemon:
             members.flush()
             downlink.stop()
             self._node.record(TrafficCounted(**asdict(downlink.traffic)))
+
+
+def _reached_at(home: Home, config: NodeConfig) -> list[str]:
+    """Return where children reach this node; nothing on a machine without a network."""
+    try:
+        return list(present_addresses(home, config))
+    except NodeError:
+        return []

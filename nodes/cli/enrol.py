@@ -16,6 +16,13 @@ from nodes.cli.find import (
     find_config,
     opened,
 )
+from nodes.cli.listening import (
+    EVERYWHERE,
+    HostOption,
+    NamesOption,
+    PortOption,
+    check_listening,
+)
 from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
 from nodes.cli.own_text import ProbesOption, TextOption, own_text
 from nodes.cli.renamed import RenamedOptions
@@ -69,8 +76,12 @@ def enrol(
     name: Annotated[str, typer.Option(help="With --new: a name for people.")] = "",
     device: DeviceOption = False,
     address: Annotated[
-        str, typer.Option(help="Where the child reaches the parent; default: from its node.toml.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="Where the child reaches the parent, HOST:PORT; may be repeated. Default: from "
+            "its node.toml, or this machine's addresses."
+        ),
+    ] = None,
     text: TextOption = None,
     probes: ProbesOption = None,
     json: AsJson = False,
@@ -83,7 +94,9 @@ def enrol(
       banyan node enrol --node runs/heart --new runs/clinic --scope /en/healthcare/heart --device
       banyan node enrol --node runs/heart --request request.json --out clinic.bundle
     """
-    from nodes.config.files import load_config, parent_address, write_config
+    from nodes.config.addresses import Address, distinct
+    from nodes.config.files import load_config, write_config
+    from nodes.config.reach import give_address, present_addresses
     from nodes.errors import NodeError
     from nodes.machine.files import write_file
     from nodes.trust.enrolment import enrol as sign
@@ -93,25 +106,33 @@ def enrol(
     with one_sentence():
         config, settings = load_config(find_config(node, nodes)), own_text(text, probes)
         with opened(config.state) as parent:
-            reached = address or parent_address(parent.home, config)
+            given = distinct(address or ())
+            reached = given or present_addresses(parent.home, config, local=new is not None)
             if new is not None and request_file is None:
                 role = Role.DEVICE if device else Role.INTERIOR
                 child = enrol_folder(
                     parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
                 )
+                host = config.downlink.host if config.downlink else EVERYWHERE
                 written = write_config(
-                    child, base=config.model.base, uplink=reached, settings=settings
+                    child, base=config.model.base, uplink=reached, host=host, settings=settings
                 )
-                result = {"node": child.id, "config": str(written)}
+                result = {"node": child.id, "config": str(written), "addresses": list(reached)}
                 line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
             elif request_file is not None and out is not None and new is None:
                 write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
-                result = {"bundle": str(out)}
+                result = {"bundle": str(out), "addresses": list(reached)}
                 line = f"Give {out} to the new node: banyan node join FOLDER {out} --base BASE"
+                if all(Address.parse(one).is_loopback for one in reached):
+                    line += (
+                        f"\nOnly this machine reaches {', '.join(reached)}: see [downlink] host."
+                    )
             else:
                 raise NodeError(
                     "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
                 )
+            for one in given:
+                give_address(parent.home, one)  # the certificate must hold it
         if json:
             print_json(result)
             return
@@ -125,6 +146,9 @@ def join_(
     base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
     text: TextOption = None,
     probes: ProbesOption = None,
+    host: HostOption = EVERYWHERE,
+    port: PortOption = None,
+    reached: NamesOption = None,
     json: AsJson = False,
 ) -> None:
     """Become a member with the bundle that the parent's operator signed.
@@ -137,11 +161,20 @@ def join_(
     from nodes.trust.enrolment import join
 
     with one_sentence():
+        check_listening(host, port, reached or ())
         settings = own_text(text, probes)
-        home, address = join(
+        home, addresses = join(
             folder, read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES), SystemClock()
         )
-        config = write_config(home, base=base.resolve(), uplink=address, settings=settings)
+        config = write_config(
+            home,
+            base=base.resolve(),
+            uplink=addresses,
+            host=host,
+            port=port,
+            names=reached or (),
+            settings=settings,
+        )
         if json:
             print_json({"node": home.id, "config": str(config)})
             return

@@ -6,6 +6,8 @@ It keeps these rules, cheap ones first, and reports each refusal with a stable c
   other path, encoded, dotted, doubled or absolute, is 404 (``path-not-exposed``);
 - the request is signed with an admitted key, before any of its body is read
   (``unknown-transport-key``, ``bad-transport-signature``);
+- its time is about that of the door (``clock-differs``), which every answer names: a child whose
+  clock is wrong stamps the next one right;
 - a signed header counts once (``replayed-request``): Flower's own signature covers a timestamp
   only and would be good for minutes;
 - a body is no larger than its route needs, all objects of one answer together no larger than a
@@ -37,7 +39,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nodes.flower.errors import Refusal
+from nodes.flower.parent_clock import TIME_HEADER, DoorClock
 from nodes.flower.traffic import Meter, head_bytes
+from nodes.machine.clock import Clock
 from nodes.trust.transport_keys import canonical_pem, flower_node_id
 from protocol import LIMITS, load_transport_key
 
@@ -69,7 +73,11 @@ ROUTES = frozenset(
     }
 )
 
-KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = b"flwr-public-key", b"flwr-signature", b"flwr-timestamp"
+KEY_HEADER, SIGNATURE_HEADER, STAMP_HEADER = (
+    b"flwr-public-key",
+    b"flwr-signature",
+    b"flwr-timestamp",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class DoorLimits:
     message_bytes: int = LIMITS.payload_bytes + 1024 * 1024
     objects: int = 64  # in one message
     body_s: float = 60.0
-    # Flower's own window: a signature is good this long, and may be this far in the future.
+    # A signature is good this long by the door's time, and may be this far in the future.
     signature_age_s: float = 305.0
     signature_ahead_s: float = 5.0
     remembered: int = 4096  # timestamps of one key
@@ -91,15 +99,19 @@ class DoorLimits:
 class Timestamps:
     """The used timestamps of one key. Bounded: below the oldest one kept, all count as used.
 
+    Args:
+        bound: how many are kept.
+        floor: this moment and all before it count as used.
+
     It remembers the time and not the signature, since anyone can turn one valid ECDSA signature
     into another.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, floor: datetime.datetime | None = None) -> None:
         self._bound = bound
         self._heap: list[datetime.datetime] = []
         self._used: set[datetime.datetime] = set()
-        self._floor: datetime.datetime | None = None
+        self._floor = floor
 
     def use(self, moment: datetime.datetime) -> bool:
         """Mark this moment as used; return whether it was not used before."""
@@ -133,6 +145,7 @@ class Guard:
         meter: counts the traffic, refused requests included.
         services: further routes by their names below ``SERVICE_PREFIX``; ``open_services`` are
             those that need no signature.
+        clock: the machine's, from which the door's time starts.
     """
 
     def __init__(
@@ -144,7 +157,9 @@ class Guard:
         limits: DoorLimits,
         services: Mapping[str, Service] | None = None,
         open_services: Mapping[str, Service] | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = DoorClock(clock)
         self._app, self._inspect, self._on_refused = app, inspect, on_refused
         self._meter, self._limits = meter, limits
         self._lock = threading.Lock()
@@ -158,7 +173,8 @@ class Guard:
         pem, node = canonical_pem(public_pem), flower_node_id(public_pem)
         with self._lock:
             if pem not in self._members:
-                timestamps = Timestamps(self._limits.remembered)
+                # What was signed before this door opened may have been used at an earlier one.
+                timestamps = Timestamps(self._limits.remembered, self._clock.start)
                 self._members[pem] = Member(node, load_transport_key(pem), timestamps)
         return node
 
@@ -178,7 +194,9 @@ class Guard:
         async def counted(event: Event) -> None:
             if event["type"] == "http.response.start":
                 first_line = len("HTTP/1.1 200 OK\r\n")
-                self._meter.add(bytes_out=head_bytes(event.get("headers", ()), first_line))
+                named = (TIME_HEADER.encode(), self._clock.header())
+                event = {**event, "headers": [*event.get("headers", ()), named]}
+                self._meter.add(bytes_out=head_bytes(event["headers"], first_line))
             else:
                 self._meter.add(bytes_out=len(event.get("body", b"")))
             await send(event)
@@ -239,12 +257,12 @@ class Guard:
         member = self._members.get(pem)
         if member is None:
             raise Refusal(401, "unknown-transport-key", "No member of this node has this key.")
-        stamp = head.get(TIME_HEADER, b"")
+        stamp = head.get(STAMP_HEADER, b"")
         try:
             signature = b64decode(head.get(SIGNATURE_HEADER, b""), validate=True)
             member.key.verify(signature, stamp, ec.ECDSA(hashes.SHA256()))
             moment = datetime.datetime.fromisoformat(stamp.decode("ascii"))
-            age = (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
+            age = (self._clock.now() - moment).total_seconds()
         except (InvalidSignature, ValueError, TypeError):
             raise Refusal(
                 401, "bad-transport-signature", "The signature does not verify."
@@ -252,8 +270,8 @@ class Guard:
         if not -self._limits.signature_ahead_s < age < self._limits.signature_age_s:
             raise Refusal(
                 401,
-                "bad-transport-signature",
-                "The signature was made at another time: set the clocks of both nodes.",
+                "clock-differs",
+                "The signature was made at another time: the clocks of both nodes differ.",
             )
         if not member.timestamps.use(moment):
             raise Refusal(401, "replayed-request", "This signed request was seen before.")

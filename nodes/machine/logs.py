@@ -6,6 +6,7 @@ structlog's processors to handlers of the standard library. The file is bounded:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -110,6 +111,19 @@ def _open(logfile: Path) -> logging.Handler:
             f"The log {logfile} cannot be written: {error.strerror}. A node that runs needs a "
             "state folder that it may write to.",
         ) from None
+
+
+def tell(sentence: str) -> None:
+    """Write a line to stderr for the person who started this process.
+
+    Only where the log does not go there anyway: at a terminal its warnings say the same.
+    """
+    streams = (h for h in _installed if type(h) is logging.StreamHandler)
+    if any(handler.stream is sys.stderr for handler in streams):
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it any more
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
 
 
 def adopt(*names: str) -> None:

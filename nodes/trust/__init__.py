@@ -8,5 +8,5 @@ Knows nothing of rounds, models or how a bundle travels.
 
 Others use ``network`` (``init_network``, ``found_network``), ``enrolment`` (``make_request``,
 ``enrol``, ``certify``, ``join``, ``enrol_folder``, ``revoke``), ``transport_keys`` and ``tls``
-(``TlsFiles``).
+(``TlsFiles``, ``make_tls``, ``authority_pem``).
 """

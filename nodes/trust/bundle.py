@@ -11,6 +11,8 @@ import re
 import zipfile
 from dataclasses import dataclass
 
+from nodes.config.addresses import distinct
+from nodes.config.reach import MOST_ADDRESSES
 from nodes.errors import NodeError
 
 MAX_BUNDLE_BYTES = 256 * 1024 * 1024
@@ -29,7 +31,7 @@ class Bundle:
         path: the envelopes of the certificates from the root to the new member.
         layout: which layers an adapter covers, JSON.
         basis: the fixed matrices A, safetensors.
-        address: where the parent listens, ``host:port``.
+        addresses: where the parent is reached, ``host:port``, the best first.
         authority: what the parent's TLS certificate must chain to, PEM.
     """
 
@@ -37,12 +39,12 @@ class Bundle:
     path: tuple[bytes, ...]
     layout: str
     basis: bytes
-    address: str
+    addresses: tuple[str, ...]
     authority: bytes
 
     def encode(self) -> bytes:
         """Write the zip file."""
-        link = {"address": self.address, "ca": self.authority.decode("ascii")}
+        link = {"addresses": list(self.addresses), "ca": self.authority.decode("ascii")}
         parts = {
             "network.env": self.network,
             "layout.json": self.layout.encode(),
@@ -62,19 +64,33 @@ class Bundle:
         parts = _unzip(data)
         try:
             link = json.loads(parts["link.json"])
-            address, authority = link["address"], link["ca"]
-            if not (isinstance(address, str) and isinstance(authority, str)):
+            authority = link["ca"]
+            addresses = link["addresses"] if "addresses" in link else [link["address"]]
+            if not isinstance(addresses, list):
+                raise TypeError("the addresses are no list")
+            if not all(isinstance(text, str) for text in (authority, *addresses)):
                 raise TypeError("the link is not text")
             return cls(
                 network=parts["network.env"],
                 path=tuple(parts[name] for name in sorted(parts) if name.startswith("path/")),
                 layout=parts["layout.json"].decode("utf-8"),
                 basis=parts["basis.safetensors"],
-                address=address,
+                addresses=_parsed(addresses),
                 authority=authority.encode("ascii"),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise NodeError("bad-bundle", f"The bundle is damaged: {error}.") from None
+
+
+def _parsed(addresses: list[str]) -> tuple[str, ...]:
+    """Read the parent's addresses. Raises ``ValueError``."""
+    try:
+        parsed = distinct(addresses)
+    except NodeError as error:
+        raise ValueError(error.sentence.rstrip(".")) from None
+    if not 1 <= len(parsed) <= MOST_ADDRESSES:
+        raise ValueError(f"it names {len(parsed)} addresses")
+    return parsed
 
 
 def _unzip(data: bytes) -> dict[str, bytes]:

@@ -13,10 +13,12 @@ On one machine ``enrol_folder`` does all three.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodes.config.addresses import distinct
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
 from nodes.machine.files import write_file
@@ -25,7 +27,7 @@ from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Node
 from nodes.trust.bundle import Bundle
 from nodes.trust.network import first_certificate, make_keys
-from nodes.trust.tls import make_tls
+from nodes.trust.tls import authority_pem, make_tls
 from nodes.trust.transport_keys import canonical_pem
 from protocol import (
     Member,
@@ -81,18 +83,25 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     return request
 
 
-def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None) -> bytes:
+def enrol(
+    parent: Node, request: bytes, addresses: Sequence[str], *, rank: int | None = None
+) -> bytes:
     """Sign a certificate for a request and record the new member; returns the bundle.
+
+    Args:
+        addresses: where the new member reaches its parent, ``host:port``, the best first.
 
     Raises ``NodeError`` ``bad-request`` for what is no request, ``Refused`` for a request with a
     field that does not hold (``malformed``, ``weak-key``, ``bad-signature``,
-    ``bad-transport-key``), and what ``certify`` raises; then nothing was recorded.
+    ``bad-transport-key``), ``NodeError`` ``bad-address``, and what ``certify`` raises; then nothing
+    was recorded.
     """
+    reached = distinct(addresses)
     asked = read_request(request)
     home = parent.home
     layout = (home.folder / "layout.json").read_text("utf-8")
     basis = home.basis_file.read_bytes()
-    authority = (home.folder / "tls" / "ca.pem").read_bytes()
+    authority = authority_pem(home.folder / "tls", home.key)
     sealed = certify(
         parent,
         asked.key,
@@ -103,7 +112,7 @@ def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None
         rank=rank,
     )
     path = (*home.path_envelopes, sealed)
-    return Bundle(home.network_envelope, path, layout, basis, address, authority).encode()
+    return Bundle(home.network_envelope, path, layout, basis, reached, authority).encode()
 
 
 def certify(
@@ -174,8 +183,8 @@ def revoke(parent: Node, child: NodeId) -> None:
     parent.transact(build)
 
 
-def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:
-    """Verify a bundle and become a member; returns the home and the parent's address.
+def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, tuple[str, ...]]:
+    """Verify a bundle and become a member; returns the home and the parent's addresses.
 
     Raises ``NodeError`` ``bad-bundle`` and whatever the certificates are ``Refused`` for.
     """
@@ -195,12 +204,12 @@ def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:
         parent_ca=parts.authority,
     )
     if certificates[-1].role is not Role.DEVICE:
-        make_tls(folder / "tls")
-    return open_home(folder, clock.now_ms()), parts.address
+        make_tls(folder / "tls", identity=key)
+    return open_home(folder, clock.now_ms()), parts.addresses
 
 
 def enrol_folder(
-    parent: Node, folder: Path, name: str, scope: Scope, role: Role, address: str
+    parent: Node, folder: Path, name: str, scope: Scope, role: Role, addresses: Sequence[str]
 ) -> Home:
     """Make a member in ``folder`` on the parent's own machine: request, enrol and join.
 
@@ -208,7 +217,7 @@ def enrol_folder(
     """
     request = make_request(folder, name, scope, role)
     try:
-        bundle = enrol(parent, request, address)
+        bundle = enrol(parent, request, addresses)
     except (NodeError, ProtocolError):
         for file in ("identity.pem", "transport.pem", "request.json"):
             (folder / file).unlink()

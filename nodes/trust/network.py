@@ -43,7 +43,7 @@ def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock
         basis=coordinates.basis,
         parent_ca=None,
     )
-    make_tls(folder / "tls")
+    make_tls(folder / "tls", identity=key)
     return open_home(folder, now)
 
 

@@ -6,13 +6,16 @@ import io
 import struct
 import tracemalloc
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from nodes.errors import NodeError
 from nodes.trust.bundle import MAX_BUNDLE_BYTES, Bundle
 
-BUNDLE = Bundle(b"network", (b"root", b"child"), '{"layout": 1}', b"basis", "host:1", b"pem")
+BUNDLE = Bundle(
+    b"network", (b"root", b"child"), '{"layout": 1}', b"basis", ("host:1", "[::1]:2"), b"pem"
+)
 
 
 def zipped(*parts: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -25,6 +28,36 @@ def zipped(*parts: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 def test_a_bundle_is_read_as_it_was_written() -> None:
     assert Bundle.decode(BUNDLE.encode()) == BUNDLE
+
+
+def with_link(link: bytes) -> bytes:
+    """The bundle with this in place of its ``link.json``."""
+    with zipfile.ZipFile(io.BytesIO(BUNDLE.encode())) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    return zipped(*(parts | {"link.json": link}).items())
+
+
+def test_a_bundle_of_an_earlier_version_names_one_address() -> None:
+    old = with_link(b'{"address": "host:1", "ca": "pem"}')
+    assert Bundle.decode(old) == replace(BUNDLE, addresses=("host:1",))
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        '["0.0.0.0:9941"]',
+        '["::1:9941"]',
+        '["http://gateway:99999999"]',
+        '["gateway:99999"]',
+        '"gateway:1"',
+        "[]",
+        "[1]",
+        "{}",
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(addresses: str) -> None:
+    with pytest.raises(NodeError, match=r"^bad-bundle: "):
+        Bundle.decode(with_link(f'{{"addresses": {addresses}, "ca": "pem"}}'.encode()))
 
 
 @pytest.mark.parametrize(
