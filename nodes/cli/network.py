@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 
@@ -31,14 +32,18 @@ def init(
 ) -> None:
     """Make a network: its statement, its coordinates, and the root node that signs for it.
 
+    The base is run once before it is accepted; what that showed is printed.
+
     Example: banyan network init runs/root --base models/smollm2 --name clinics
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
     from nodes.model.coordinates import coordinates_of
+    from nodes.model.trial_run import try_base
     from nodes.trust.network import init_network
 
     with one_sentence():
+        trial = try_base(base, rank=rank, targets=target)
         coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)
         home = init_network(folder, name, coordinates, SystemClock())
         config = write_config(home, base=base.resolve())
@@ -48,12 +53,15 @@ def init(
             "base": home.network.base,
             "parameters": home.layout.size,
             "config": str(config),
+            "trial": trial.as_json(),
         }
         if json:
             print_json(made)
             return
         console.print(f"Network [bold]{name}[/] {home.network.network[:12]}…")
         console.print(f"  base       {home.network.base[:12]}…")
+        for word, sentence in trial.lines():
+            console.print(f"    {word:<10} {escape(sentence)}", highlight=False, soft_wrap=True)
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
         console.print(f"  root node  {folder}", soft_wrap=True)
         console.print(
