@@ -44,16 +44,20 @@ def init(
 ) -> None:
     """Make a network: its statement, its coordinates, and the root node that signs for it.
 
+    The base is run once before it is accepted; what that showed is printed.
+
     Example: banyan network init runs/root --base models/smollm2 --name clinics
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
     from nodes.model.coordinates import coordinates_of
+    from nodes.model.trial_run import try_base
     from nodes.trust.network import init_network
 
     with one_sentence():
         check_listening(host, port, reached or ())
         settings = own_text(None, probes)
+        trial = try_base(base, rank=rank, targets=target)
         coordinates = coordinates_of(base, rank=rank, targets=target, seed=seed)
         home = init_network(folder, name, coordinates, SystemClock())
         config = write_config(
@@ -72,12 +76,15 @@ def init(
             "parameters": home.layout.size,
             "config": str(config),
             "addresses": addresses,
+            "trial": trial.as_json(),
         }
         if json:
             print_json(made)
             return
         console.print(f"Network {name} {home.network.network[:12]}…")
         console.print(f"  base       {home.network.base[:12]}…")
+        for word, sentence in trial.lines():
+            console.print(f"    {word:<10} {sentence}", soft_wrap=True)
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
         console.print(f"  root node  {folder}", soft_wrap=True)
         console.print(f"  reached at {', '.join(addresses)}", soft_wrap=True)
