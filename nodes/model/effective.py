@@ -7,7 +7,8 @@ are packed one after the other, without padding, and do not see each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -40,6 +41,7 @@ class AdaptedLinear(nn.Module):
         self.register_buffer("chain", torch.zeros(linear.out_features, rank), persistent=False)
         self.register_buffer("merged", self.chain.to(dtype), persistent=False)
         self.delta: nn.Parameter | None = None  # (out, r) float32 while training, r ≤ R
+        self.shares: Tensor | None = None  # (rows, 1, 1), how much of Θ each row of a batch has
 
     def set_chain(self, b: Tensor) -> None:
         """Set this layer's part of Θ, (out, R) float32."""
@@ -52,7 +54,10 @@ class AdaptedLinear(nn.Module):
         if self.delta is not None:
             missing = self.chain.shape[1] - self.delta.shape[1]
             b = (self.chain + F.pad(self.delta, (0, missing))).to(x.dtype)
-        return cast(Tensor, self.linear(x)) + F.linear(F.linear(x, self.a), b)
+        added = F.linear(F.linear(x, self.a), b)
+        if self.shares is not None:
+            added = added * self.shares
+        return cast(Tensor, self.linear(x)) + added
 
 
 class EffectiveModel:
@@ -141,18 +146,35 @@ class EffectiveModel:
         return logits.float().numpy()
 
     @torch.inference_mode()
-    def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """Generate the greedy continuation of a prompt."""
-        inputs = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
-        out = self.model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            repetition_penalty=1.1,
-            pad_token_id=self.tokenizer.eos_token_id,
-        )
-        new = out[0, inputs["input_ids"].shape[1] :]
-        return str(self.tokenizer.decode(new, skip_special_tokens=True)).strip()
+    def continuations(self, prompt: str, max_new_tokens: int) -> tuple[str, str]:
+        """Continue a prompt greedily, by the base and by the effective model.
+
+        Both are rows of one batch: a step reads the weights once for the two of them.
+        """
+        ids = self.tokenizer([prompt, prompt], return_tensors="pt", add_special_tokens=False)
+        with self._shared((0.0, 1.0)):
+            out = self.model.generate(
+                **ids,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                repetition_penalty=1.1,
+                pad_token_id=self.tokenizer.eos_token_id,
+            )
+        new = out[:, ids["input_ids"].shape[1] :]
+        base, effective = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return str(base).strip(), str(effective).strip()
+
+    @contextmanager
+    def _shared(self, shares: Sequence[float]) -> Iterator[None]:
+        """Give each row of a batch so much of Θ, within the context."""
+        rows = torch.tensor(shares, dtype=self.model.dtype)[:, None, None]
+        for adapted in self.adapters:
+            adapted.shares = rows
+        try:
+            yield
+        finally:
+            for adapted in self.adapters:
+                adapted.shares = None
 
 
 def packs(lengths: Sequence[int], limit: int) -> list[list[int]]:
