@@ -137,17 +137,21 @@ class TorchEngine:
             import torch
 
             from nodes.model.effective import EffectiveModel
-        from nodes.model.base import describe_base
         from nodes.model.basis import from_bytes
+        from nodes.model.digest import describe_base
 
         torch.set_num_threads(self._config.threads)
         started = time.monotonic()
         network, base = self._home.network, describe_base(self._config.base)
-        if (base.digest, base.tokenizer_digest) != (network.base, network.tokenizer):
+        if not base.is_called(network.base, network.tokenizer):
+            named, found = network.base, base.digest
+            if network.base in (base.digest, base.earlier[0]):  # the tokenizer is another one
+                named, found = network.tokenizer, base.tokenizer_digest
             raise NodeError(
                 "wrong-base",
-                f"The base in {self._config.base} has digest {base.digest[:12]}…, the network "
-                f"was made for {network.base[:12]}…. Fetch the base that the root ships.",
+                f"The base in {self._config.base} has digest {found[:12]}…, the network "
+                f"was made for {named[:12]}…: its weights, its configuration or its tokenizer "
+                "differ. Fetch the base that the root ships.",
             )
         basis = from_bytes(self._home.basis_file.read_bytes(), self._home.layout)
         with uncollected():
