@@ -27,7 +27,7 @@ PACK_TOKENS = 512
 """Tokens that are measured in one pass."""
 
 
-class _NoRows(Exception):  # noqa: N818  never leaves this file
+class _NoRows(Exception):
     """The rows of a batch cannot be told apart at a layer."""
 
 
