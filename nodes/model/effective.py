@@ -27,6 +27,10 @@ PACK_TOKENS = 512
 """Tokens that are measured in one pass."""
 
 
+class _NoRows(Exception):
+    """The rows of a batch cannot be told apart at a layer."""
+
+
 class AdaptedLinear(nn.Module):
     """A frozen linear layer with a low-rank term: x (…, inp) → (…, out)."""
 
@@ -42,6 +46,7 @@ class AdaptedLinear(nn.Module):
         self.register_buffer("chain", torch.zeros(linear.out_features, rank), persistent=False)
         self.register_buffer("merged", self.chain.to(dtype), persistent=False)
         self.delta: nn.Parameter | None = None  # (out, r) float32 while training, r ≤ R
+        self.shares: Tensor | None = None  # (rows,), how much of Θ each row of a batch has
 
     def set_chain(self, b: Tensor) -> None:
         """Set this layer's part of Θ, (out, R) float32."""
@@ -54,7 +59,18 @@ class AdaptedLinear(nn.Module):
         if self.delta is not None:
             missing = self.chain.shape[1] - self.delta.shape[1]
             b = (self.chain + F.pad(self.delta, (0, missing))).to(x.dtype)
-        return cast(Tensor, self.linear(x)) + F.linear(F.linear(x, self.a), b)
+        added = F.linear(F.linear(x, self.a), b)
+        if self.shares is not None:
+            added = added * self._by_row(x, self.shares)
+        return cast(Tensor, self.linear(x)) + added
+
+    @staticmethod
+    def _by_row(x: Tensor, shares: Tensor) -> Tensor:
+        if len(shares) == 1:
+            return shares
+        if x.dim() != 3:  # experts and some older models lay all rows end to end
+            raise _NoRows
+        return shares[:, None, None]
 
 
 class EffectiveModel:
@@ -161,23 +177,38 @@ class EffectiveModel:
         return logits.float().numpy()
 
     @torch.inference_mode()
-    def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """Generate the greedy continuation of a prompt, of which the end is read where it is long.
+    def continuations(self, prompt: str, max_new_tokens: int) -> tuple[str, str]:
+        """Continue a prompt greedily, by the base and by the effective model.
 
-        Raises ``NodeError`` ``beyond-vocabulary``.
+        Both are rows of one batch: a step reads the weights once for the two of them. Of a prompt
+        that is too long the end is read. Raises ``NodeError`` ``beyond-vocabulary``.
         """
-        read, max_new_tokens = self.limits.request(self.ids(prompt), max_new_tokens)
-        inputs = torch.tensor([read])
-        out = self.model.generate(
-            input_ids=inputs,
-            attention_mask=torch.ones_like(inputs),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            repetition_penalty=1.1,
-            pad_token_id=self.tokenizer.eos_token_id,
-        )
-        new = out[0, len(read) :]
-        return str(self.tokenizer.decode(new, skip_special_tokens=True)).strip()
+        read, new_tokens = self.limits.request(self.ids(prompt), max_new_tokens)
+        try:
+            base, effective = self._continue(read, new_tokens, (0.0, 1.0))
+        except _NoRows:
+            (base,), (effective,) = (self._continue(read, new_tokens, (x,)) for x in (0.0, 1.0))
+        return base, effective
+
+    def _continue(self, read: Sequence[int], new_tokens: int, shares: Sequence[float]) -> list[str]:
+        """Continue one prompt by several models at once, which have so much of Θ each."""
+        ids = torch.tensor([read] * len(shares))
+        try:
+            for adapted in self.adapters:
+                adapted.shares = torch.tensor(shares, dtype=self.model.dtype)
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                repetition_penalty=1.1,
+                pad_token_id=self.tokenizer.eos_token_id,
+            )
+        finally:
+            for adapted in self.adapters:
+                adapted.shares = None
+        texts = self.tokenizer.batch_decode(out[:, len(read) :], skip_special_tokens=True)
+        return [str(text).strip() for text in texts]
 
 
 def packs(lengths: Sequence[int], limit: int) -> list[list[int]]:
