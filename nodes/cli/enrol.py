@@ -14,9 +14,10 @@ from nodes.cli.find import (
     find,
     find_child,
     find_config,
+    open_home_in,
     opened,
 )
-from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
+from nodes.cli.output import AsJson, check_place, console, one_sentence, print_json, read_file
 from nodes.cli.renamed import RenamedOptions
 
 app = typer.Typer()
@@ -82,30 +83,40 @@ def enrol(
     """
     from nodes.config.files import load_config, parent_address, write_config
     from nodes.errors import NodeError
-    from nodes.machine.files import write_file
+    from nodes.machine.files import nothing_left, write_file
+    from nodes.trust.enrolment import MAX_REQUEST_BYTES, enrol_folder, read_request, require_place
     from nodes.trust.enrolment import enrol as sign
-    from nodes.trust.enrolment import enrol_folder
     from protocol import Role, Scope
 
     with one_sentence():
         config = load_config(find_config(node, nodes))
+        home = open_home_in(config.state)  # opening more of it would make a ledger
+        if new is not None and request_file is None:
+            role, place = Role.DEVICE if device else Role.INTERIOR, Scope.parse(scope)
+            require_place(home, place, role)
+        elif request_file is not None and out is not None and new is None:
+            bundle, request = out, read_file(request_file, "no-request", MAX_REQUEST_BYTES)
+            asked = read_request(request)
+            require_place(home, asked.scope, asked.role)
+            check_place(bundle, "no-bundle")
+        else:
+            raise NodeError(
+                "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+            )
+        reached = address or parent_address(home, config)
         with opened(config.state) as parent:
-            reached = address or parent_address(parent.home, config)
-            if new is not None and request_file is None:
-                role = Role.DEVICE if device else Role.INTERIOR
-                child = enrol_folder(
-                    parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
-                )
-                written = write_config(child, base=config.model.base, uplink=reached)
+            if new is not None:
+                with nothing_left(new):
+                    name = name or new.resolve().name
+                    child = enrol_folder(parent, new, name, place, role, reached)
+                    written = write_config(child, base=config.model.base, uplink=reached)
                 result = {"node": child.id, "config": str(written)}
-                line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
-            elif request_file is not None and out is not None and new is None:
-                write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
-                result = {"bundle": str(out)}
-                line = f"Give {out} to the new node: banyan node join FOLDER {out} --base BASE"
+                line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
-                raise NodeError(
-                    "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+                write_file(bundle, sign(parent, request, reached))
+                result = {"bundle": str(bundle)}
+                line = (
+                    f"Give {bundle} to the new node: banyan node join FOLDER {bundle} --base BASE"
                 )
         if json:
             print_json(result)
@@ -126,14 +137,15 @@ def join_(
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
+    from nodes.machine.files import nothing_left
     from nodes.trust.bundle import MAX_BUNDLE_BYTES
     from nodes.trust.enrolment import join
 
     with one_sentence():
-        home, address = join(
-            folder, read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES), SystemClock()
-        )
-        config = write_config(home, base=base.resolve(), uplink=address)
+        data = read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES)
+        with nothing_left(folder):
+            home, address = join(folder, data, SystemClock())
+            config = write_config(home, base=base.resolve(), uplink=address)
         if json:
             print_json({"node": home.id, "config": str(config)})
             return
@@ -166,4 +178,6 @@ def revoke_(
         if json:
             print_json({"scope": scope, "revoked": child_id})
             return
-        console.print(f"{child} is no member of {scope} any more.", soft_wrap=True)
+        console.print(
+            f"{child} ({child_id[:12]}) is no member of {scope} any more.", soft_wrap=True
+        )

@@ -6,5 +6,6 @@ Knows nothing of Banyan.
 
 Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Randomness``), ``lease``
 (``Lease``), ``process_memory`` (``trim``), ``logs`` (``configure``, ``adopt``), ``files``
-(``write_file``), ``troubles`` (``Troubles``, ``read_troubles``), ``terminal`` (``visible``).
+(``write_file``, ``nothing_left``), ``troubles`` (``Troubles``, ``read_troubles``),
+``terminal`` (``visible``).
 """
