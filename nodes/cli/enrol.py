@@ -14,6 +14,7 @@ from nodes.cli.find import (
     find,
     find_child,
     find_config,
+    open_home_in,
     opened,
 )
 from nodes.cli.listening import (
@@ -23,7 +24,7 @@ from nodes.cli.listening import (
     PortOption,
     check_listening,
 )
-from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
+from nodes.cli.output import AsJson, check_place, console, one_sentence, print_json, read_file
 from nodes.cli.own_text import ProbesOption, TextOption, own_text
 from nodes.cli.renamed import RenamedOptions
 
@@ -98,39 +99,47 @@ def enrol(
     from nodes.config.files import load_config, write_config
     from nodes.config.reach import give_address, present_addresses
     from nodes.errors import NodeError
-    from nodes.machine.files import write_file
+    from nodes.machine.files import nothing_left, write_file
+    from nodes.trust.enrolment import MAX_REQUEST_BYTES, enrol_folder, read_request, require_place
     from nodes.trust.enrolment import enrol as sign
-    from nodes.trust.enrolment import enrol_folder
     from protocol import Role, Scope
 
     with one_sentence():
         config, settings = load_config(find_config(node, nodes)), own_text(text, probes)
+        home = open_home_in(config.state)  # opening more of it would make a ledger
+        if new is not None and request_file is None:
+            role, place = Role.DEVICE if device else Role.INTERIOR, Scope.parse(scope)
+            require_place(home, place, role)
+        elif request_file is not None and out is not None and new is None:
+            bundle, request = out, read_file(request_file, "no-request", MAX_REQUEST_BYTES)
+            asked = read_request(request)
+            require_place(home, asked.scope, asked.role)
+            check_place(bundle, "no-bundle")
+        else:
+            raise NodeError(
+                "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+            )
+        given = distinct(address or ())
+        reached = given or present_addresses(home, config, local=new is not None)
         with opened(config.state) as parent:
-            given = distinct(address or ())
-            reached = given or present_addresses(parent.home, config, local=new is not None)
-            if new is not None and request_file is None:
-                role = Role.DEVICE if device else Role.INTERIOR
-                child = enrol_folder(
-                    parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
-                )
-                host = config.downlink.host if config.downlink else EVERYWHERE
-                written = write_config(
-                    child, base=config.model.base, uplink=reached, host=host, settings=settings
-                )
+            if new is not None:
+                with nothing_left(new):
+                    name = name or new.resolve().name
+                    child = enrol_folder(parent, new, name, place, role, reached)
+                    host = config.downlink.host if config.downlink else EVERYWHERE
+                    written = write_config(
+                        child, base=config.model.base, uplink=reached, host=host, settings=settings
+                    )
                 result = {"node": child.id, "config": str(written), "addresses": list(reached)}
-                line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
-            elif request_file is not None and out is not None and new is None:
-                write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
-                result = {"bundle": str(out), "addresses": list(reached)}
-                line = f"Give {out} to the new node: banyan node join FOLDER {out} --base BASE"
+                line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
+            else:
+                write_file(bundle, sign(parent, request, reached))
+                result = {"bundle": str(bundle), "addresses": list(reached)}
+                line = f"Give {bundle} to the new node: banyan node join FOLDER {bundle}"
                 if all(Address.parse(one).is_loopback for one in reached):
                     line += (
                         f"\nOnly this machine reaches {', '.join(reached)}: see [downlink] host."
                     )
-            else:
-                raise NodeError(
-                    "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
-                )
             for one in given:
                 give_address(parent.home, one)  # the certificate must hold it
         if json:
@@ -157,24 +166,25 @@ def join_(
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
+    from nodes.machine.files import nothing_left
     from nodes.trust.bundle import MAX_BUNDLE_BYTES
     from nodes.trust.enrolment import join
 
     with one_sentence():
         check_listening(host, port, reached or ())
         settings = own_text(text, probes)
-        home, addresses = join(
-            folder, read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES), SystemClock()
-        )
-        config = write_config(
-            home,
-            base=base.resolve(),
-            uplink=addresses,
-            host=host,
-            port=port,
-            names=reached or (),
-            settings=settings,
-        )
+        data = read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES)
+        with nothing_left(folder):
+            home, addresses = join(folder, data, SystemClock())
+            config = write_config(
+                home,
+                base=base.resolve(),
+                uplink=addresses,
+                host=host,
+                port=port,
+                names=reached or (),
+                settings=settings,
+            )
         if json:
             print_json({"node": home.id, "config": str(config)})
             return
@@ -207,4 +217,6 @@ def revoke_(
         if json:
             print_json({"scope": scope, "revoked": child_id})
             return
-        console.print(f"{child} is no member of {scope} any more.", soft_wrap=True)
+        console.print(
+            f"{child} ({child_id[:12]}) is no member of {scope} any more.", soft_wrap=True
+        )

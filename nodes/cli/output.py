@@ -6,9 +6,11 @@ is never read as markup, and control characters are written out. Style is given 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,7 @@ errors = PlainConsole(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+_CHUNK = 1 << 20
 EXIT_REFUSED = 1
 """Exit status of an error; 2 is that of a command line that cannot be parsed."""
 
@@ -98,7 +101,23 @@ def print_json(value: Any) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def read_file(path: Path, code: str, most: int = 1 << 40) -> bytes:
+def check_place(path: Path, code: str) -> None:
+    """Check that a file can be written there, before anything is done that its content is of.
+
+    Raises ``NodeError`` with ``code``.
+    """
+    from nodes.errors import NodeError
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise NodeError(code, f"{path} cannot be written: {error.strerror}.") from None
+
+
+def read_file(path: Path, code: str, most: int = sys.maxsize) -> bytes:
     """Read a file that a person named.
 
     Raises ``NodeError`` with ``code`` when that fails or the file has more than ``most`` bytes.
@@ -107,10 +126,11 @@ def read_file(path: Path, code: str, most: int = 1 << 40) -> bytes:
 
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(most + 1) if size <= most else b""
+            data = bytearray()
+            while chunk := file.read(_CHUNK):
+                data += chunk
+                if len(data) > most:
+                    raise NodeError(code, f"{path} has over {most:,} bytes, the most it may have.")
     except OSError as error:
         raise NodeError(code, f"{path} cannot be read: {error.strerror}.") from None
-    if max(size, len(data)) > most:
-        raise NodeError(code, f"{path} has more than the {most:,} bytes that it may have.")
-    return data
+    return bytes(data)

@@ -23,19 +23,24 @@ def load_config(path: Path) -> NodeConfig:
     Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise NodeError(
             "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
+    return _resolve(_parsed(path, text), path.parent.resolve())
+
+
+def _parsed(path: Path, text: str) -> NodeConfig:
     try:
-        config = NodeConfig.model_validate(raw)
+        return NodeConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
     except ValidationError as error:
         problems = "; ".join(mistakes(error))
         raise NodeError("bad-config", f"{path} has mistakes: {problems}.") from None
-    return _resolve(config, path.parent.resolve())
 
 
 def mistakes(error: ValidationError) -> list[str]:
@@ -90,7 +95,8 @@ def write_config(
         names: under which children reach it, if not under this machine's own addresses.
         settings: further values, section by section, as in ``nodes.config.sections``.
 
-    Raises ``NodeError`` ``bad-address`` and ``cannot-listen``; then nothing is written.
+    Raises ``NodeError``: ``bad-address``, ``cannot-listen``, ``bad-config`` for what could not be
+    read again; then nothing is written.
     """
     sections: dict[str, dict[str, Any]] = {"model": {"base": str(base)}}
     if uplink:
@@ -110,10 +116,11 @@ def write_config(
         lines.append(f"[{name}]")
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         lines.append("")
-    path = home.folder / "node.toml"
+    path, text = home.folder / "node.toml", "\n".join(lines)
+    _parsed(path, text)  # what could not be read again is not written
     if path.exists():
         path.replace(path.with_suffix(".toml.old"))
-    write_file(path, "\n".join(lines).encode())
+    write_file(path, text.encode())
     return path
 
 

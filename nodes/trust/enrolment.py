@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nodes.config.addresses import distinct
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
-from nodes.machine.files import write_file
+from nodes.machine.files import nothing_left, write_file
+from nodes.model.layout import Layout
 from nodes.state.events import LedgerEvent, MemberEnrolled, MemberRevoked
 from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Node
@@ -32,7 +32,6 @@ from nodes.trust.transport_keys import canonical_pem
 from protocol import (
     Member,
     NodeId,
-    ProtocolError,
     PublicKey,
     Role,
     Scope,
@@ -69,17 +68,18 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     ``NodeError`` ``exists``, ``Refused`` ``malformed`` for a name that no certificate may hold.
     """
     check_label(name)
-    key, transport = make_keys(folder)
-    fields = {
-        "name": name,
-        "scope": str(scope),
-        "role": role.value,
-        "public_key": key.public.raw.hex(),
-        "transport_key": transport.decode(),
-    }
-    text = json.dumps(fields, sort_keys=True).encode()
-    request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
-    write_file(folder / "request.json", request)
+    with nothing_left(folder):
+        key, transport = make_keys(folder)
+        fields = {
+            "name": name,
+            "scope": str(scope),
+            "role": role.value,
+            "public_key": key.public.raw.hex(),
+            "transport_key": transport.decode(),
+        }
+        text = json.dumps(fields, sort_keys=True).encode()
+        request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
+        write_file(folder / "request.json", request)
     return request
 
 
@@ -137,13 +137,7 @@ def certify(
     refuse. Then nothing was stored or recorded.
     """
     home = parent.home
-    place = scope if role is Role.DEVICE else scope.parent
-    if home.is_device or place != home.scope:
-        raise NodeError(
-            "wrong-place",
-            f"A {role} for {scope} enrols at the node of {place}, not at {home.scope} "
-            f"({home.certificate.role}).",
-        )
+    require_place(home, scope, role)
     certificate = first_certificate(
         home.network,
         key,
@@ -167,6 +161,20 @@ def certify(
 
     parent.transact(build)
     return sealed
+
+
+def require_place(home: Home, scope: Scope, role: Role) -> None:
+    """Check that a node is the one at which a child of this scope and role enrols.
+
+    Raises ``NodeError`` ``wrong-place``.
+    """
+    place = scope if role is Role.DEVICE else scope.parent
+    if home.is_device or place != home.scope:
+        raise NodeError(
+            "wrong-place",
+            f"A {role} for {scope} enrols at the node of {place}, not at {home.scope} "
+            f"({home.certificate.role}).",
+        )
 
 
 def revoke(parent: Node, child: NodeId) -> None:
@@ -195,17 +203,27 @@ def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, tuple[str, ..
         raise NodeError("bad-bundle", "The bundle was made for another node's request.")
     if digest_of(parts.basis) != network.basis:
         raise NodeError("bad-bundle", "The basis in the bundle is not the network's.")
-    write_home(
-        folder,
-        network_envelope=parts.network,
-        path_envelopes=parts.path,
-        layout=parts.layout,
-        basis=parts.basis,
-        parent_ca=parts.authority,
-    )
-    if certificates[-1].role is not Role.DEVICE:
-        make_tls(folder / "tls", identity=key)
-    return open_home(folder, clock.now_ms()), parts.addresses
+    if _layout_digest(parts.layout) != network.layout:
+        raise NodeError("bad-bundle", "The layout in the bundle is not the network's.")
+    with nothing_left(folder):
+        write_home(
+            folder,
+            network_envelope=parts.network,
+            path_envelopes=parts.path,
+            layout=parts.layout,
+            basis=parts.basis,
+            parent_ca=parts.authority,
+        )
+        if certificates[-1].role is not Role.DEVICE:
+            make_tls(folder / "tls", identity=key)
+        return open_home(folder, clock.now_ms()), parts.addresses
+
+
+def _layout_digest(text: str) -> str:
+    try:
+        return Layout.from_json(text).digest
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise NodeError("bad-bundle", f"The layout in the bundle is damaged: {error}.") from None
 
 
 def enrol_folder(
@@ -213,18 +231,11 @@ def enrol_folder(
 ) -> Home:
     """Make a member in ``folder`` on the parent's own machine: request, enrol and join.
 
-    Raises what those raise. If the parent refuses, the keys made here are removed again.
+    Raises what those raise; then nothing of it is left in the folder.
     """
-    request = make_request(folder, name, scope, role)
-    try:
-        bundle = enrol(parent, request, addresses)
-    except (NodeError, ProtocolError):
-        for file in ("identity.pem", "transport.pem", "request.json"):
-            (folder / file).unlink()
-        with suppress(OSError):  # it was there before and holds something else
-            folder.rmdir()
-        raise
-    return join(folder, bundle, parent.clock)[0]
+    with nothing_left(folder):
+        request = make_request(folder, name, scope, role)
+        return join(folder, enrol(parent, request, addresses), parent.clock)[0]
 
 
 def read_request(request: bytes) -> MembershipRequest:
