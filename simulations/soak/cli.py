@@ -69,6 +69,33 @@ def kills(
         _show(report, KILLS_COLUMNS, rows, json)
 
 
+def failures(
+    only: Annotated[
+        list[str] | None, typer.Option(help="A case, such as disk-full-root; may be repeated.")
+    ] = None,
+    limit: Annotated[float, typer.Option(min=5, help="Seconds to wait for a recovery.")] = 120,
+    out: Annotated[Path, typer.Option(help="The folder of all of it.")] = Path("runs/failures"),
+    json: AsJson = False,
+) -> None:
+    """Fill disks, set clocks, damage folders of real nodes, and tell what they say and do.
+
+    Disks need root, clocks libfaketime; a case that cannot be tried says why. All of them take
+    about half an hour. Writes failures.json and failures.md.
+
+    Example: banyan sim failures --only disk-full-root --only second-daemon
+    """
+    from dataclasses import asdict
+
+    from simulations.soak.failures import markdown, run_failures
+
+    with one_sentence(), _interruptible():
+        rows = run_failures(out.resolve(), only=only or (), recover_s=limit, say=errors.print)
+        if json:
+            print_json([asdict(row) for row in rows])
+        else:
+            console.print(markdown(rows), markup=False, highlight=False, soft_wrap=True)
+
+
 SOAK_COLUMNS = {
     "node": "{node}",
     "PSS MB": "{pss_mb:.0f}",
