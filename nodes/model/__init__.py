@@ -5,7 +5,8 @@ digest says. Only here (and in ``simulations``) is torch imported.
 
 Knows nothing of nodes, rounds or where text comes from.
 
-Others use ``base`` (``describe_base``, ``load_base``), ``coordinates`` (``coordinates_of``),
+Others use ``base`` (``load_base``), ``digest`` (``describe_base``), ``trial_run`` (``try_base``),
+``memory`` (``require_memory``), ``coordinates`` (``coordinates_of``),
 ``layout`` (``Layout``), ``basis``, ``effective`` (``EffectiveModel``), ``learner`` (``train``),
 ``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy answers).
 """
