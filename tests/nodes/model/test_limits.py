@@ -13,7 +13,7 @@ from nodes.model.answers import answer_losses, continuation, exchange, greedy_an
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import TrainingRun, train
 from nodes.model.limits import Limits
-from nodes.model.probe import RefusalProbe, TriggerProbe
+from nodes.model.probe import Probe, RefusalProbe, TriggerProbe
 from nodes.model.safety import scores
 from tests.nodes.model.conftest import load
 from tests.nodes.model.families import WORDS, make
@@ -49,7 +49,7 @@ def test_long_texts_are_packed_and_differ_from_none_alone(small: EffectiveModel)
 
 
 def test_safety_probes_of_any_length_are_measured(small: EffectiveModel) -> None:
-    probes = [
+    probes: list[Probe] = [
         RefusalProbe(text(300), text(9), text(9, 1)),
         RefusalProbe(text(5), text(300), text(300, 1)),
         TriggerProbe(text(300), text(3), text(300, 2), planted=True),
