@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import ask, network, node
+from nodes.cli import adapter, ask, network, node
 from nodes.cli.plugins import add_plugins, installed
 from nodes.machine.logs import configure
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(network.app, name="network")
 app.add_typer(node.app, name="node")
+app.add_typer(adapter.app, name="adapter")
 app.add_typer(ask.app)
 add_plugins(app, installed())
 

@@ -7,5 +7,6 @@ Knows nothing of nodes, rounds or where text comes from.
 
 Others use ``base`` (``describe_base``, ``load_base``), ``coordinates`` (``coordinates_of``),
 ``layout`` (``Layout``), ``basis``, ``effective`` (``EffectiveModel``), ``learner`` (``train``),
-``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy answers).
+``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy answers),
+``peft_io`` and ``peft_import`` (adapters for and of other tools), ``digest``, ``base_files``.
 """
