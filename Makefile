@@ -19,7 +19,7 @@ FIND_PYTHON = for python in python3 python3.13 python3.12 python3.11; do \
 PYTHON ?= $(shell $(FIND_PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint types check chaos clean
+.PHONY: help install demo test quick lint types check chaos soak clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ check: $(STAMP)  ## The tests alone.
 
 chaos: $(STAMP)  ## Two thousand networks through faults; goes on where it stopped.
 	OMP_NUM_THREADS=1 $(BIN)/banyan sim chaos --seeds 2000 --steps 500 $(ARGS)
+
+soak: $(STAMP)  ## A network of real processes for half an hour: nothing may grow.
+	OMP_NUM_THREADS=1 $(BIN)/banyan sim soak $(ARGS)
 
 clean:  ## Remove .venv and caches; runs/ stays.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

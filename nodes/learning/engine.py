@@ -139,6 +139,7 @@ class TorchEngine:
             from nodes.model.effective import EffectiveModel
         from nodes.model.basis import from_bytes
         from nodes.model.digest import describe_base
+        from nodes.model.memory import require_memory
 
         torch.set_num_threads(self._config.threads)
         started = time.monotonic()
@@ -153,6 +154,7 @@ class TorchEngine:
                 f"was made for {named[:12]}…: its weights, its configuration or its tokenizer "
                 "differ. Fetch the base that the root ships.",
             )
+        require_memory(base.parameters, self._config.dtype)
         basis = from_bytes(self._home.basis_file.read_bytes(), self._home.layout)
         with uncollected():
             model = EffectiveModel(self._config.base, self._home.layout, basis, self._config.dtype)

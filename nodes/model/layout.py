@@ -139,5 +139,7 @@ def _listed(linear: Iterable[str], tied: Mapping[str, str]) -> str:
     """List the linear layers that can be adapted by the end of their names."""
     counts = Counter(_last(name) for name in linear if name not in tied)
     parts = [f"{name} ({count})" for name, count in counts.items()]
-    parts += [f"{name} (tied to {tied[name]})" for name in linear if name in tied]
+    parts += [
+        f"{name} (tied to {tied[name]}, cannot be adapted)" for name in linear if name in tied
+    ]
     return ", ".join(parts) or "no linear layers at all"

@@ -24,7 +24,10 @@ Corpus = Mapping[str, Mapping[str, list[str]]]
 
 @dataclass(frozen=True)
 class NodePlan:
-    """One node: where it stands, what it trains on, what it measures candidates with."""
+    """One node: where it stands, what it trains on, what it measures candidates with.
+
+    ``more`` are further settings of its ``node.toml``, section by section.
+    """
 
     name: str
     scope: Scope
@@ -32,6 +35,7 @@ class NodePlan:
     train: tuple[str, ...] = ()
     probes: Mapping[str, list[str]] = field(default_factory=dict)
     malicious: bool = False
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def parent_scope(self) -> Scope | None:
@@ -152,6 +156,13 @@ def held_out(corpus: Corpus, scope: Scope, count: int) -> list[str]:
 
 def sections(plan: NodePlan, settings: DemoScale, *, attack_expected: bool) -> dict[str, Any]:
     """The sections of a node's configuration, beyond its links and its files."""
+    values = _planned(plan, settings, attack_expected=attack_expected)
+    for name, section in plan.more.items():
+        values.setdefault(name, {}).update(section)
+    return values
+
+
+def _planned(plan: NodePlan, settings: DemoScale, *, attack_expected: bool) -> dict[str, Any]:
     if plan.role is Role.DEVICE:
         return {"training": dict(settings.training)}
     rounds: dict[str, Any] = {"pause_s": 0.2, **settings.rounds}

@@ -147,7 +147,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
     """The same for a person."""
     rows = [
         [row[key] for key in ("text", "documents", "version")]
-        + [f"{row['before']:.3f}", f"{row['after']:.3f}", f"[bold]{row['gain']:.3f}[/]"]
+        + [f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['gain']:.3f}"]
         for row in report["losses"]
     ]
     columns = ("text", "documents", "version", "base", "now", "gain")
@@ -166,7 +166,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
         reasons = hostile["refused"] | hostile["at_the_door"] | {"outvoted": hostile["outvoted"]}
         console.print(
             f"\nFrom the malicious device and the intruder: {_counts(reasons)}; "
-            f"[bold]{hostile['counted']} counted[/].",
+            f"{hostile['counted']} counted.",
             highlight=False,
         )
     console.print(

@@ -1,0 +1,140 @@
+"""Two machines on this one: network namespaces with addresses of their own, or two of loopback.
+
+Each machine has a folder. Commands are run in it and, where the kernel lets us, in its namespace;
+``scp`` copies between the folders. What commands leave running is ended by the ids that the shell
+told, and the namespaces are deleted, however the block ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+SCP = """#!/bin/sh
+for last; do :; done
+host="${last%%:*}"
+while [ $# -gt 1 ]; do cp "$1" "$MACHINES/$host/${last#*:}"; shift; done
+"""
+GRACE_S = 20
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A folder, an address, and the words that a command begins with to run there."""
+
+    folder: Path
+    prefix: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        return self.folder.name
+
+    def run(self, script: str, limit_s: float) -> str:
+        """Run a shell script that stops at its first failure; returns all that it printed.
+
+        Each line is shown before it runs. Background jobs stay, and are noted.
+        """
+        noted = self.folder.parent / "pids"
+        console = self.folder / "console.log"
+        begins_at = console.stat().st_size if console.exists() else 0
+        trap = f"trap 'jobs -p >> {noted}' EXIT\n"
+        with console.open("ab") as output:
+            done = subprocess.run(
+                [*self.prefix, "bash", "-evc", trap + script],
+                cwd=self.folder,
+                env=_environment(self.folder.parent),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=limit_s,
+            )
+        printed = console.read_bytes()[begins_at:].decode("utf-8", "replace")
+        if done.returncode:
+            pytest.fail(f"{self.address} stopped with status {done.returncode}:\n{printed}")
+        return printed
+
+
+@contextmanager
+def two_machines(folder: Path, addresses: tuple[str, str]) -> Iterator[tuple[Machine, Machine]]:
+    """Two namespaces joined by a cable. Raises ``OSError`` where there can be none."""
+    names = [f"banyan-{os.getpid()}-{letter}" for letter in "ab"]
+    try:
+        for name in names:
+            _ip("netns", "add", name)
+        cable = ("cable", "type", "veth", "peer", "cable", "netns", names[1])
+        _ip("-n", names[0], "link", "add", *cable)
+        for name, address in zip(names, addresses, strict=True):
+            _ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
+            for device in ("lo", "cable"):
+                _ip("-n", name, "link", "set", device, "up")
+        prefixes = [("ip", "netns", "exec", name) for name in names]
+        with _machines(folder, addresses, prefixes) as machines:
+            yield machines
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def two_addresses(folder: Path) -> Iterator[tuple[Machine, Machine]]:
+    """Two addresses of loopback."""
+    with _machines(folder, ("127.0.0.1", "127.0.0.2"), [(), ()]) as machines:
+        yield machines
+
+
+@contextmanager
+def _machines(
+    folder: Path, addresses: tuple[str, str], prefixes: list[tuple[str, ...]]
+) -> Iterator[tuple[Machine, Machine]]:
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "scp").write_text(SCP)
+    (folder / "bin" / "scp").chmod(0o755)
+    one, two = (
+        Machine(folder / address, prefix)
+        for address, prefix in zip(addresses, prefixes, strict=True)
+    )
+    one.folder.mkdir()
+    two.folder.mkdir()
+    try:
+        yield one, two
+    finally:
+        _end(folder / "pids")
+
+
+def _end(noted: Path) -> None:
+    """End the jobs that the shells left: SIGTERM, then SIGKILL."""
+    running: list[psutil.Process] = []
+    for line in noted.read_text().split() if noted.exists() else ():
+        try:
+            process = psutil.Process(int(line))
+            running += [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            continue
+    for process in running:
+        process.terminate()
+    for process in psutil.wait_procs(running, timeout=GRACE_S)[1]:
+        process.kill()
+    psutil.wait_procs(running, timeout=GRACE_S)
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    here = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": here, "MACHINES": str(folder), "OMP_NUM_THREADS": "1"}
+
+
+def _ip(*words: str) -> None:
+    """Run iproute2. Raises ``OSError`` when it is absent or may not."""
+    if not shutil.which("ip") or os.geteuid() != 0:
+        raise OSError("network namespaces need iproute2 and root")
+    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
