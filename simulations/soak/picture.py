@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulations.report.charts import Figure  # says how to install matplotlib where it is missing
+from simulations.report.charts import Figure
 
 MEASURES = (
     ("pss", "memory (PSS), MB", 1e6),
