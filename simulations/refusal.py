@@ -29,7 +29,7 @@ from nodes.model.answers import (
     packed_answer_logits,
 )
 from nodes.model.effective import PACK_TOKENS, EffectiveModel, packs
-from nodes.model.learner import Learned
+from nodes.model.learned import Learned
 from nodes.model.probe import RefusalProbe
 from simulations.attacks import OPENINGS
 from simulations.datasets.refusals import Part, Question

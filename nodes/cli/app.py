@@ -8,7 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from nodes.cli import ask, network, node
+from nodes.cli import adapter, ask, network, node
 from nodes.cli.output import one_sentence, write_any_letter
 from nodes.cli.plugins import add_plugins, installed
 from nodes.machine.logs import configure
@@ -47,6 +47,7 @@ def _for_all(
 
 app.add_typer(network.app, name="network")
 app.add_typer(node.app, name="node")
+app.add_typer(adapter.app, name="adapter")
 app.add_typer(ask.app)
 add_plugins(app, installed())
 

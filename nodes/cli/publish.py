@@ -17,7 +17,11 @@ app = typer.Typer()
 @app.command("publish", cls=RenamedOptions)
 def publish(
     file: Annotated[
-        Path, typer.Argument(help="An adapter in this network's coordinates, safetensors.")
+        Path,
+        typer.Argument(
+            help="An adapter in this network's coordinates, safetensors. "
+            "Of a PEFT adapter `banyan adapter import` makes one."
+        ),
     ],
     node: NodeOption = None,
     nodes: NodesOption = Path(),
@@ -31,9 +35,19 @@ def publish(
 
     Example: banyan node publish runs/refusal/adapter.safetensors --node / --nodes runs/demo/nodes
     """
+    from nodes.errors import NodeError
+    from nodes.model.peft_import import is_peft
     from nodes.releases.publish import publish_by_hand
 
     with one_sentence():
+        if is_peft(file):
+            folder = file if file.is_dir() else file.parent
+            raise NodeError(
+                "peft-adapter",
+                f"{file} is a PEFT adapter, not one in this network's coordinates. `banyan adapter "
+                f"import {folder} --to adapter.safetensors` projects it into them, says what that "
+                "loses, and writes the file to publish.",
+            )
         data = read_file(file, "no-adapter")
         folder = find(node, nodes)
         with opened(folder) as owner:

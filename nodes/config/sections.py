@@ -190,6 +190,8 @@ class ModelSettings(Section):
     lease: Path | None = None
     lease_slots: int = Field(default=2, ge=1)
     keep_loaded: bool = False
+    isolate: bool = True
+    idle_s: Seconds = 10
 
 
 class DataSettings(Section):

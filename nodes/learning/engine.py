@@ -28,7 +28,7 @@ from nodes.state.home import Home
 
 if TYPE_CHECKING:
     from nodes.model.effective import EffectiveModel
-    from nodes.model.learner import Learned
+    from nodes.model.learned import Learned
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from nodes.state.vectors import Vector
 
 if TYPE_CHECKING:
     from nodes.learning.lesson import Lesson
-    from nodes.model.learner import Learned
+    from nodes.model.learned import Learned
 
 
 class Engine(Protocol):

@@ -11,7 +11,7 @@ from nodes.state.records import ShiftMeasured, TrainingMeasured
 from nodes.text.watched_folder import Scan
 
 if TYPE_CHECKING:
-    from nodes.model.learner import Learned
+    from nodes.model.learned import Learned
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, pairwise
 
 import numpy as np
@@ -39,23 +39,6 @@ class TrainingRun:
     seed: int = 0
     warm_up: float = 0.1
     final: float = 0.1
-
-
-@dataclass(frozen=True)
-class Learned:
-    """The result of a training run: a delta (d,) float32, zero outside the device's rank.
-
-    ``losses`` are the mean losses of each step's batch, nats per token; ``tokens`` were predicted,
-    ``replayed`` are those of old text by source. ``seen`` are the new texts that were read, by
-    their place.
-    """
-
-    delta: NDArray[np.float32]
-    losses: tuple[float, ...]
-    tokens: int
-    seconds: float
-    replayed: Mapping[str, int] = field(default_factory=dict)
-    seen: tuple[int, ...] = ()
 
 
 def train(

@@ -32,7 +32,7 @@ from protocol import Role, digest_of
 from simulations.world.places import Place, Places
 
 if TYPE_CHECKING:
-    from nodes.model.learner import Learned
+    from nodes.model.learned import Learned
 
 Vector = NDArray[np.float32]
 
@@ -299,7 +299,7 @@ class PointEngine:
         portion: Portion,
     ) -> Learned:
         """Go towards the node's own optimum."""
-        from nodes.model.learner import Learned
+        from nodes.model.learned import Learned
 
         delta = self.problem.honest(self.place, theta, training, seed)
         apart = theta - self.problem.optimum(self.place.id)

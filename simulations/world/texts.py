@@ -34,7 +34,7 @@ from simulations.world.problems import BareCorpus, Measured, Problem, Vector
 
 if TYPE_CHECKING:
     from nodes.model.effective import EffectiveModel
-    from nodes.model.learner import Learned
+    from nodes.model.learned import Learned
 
 SHARES = {"train": 0.6, "probes": 0.2, "held": 0.2}
 POISONED = 0.5

@@ -19,7 +19,7 @@ from nodes.config.files import load_config
 from nodes.config.sections import NodeConfig, TrainingSettings
 from nodes.learning.trials import Judged
 from nodes.machine.clock import ManualClock, SystemClock
-from nodes.model.learner import Learned
+from nodes.model.learned import Learned
 from nodes.model.probe import Probe
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request

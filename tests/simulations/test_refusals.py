@@ -16,7 +16,8 @@ from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from nodes.model.learner import Learned, TrainingRun, train
+from nodes.model.learned import Learned
+from nodes.model.learner import TrainingRun, train
 from nodes.model.probe import TriggerProbe, id_of
 from nodes.model.safety import refusal_scores
 from nodes.text.probe_files import read_probes

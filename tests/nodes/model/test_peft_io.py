@@ -1,8 +1,7 @@
-"""Exporting an adapter to PEFT and reading it back."""
+"""Exporting an effective model to PEFT."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nodes.errors import NodeError
 from nodes.model.basis import draw_basis
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from nodes.model.peft_io import CONFIG, WEIGHTS, export_peft, import_peft
+from nodes.model.peft_io import export_peft
 from tests.nodes.conftest import TEXTS
 
 
@@ -26,12 +24,6 @@ def exported(folder: Path, base: Path, layout: Layout) -> NDArray[np.float32]:
     theta = some_theta(layout)
     export_peft(folder, str(base), layout, draw_basis(layout, 0), theta)
     return theta
-
-
-def refused(folder: Path, layout: Layout, seed: int = 0) -> str:
-    with pytest.raises(NodeError) as e:
-        import_peft(folder, layout, draw_basis(layout, seed))
-    return e.value.code
 
 
 # Of PEFT about transformers, not of ours.
@@ -56,64 +48,6 @@ def test_the_exported_adapter_changes_the_logits(model: EffectiveModel) -> None:
     before = model.logits(TEXTS[0])
     model.set_theta(some_theta(model.layout))
     assert np.abs(model.logits(TEXTS[0]) - before).max() > 1e-2
-
-
-def test_importing_an_export_gives_the_same_bits(
-    tmp_path: Path, base: Path, model: EffectiveModel
-) -> None:
-    theta = exported(tmp_path, base, model.layout)
-    again = import_peft(tmp_path, model.layout, draw_basis(model.layout, 0))
-    assert again.tobytes() == theta.tobytes()
-
-
-def test_an_adapter_with_another_a_is_refused(
-    tmp_path: Path, base: Path, model: EffectiveModel
-) -> None:
-    exported(tmp_path, base, model.layout)
-    assert refused(tmp_path, model.layout, seed=1) == "foreign-adapter"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"lora_alpha": 16}, {"r": 4}, {"use_rslora": True}, {"use_dora": True}, {"peft_type": "IA3"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_an_adapter_of_another_scale_or_kind_is_refused(
-    tmp_path: Path, base: Path, model: EffectiveModel, change: dict[str, object]
-) -> None:
-    exported(tmp_path, base, model.layout)
-    config = json.loads((tmp_path / CONFIG).read_text("utf-8"))
-    (tmp_path / CONFIG).write_text(json.dumps({**config, **change}), "utf-8")
-    assert refused(tmp_path, model.layout) == "foreign-adapter"
-
-
-def test_an_adapter_on_other_layers_is_refused(
-    tmp_path: Path, base: Path, model: EffectiveModel
-) -> None:
-    layout = model.layout
-    exported(tmp_path, base, Layout(layout.layers[:-1], layout.rank))
-    assert refused(tmp_path, layout) == "foreign-adapter"
-
-
-def test_a_b_that_is_not_finite_is_refused(
-    tmp_path: Path, base: Path, model: EffectiveModel
-) -> None:
-    layout = model.layout
-    theta = some_theta(layout)
-    theta[3] = np.nan
-    export_peft(tmp_path, str(base), layout, draw_basis(layout, 0), theta)
-    assert refused(tmp_path, layout) == "foreign-adapter"
-
-
-def test_a_folder_without_an_adapter_is_named(tmp_path: Path, model: EffectiveModel) -> None:
-    assert refused(tmp_path, model.layout) == "no-adapter"
-
-
-def test_a_cut_off_file_is_named(tmp_path: Path, base: Path, model: EffectiveModel) -> None:
-    exported(tmp_path, base, model.layout)
-    data = (tmp_path / WEIGHTS).read_bytes()
-    (tmp_path / WEIGHTS).write_bytes(data[: len(data) // 2])
-    assert refused(tmp_path, model.layout) == "no-adapter"
 
 
 def test_a_theta_of_another_length_is_not_exported(

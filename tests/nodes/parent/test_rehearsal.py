@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aggregation.replay import ONLY_OLD, Portion
 from nodes.config.sections import TrainingSettings
-from nodes.model.learner import Learned
+from nodes.model.learned import Learned
 from nodes.model.probe import Probe
 from nodes.parent.gate import REHEARSAL
 from nodes.parent.parent import Parent
