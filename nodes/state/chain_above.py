@@ -8,7 +8,6 @@ from nodes.state.events import ChainInstalled
 from nodes.state.records import ZERO, HeldRelease, Install
 from protocol import Digest
 
-
 REMEMBERED = 512
 """Changes of the chain that a state remembers; older ones nobody above can undo any more."""
 

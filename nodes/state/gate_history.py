@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from nodes.state.events import ProbesUsed
 from protocol import Digest
 
-
 REMEMBERED = 32
 """Best states that are remembered for each source: those that a rollback may bring back."""
 
