@@ -19,22 +19,32 @@ from typing import TYPE_CHECKING
 import structlog
 
 from nodes.config.files import load_config
+from nodes.config.reach import (
+    ParentAddresses,
+    certificate_names,
+    listening_port,
+    present_addresses,
+)
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
 from nodes.learning.engine import TorchEngine
+from nodes.learning.inputs import Inputs
 from nodes.learning.interfaces import Engine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
+from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.releases.publish import start_root
 from nodes.state.events import TrafficCounted
+from nodes.state.folder_lock import FolderLock
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
 
 if TYPE_CHECKING:
     from nodes.child.child import Child
+    from nodes.trust.tls import TlsFiles
 
 log = structlog.get_logger()
 
@@ -56,6 +66,18 @@ def run(
     """
     config, clock = load_config(config_file), SystemClock()
     home = open_home(config.state, clock.now_ms())
+    with FolderLock(home.folder) as lock:  # before the log: a second daemon writes nothing
+        _run(home, config, clock, lock, with_parent, make_child)
+
+
+def _run(
+    home: Home,
+    config: NodeConfig,
+    clock: Clock,
+    lock: FolderLock,
+    with_parent: bool,
+    make_child: MakeChild | None,
+) -> None:
     configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
     prepare_environment(home.folder / "flower")
     stop = threading.Event()
@@ -63,7 +85,7 @@ def run(
         signal.signal(number, lambda *_: stop.set())
     if with_parent:
         threading.Thread(target=_stop_with, args=(os.getppid(), stop), daemon=True).start()
-    Daemon(home, config, clock, stop, make_child).run()
+    Daemon(home, config, clock, stop, lock, make_child).run()
 
 
 def _stop_with(parent: int, stop: threading.Event) -> None:
@@ -82,12 +104,16 @@ class Daemon:
         config: NodeConfig,
         clock: Clock,
         stop: threading.Event,
+        lock: FolderLock,
         make_child: MakeChild | None = None,
     ) -> None:
-        self._make_child = make_child
+        self._make_child, self._lock = make_child, lock
         self._home, self._config, self._stop = home, config, stop
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
+        self._troubles = Troubles(home.folder / TROUBLES_FILE, clock)
+        self._inputs = Inputs(home, config, self._troubles)
+        self._inputs.check()
         self._node = Node(home, clock)
         self._node.free_unnamed()
         self._engine = TorchEngine(home, config.model, stop)
@@ -104,6 +130,11 @@ class Daemon:
             thread.start()
         while not self._stop.wait(30):
             trim()
+            self._inputs.check_again()
+            try:
+                self._lock.check()
+            except NodeError as error:
+                self._fail(error)
         for thread in threads:
             thread.join()
         self._node.close()
@@ -135,11 +166,13 @@ class Daemon:
 
         adopt(*FLOWERS_LOGGERS)
 
+        known = ParentAddresses(self._home, self._config.uplink.addresses)
         uplink = Uplink(
-            address=self._config.uplink.address,
+            addresses=known.in_turn,
             ca_pem=self._home.parent_ca,
             transport_key_pem=self._home.transport_pem,
             poll_s=self._config.uplink.poll_s,
+            on_connected=known.worked,
         )
         child = (self._make_child or Child)(self._node, self._config, self._engine)
         uplink.run(make_client_app(child), empty_context(), self._stop)
@@ -151,16 +184,23 @@ class Daemon:
         from nodes.flower.downlink import Downlink
         from nodes.flower.members import MemberLinks
         from nodes.parent.parent import Parent
-        from nodes.trust.tls import TlsFiles
+        from nodes.trust.tls import make_tls
 
         adopt(*FLOWERS_LOGGERS)
+        home, config = self._home, self._config
+
+        def renew_tls() -> TlsFiles:
+            names = certificate_names(home, config)
+            return make_tls(home.folder / "tls", names, identity=home.key)
+
         parent = Parent(self._node, self._config, self._engine)
         members = MemberLinks(self._node)
         downlink = Downlink(
             host=self._config.downlink.host,
-            port=self._config.downlink.port,
-            tls=TlsFiles.in_folder(self._home.folder / "tls"),
+            port=listening_port(home, config),
+            tls=renew_tls(),
             on_refused=members.refused_at_the_door,
+            renew_tls=renew_tls,
         )
         members.attach(downlink)
         downlink.start()
@@ -169,7 +209,7 @@ class Daemon:
                 self._home.folder / ENDPOINT_FILE,
                 json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
             )
-            log.info("listening", address=downlink.address)
+            log.info("listening", address=downlink.address, reached_at=_reached_at(home, config))
             serve(
                 downlink.grid(),
                 parent,
@@ -183,3 +223,11 @@ class Daemon:
             members.flush()
             downlink.stop()
             self._node.record(TrafficCounted(**asdict(downlink.traffic)))
+
+
+def _reached_at(home: Home, config: NodeConfig) -> list[str]:
+    """Return where children reach this node; nothing on a machine without a network."""
+    try:
+        return list(present_addresses(home, config))
+    except NodeError:
+        return []

@@ -134,8 +134,22 @@ class Certificate(_message.Message):
     name: str
     def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., key_epoch: _Optional[int] = ..., scope: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., parent: _Optional[bytes] = ..., parent_scope: _Optional[str] = ..., mask_rank: _Optional[int] = ..., quota: _Optional[float] = ..., transport_key: _Optional[bytes] = ..., valid_from_ms: _Optional[int] = ..., valid_until_ms: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
+class LinkAuthority(_message.Message):
+    __slots__ = ("network", "node", "nonce", "authority", "issued_ms")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    nonce: bytes
+    authority: bytes
+    issued_ms: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., issued_ms: _Optional[int] = ...) -> None: ...
+
 class Task(_message.Message):
-    __slots__ = ("network", "parent", "child", "scope", "round", "task", "attempt", "nonce", "issued_ms", "deadline_ms", "snapshot", "version", "base", "basis", "tokenizer", "layout", "mask_rank", "payload_format")
+    __slots__ = ("network", "parent", "child", "scope", "round", "task", "attempt", "nonce", "issued_ms", "deadline_ms", "snapshot", "version", "base", "basis", "tokenizer", "layout", "mask_rank", "payload_format", "judged")
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     CHILD_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +168,7 @@ class Task(_message.Message):
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     MASK_RANK_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_FIELD_NUMBER: _ClassVar[int]
     network: bytes
     parent: bytes
     child: bytes
@@ -172,7 +187,8 @@ class Task(_message.Message):
     layout: bytes
     mask_rank: int
     payload_format: PayloadFormat
-    def __init__(self, network: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., child: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., snapshot: _Optional[bytes] = ..., version: _Optional[int] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ...) -> None: ...
+    judged: int
+    def __init__(self, network: _Optional[bytes] = ..., parent: _Optional[bytes] = ..., child: _Optional[bytes] = ..., scope: _Optional[str] = ..., round: _Optional[int] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., nonce: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., snapshot: _Optional[bytes] = ..., version: _Optional[int] = ..., base: _Optional[bytes] = ..., basis: _Optional[bytes] = ..., tokenizer: _Optional[bytes] = ..., layout: _Optional[bytes] = ..., mask_rank: _Optional[int] = ..., payload_format: _Optional[_Union[PayloadFormat, str]] = ..., judged: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
     __slots__ = ("network", "node", "parent", "scope", "round", "task", "attempt", "nonce", "base", "basis", "tokenizer", "layout", "mask_rank", "version", "payload", "length", "payload_format", "samples", "contributors", "issued_ms", "expires_ms", "key_epoch", "cumulative")

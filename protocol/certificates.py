@@ -45,11 +45,15 @@ def verify_path(
     network_envelope: bytes,
     certificate_envelopes: Sequence[bytes],
     *,
-    now_ms: int,
+    now_ms: int | None,
     pinned: Digest | None = None,
     limits: Limits = LIMITS,
 ) -> tuple[Network, tuple[Certificate, ...]]:
     """Verify the certificates from the root to a node, both included.
+
+    Args:
+        now_ms: when they must be valid; None for a node that asks for their renewal, and for
+            nothing else.
 
     Raises ``Refused``: what ``verify_network`` and ``check_certificate`` are refused for, and
     ``duplicate-node`` when one node or one key stands twice in the path.
@@ -66,7 +70,8 @@ def verify_path(
     for envelope in certificate_envelopes:
         certificate = open_envelope(Envelope.decode(envelope, limits), Certificate, key)
         check_certificate(certificate, network, path[-1] if path else None)
-        check_validity(certificate, now_ms, limits)
+        if now_ms is not None:
+            check_validity(certificate, now_ms, limits)
         if any(_same_identity(certificate, above) for above in path):
             raise Refused(
                 Code.DUPLICATE_NODE,

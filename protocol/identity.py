@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -153,6 +155,11 @@ class SigningKey:
     def sign(self, data: bytes) -> bytes:
         """The 64-byte signature over ``data``."""
         return self._key.sign(data)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 secret bytes that follow from this key, others for every purpose (HKDF-SHA-256)."""
+        derivation = HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode())
+        return derivation.derive(self._key.private_bytes_raw())
 
     def __repr__(self) -> str:
         return f"SigningKey({self.public.keyid[:12]}…)"

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
@@ -164,6 +164,10 @@ class Membership:
         active = list(self.active)
         insort(active, node)
         self.active = tuple(active)
+
+    def renew(self, node: NodeId, certificate: Digest) -> None:
+        """Take note of a member's new certificate, which differs from the last in its validity."""
+        self._members[node] = replace(self._members[node], certificate=certificate)
 
     def revoke(self, node: NodeId) -> None:
         """Shut a node out."""

@@ -21,8 +21,9 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.learning.corpus import StoredCorpus
 from nodes.learning.interfaces import Corpus, Engine
-from nodes.learning.training import Learner
+from nodes.learning.training import NOTHING_NEW, Learner
 from nodes.learning.trials import Probes
+from nodes.machine.troubles import Troubles
 from nodes.state.events import UpdateSent
 from nodes.state.node import Node
 from nodes.state.records import ZERO
@@ -61,6 +62,7 @@ class Child:
             own rounds gathered.
         judge: by which share to follow a change above; by default what the node's probes tolerate.
         encode: writes a payload.
+        troubles: where it is kept for ``status`` why the node abstains.
 
     Raises:
         NodeError: ``no-parent`` at a root.
@@ -76,11 +78,13 @@ class Child:
         offers: OfferSource | None = None,
         judge: Judge | None = None,
         encode: Encode = encode_delta,
+        troubles: Troubles | None = None,
     ) -> None:
         corpus = corpus or StoredCorpus(node.home, config, node.clock)
         if node.home.parent is None:
             raise NodeError("no-parent", "A root has no parent to answer.")
         self._node, self._parent, self._encode = node, node.home.parent, encode
+        self._troubles = troubles
         probes = Probes(node, engine, config.gate.policy(), corpus)
         self._follower = Follower(node, self._parent, probes, judge)
         self._offers = offers or offer_source(node, config, engine, corpus)
@@ -96,11 +100,30 @@ class Child:
                 return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
             offer = self._offers.offer(task)
         except NodeError as error:
+            if error.code == "stopped":
+                raise
             waits = error.code in WAITS
-            say = log.debug if waits else log.warning
+            say = log.debug if waits or error.code == NOTHING_NEW else log.warning
             say("abstained", code=error.code, sentence=error.sentence, round=task.round)
+            self._report(error.code, error.sentence, passes=waits)
             return self._abstain(task, error.code, retry=waits)
+        except (OSError, Refused):
+            raise
+        except Exception as error:
+            log.exception("offer-failed", round=task.round)
+            self._report("computing-failed", f"{type(error).__name__}: {error}"[:300])
+            return self._abstain(task, "computing-failed", retry=False)
+        self._report("", "")
         return self._send(task, offer)
+
+    def _report(self, code: str, sentence: str, *, passes: bool = False) -> None:
+        """Keep for ``status`` why this node has nothing to send, if a person should know."""
+        if self._troubles is None:
+            return
+        if code and not passes and code != NOTHING_NEW:
+            self._troubles.report("offer", code, sentence)
+        else:
+            self._troubles.clear("offer")
 
     # -- what comes from the parent
 

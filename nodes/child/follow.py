@@ -11,6 +11,7 @@ from nodes.child.rebase import Change, change_of, install
 from nodes.errors import NodeError
 from nodes.learning.trials import Judged, Probes
 from nodes.releases.chain import Chain, Missing, verify_chain, verify_snapshot
+from nodes.state.artefacts import ArtefactError
 from nodes.state.node import Node
 from nodes.state.records import ZERO
 from nodes.state.vectors import sum_of
@@ -21,8 +22,13 @@ log = structlog.get_logger()
 Blobs = Mapping[str, bytes]
 """The parts of a message by their names."""
 
+RELEASE_PREFIX = "release/"
+
 Judge = Callable[[Change], Judged]
 """Chooses by which share ρ a node with an adapter follows a change above."""
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""The most bytes of releases that are kept until the rest of a chain has arrived."""
 
 MOST_TRIALS = 3
 """How often a chain is judged again because the node's own adapter moved meanwhile."""
@@ -41,6 +47,8 @@ class Follower:
         self._node, self._parent, self._probes = node, parent, probes
         self._judge = judge or self._largest_tolerated
         self._harmful: dict[Digest, str] = {}
+        self._kept: dict[Digest, bytes] = {}
+        """Releases that came before the rest of what they belong to; not verified yet."""
 
     def follow(self, task: Task, blobs: Blobs) -> tuple[Digest, ...]:
         """Install the chain that a task names; return what is missing for that.
@@ -49,16 +57,18 @@ class Follower:
         device keeps its old chain, ``moved-on`` when its own adapter keeps moving meanwhile.
         """
         if task.snapshot == self._node.state.above.snapshot:
-            return ()
+            return self._mend(blobs)
         if "snapshot" not in blobs:
             return (task.snapshot,)
-        received = _by_digest(blobs)
+        received = {**self._kept, **_by_digest(blobs)}
         chain = self._verified(task, blobs["snapshot"], received)
         if isinstance(chain, Missing):
             return chain.digests
         missing = receipts.read(self._node, chain.links[-1], lambda d: self._fetch(d, received))
         if missing is not None:
+            self._keep(blobs)
             return (missing,)
+        self._kept.clear()
         for _ in range(MOST_TRIALS):
             change = change_of(self._node, chain)
             judged = self._check_harm(task, change) if self._is_plain else self._judge(change)
@@ -107,8 +117,33 @@ class Follower:
             return received[wanted]
         envelopes = {link.release: link.envelope for link in self._node.state.above.links}
         artefact = envelopes.get(wanted, wanted)
-        artefacts = self._node.artefacts
-        return artefacts.get(artefact) if artefacts.has(artefact) else None
+        try:
+            return self._node.artefacts.get(artefact)
+        except ArtefactError:  # never had, or damaged: it comes again
+            return None
+
+    def _mend(self, blobs: Blobs) -> tuple[Digest, ...]:
+        """Store what came of the installed chain's lost or damaged adapters; return what is still
+        lacking."""
+        received, artefacts = _by_digest(blobs), self._node.artefacts
+        lacking = []
+        for link in self._node.state.above.links:
+            try:
+                artefacts.get(link.adapter)
+            except ArtefactError:
+                if link.adapter in received:
+                    artefacts.put(received[link.adapter])
+                    log.info("adapter-mended", scope=link.scope, version=link.version)
+                else:
+                    lacking.append(link.adapter)
+        return tuple(lacking)
+
+    def _keep(self, blobs: Blobs) -> None:
+        """Keep received releases until what is before them arrives with a later task."""
+        releases = {n: data for n, data in blobs.items() if n.startswith(RELEASE_PREFIX)}
+        self._kept.update(_by_digest(releases))
+        while sum(map(len, self._kept.values())) > KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]
 
     @property
     def _is_plain(self) -> bool:
@@ -151,7 +186,7 @@ def _by_digest(blobs: Blobs) -> dict[Digest, bytes]:
     """Index received parts by the digest of their content, not by their names."""
     received: dict[Digest, bytes] = {}
     for name, data in blobs.items():
-        if name.startswith("release/"):
+        if name.startswith(RELEASE_PREFIX):
             received[Envelope.decode(data, LIMITS).digest] = data
         elif name.startswith("adapter/"):
             received[digest_of(data)] = data

@@ -47,6 +47,9 @@ class OfferSource(Protocol):
 class LearnedOffers:
     """A device's offers: it trains once for each round, also when asked again after a crash.
 
+    It does not train on unchanged text from the state from which it did before, once its parent has
+    judged what came of that, unless the parent insists.
+
     A plain device starts each round from the chain and sends what it learned on top. A personal one
     goes on from its own adapter and sends all that its parent has not counted yet.
     """
@@ -60,7 +63,12 @@ class LearnedOffers:
         trained = node.state.offers.trained
         learning = None
         if trained is None or trained.round != task.round:
-            learning = self._learner.learn(task)
+            is_judged = (
+                trained is not None
+                and trained.started == task.version
+                and trained.round <= task.judged
+            )
+            learning = self._learner.learn(task, only_if_new=is_judged)
             trained = learning.event
         if self._personal:
             return self._uncounted(task, trained, learning)

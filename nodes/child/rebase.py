@@ -88,8 +88,8 @@ def change_of(node: Node, chain: Chain) -> Change:
             taken_back=_sum(node, (install.effect for install in installs), zero),
             uncounted=_sum(node, (offer.delta for offer in counted), zero),
             undone=Undone(
-                installs=tuple(state.above.installs.index(install) for install in installs),
-                offers=tuple(state.offers.counted.index(offer) for offer in counted),
+                installs=tuple(state.above.place_of(install) for install in installs),
+                offers=tuple(state.offers.place_of(offer) for offer in counted),
             ),
             stands=_stands(state),
         )

@@ -26,7 +26,8 @@ def ask(
     """Show side by side what the base says and what the effective model of SCOPE says.
 
     The answer comes from the scope's own node below --nodes, else from a device of the scope;
-    --node asks one of them, such as a device that is behind. No node needs to run.
+    --node asks one of them, such as a device that is behind, or a personal device, whose own
+    adapter takes part. No node needs to run.
 
     Example: banyan ask /en/healthcare/cardiology "Atrial septal defect is" --nodes runs/demo/nodes
     """
@@ -43,17 +44,18 @@ def ask(
             raise NodeError("no-scope", f"The node in {folder} is of {home.scope}, not of {scope}.")
         answer = answer_from(home, prompt, tokens)
         if json:
-            print_json({"scope": scope, "prompt": prompt, "version": answer.version} | answer.texts)
+            of = {"scope": scope, "version": answer.version, "learned": answer.learned}
+            print_json(of | {"prompt": prompt} | answer.texts)
             return
-        _show(scope, answer.version, answer.texts)
+        own = f", and learned {answer.learned} times itself" if answer.learned else ""
+        _show(f"{scope} (version {answer.version}{own})", answer.texts)
 
 
-def _show(scope: str, version: int, texts: dict[str, str]) -> None:
+def _show(title: str, texts: dict[str, str]) -> None:
     from rich.columns import Columns
     from rich.panel import Panel
 
     width = console.width // 2 - 1
-    title = f"{scope} (version {version})"
     console.print(
         Columns(
             [

@@ -14,9 +14,17 @@ from nodes.cli.find import (
     find,
     find_child,
     find_config,
+    open_home_in,
     opened,
 )
-from nodes.cli.output import AsJson, console, one_sentence, print_json, read_file
+from nodes.cli.listening import (
+    EVERYWHERE,
+    HostOption,
+    NamesOption,
+    PortOption,
+    check_listening,
+)
+from nodes.cli.output import AsJson, check_place, console, one_sentence, print_json, read_file
 from nodes.cli.own_text import ProbesOption, TextOption, own_text
 from nodes.cli.renamed import RenamedOptions
 
@@ -69,8 +77,12 @@ def enrol(
     name: Annotated[str, typer.Option(help="With --new: a name for people.")] = "",
     device: DeviceOption = False,
     address: Annotated[
-        str, typer.Option(help="Where the child reaches the parent; default: from its node.toml.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="Where the child reaches the parent, HOST:PORT; may be repeated. Default: from "
+            "its node.toml, or this machine's addresses."
+        ),
+    ] = None,
     text: TextOption = None,
     probes: ProbesOption = None,
     json: AsJson = False,
@@ -83,35 +95,53 @@ def enrol(
       banyan node enrol --node runs/heart --new runs/clinic --scope /en/healthcare/heart --device
       banyan node enrol --node runs/heart --request request.json --out clinic.bundle
     """
-    from nodes.config.files import load_config, parent_address, write_config
+    from nodes.config.addresses import Address, distinct
+    from nodes.config.files import load_config, write_config
+    from nodes.config.reach import give_address, present_addresses
     from nodes.errors import NodeError
-    from nodes.machine.files import write_file
+    from nodes.machine.files import nothing_left, write_file
+    from nodes.trust.enrolment import MAX_REQUEST_BYTES, enrol_folder, read_request, require_place
     from nodes.trust.enrolment import enrol as sign
-    from nodes.trust.enrolment import enrol_folder
     from protocol import Role, Scope
 
     with one_sentence():
         config, settings = load_config(find_config(node, nodes)), own_text(text, probes)
+        home = open_home_in(config.state)  # opening more of it would make a ledger
+        if new is not None and request_file is None:
+            role, place = Role.DEVICE if device else Role.INTERIOR, Scope.parse(scope)
+            require_place(home, place, role)
+        elif request_file is not None and out is not None and new is None:
+            bundle, request = out, read_file(request_file, "no-request", MAX_REQUEST_BYTES)
+            asked = read_request(request)
+            require_place(home, asked.scope, asked.role)
+            check_place(bundle, "no-bundle")
+        else:
+            raise NodeError(
+                "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
+            )
+        given = distinct(address or ())
+        reached = given or present_addresses(home, config, local=new is not None)
         with opened(config.state) as parent:
-            reached = address or parent_address(parent.home, config)
-            if new is not None and request_file is None:
-                role = Role.DEVICE if device else Role.INTERIOR
-                child = enrol_folder(
-                    parent, new, name or new.resolve().name, Scope.parse(scope), role, reached
-                )
-                written = write_config(
-                    child, base=config.model.base, uplink=reached, settings=settings
-                )
-                result = {"node": child.id, "config": str(written)}
-                line = f"Enrolled {child.certificate.name} at {parent.home.scope}: {written}"
-            elif request_file is not None and out is not None and new is None:
-                write_file(out, sign(parent, read_file(request_file, "no-request"), reached))
-                result = {"bundle": str(out)}
-                line = f"Give {out} to the new node: banyan node join FOLDER {out} --base BASE"
+            if new is not None:
+                with nothing_left(new):
+                    name = name or new.resolve().name
+                    child = enrol_folder(parent, new, name, place, role, reached)
+                    host = config.downlink.host if config.downlink else EVERYWHERE
+                    written = write_config(
+                        child, base=config.model.base, uplink=reached, host=host, settings=settings
+                    )
+                result = {"node": child.id, "config": str(written), "addresses": list(reached)}
+                line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
-                raise NodeError(
-                    "usage", "Give either --new FOLDER --scope SCOPE, or --request FILE --out FILE."
-                )
+                write_file(bundle, sign(parent, request, reached))
+                result = {"bundle": str(bundle), "addresses": list(reached)}
+                line = f"Give {bundle} to the new node: banyan node join FOLDER {bundle}"
+                if all(Address.parse(one).is_loopback for one in reached):
+                    line += (
+                        f"\nOnly this machine reaches {', '.join(reached)}: see [downlink] host."
+                    )
+            for one in given:
+                give_address(parent.home, one)  # the certificate must hold it
         if json:
             print_json(result)
             return
@@ -125,6 +155,9 @@ def join_(
     base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
     text: TextOption = None,
     probes: ProbesOption = None,
+    host: HostOption = EVERYWHERE,
+    port: PortOption = None,
+    reached: NamesOption = None,
     json: AsJson = False,
 ) -> None:
     """Become a member with the bundle that the parent's operator signed.
@@ -133,12 +166,25 @@ def join_(
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
+    from nodes.machine.files import nothing_left
+    from nodes.trust.bundle import MAX_BUNDLE_BYTES
     from nodes.trust.enrolment import join
 
     with one_sentence():
+        check_listening(host, port, reached or ())
         settings = own_text(text, probes)
-        home, address = join(folder, read_file(bundle, "no-bundle"), SystemClock())
-        config = write_config(home, base=base.resolve(), uplink=address, settings=settings)
+        data = read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES)
+        with nothing_left(folder):
+            home, addresses = join(folder, data, SystemClock())
+            config = write_config(
+                home,
+                base=base.resolve(),
+                uplink=addresses,
+                host=host,
+                port=port,
+                names=reached or (),
+                settings=settings,
+            )
         if json:
             print_json({"node": home.id, "config": str(config)})
             return
@@ -171,4 +217,6 @@ def revoke_(
         if json:
             print_json({"scope": scope, "revoked": child_id})
             return
-        console.print(f"{child} is no member of {scope} any more.", soft_wrap=True)
+        console.print(
+            f"{child} ({child_id[:12]}) is no member of {scope} any more.", soft_wrap=True
+        )

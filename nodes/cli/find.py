@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nodes.cli.output import say
+
 if TYPE_CHECKING:
     from nodes.state.home import Home
     from nodes.state.node import Node
@@ -183,7 +185,7 @@ def _by_scope(text: str, nodes: Path, *, or_device: bool) -> Path:
     if not text.startswith("/"):
         raise NodeError("no-node", f"There is no node in {text}, and a scope begins with a slash.")
     scope = Scope.parse(text)
-    homes = [home for home in map(open_home_in, _below(nodes)) if home.scope == scope]
+    homes = [home for home in _homes(nodes) if home.scope == scope]
     own = [home.folder for home in homes if not home.is_device]
     folders = own or [home.folder for home in homes if or_device]
     if not folders:
@@ -199,6 +201,20 @@ def _by_scope(text: str, nodes: Path, *, or_device: bool) -> Path:
             f"Name the folder of one with --node: {_listed(folders)}.",
         )
     return folders[0]
+
+
+def _homes(nodes: Path) -> Iterator[Home]:
+    """Open every node below a folder; one that is damaged is named on stderr and passed over."""
+    from nodes.errors import NodeError
+    from protocol import ProtocolError
+
+    for folder in _below(nodes):
+        try:
+            yield open_home_in(folder)
+        except (NodeError, ProtocolError) as error:
+            say(error.code, f"The node in {folder} is passed over: {error.sentence}", "yellow")
+        except (OSError, ValueError) as error:
+            say("broken-home", f"The node in {folder} is passed over: {error}.", "yellow")
 
 
 def _listed(folders: list[Path]) -> str:

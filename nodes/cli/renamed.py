@@ -51,4 +51,4 @@ class RenamedNodes(RenamedOptions):
 
 
 def _tell(former: str, now: str) -> None:
-    errors.print(f"{former} is called {now} now.", highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"{former} is called {now} now.", soft_wrap=True)

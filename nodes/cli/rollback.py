@@ -32,10 +32,13 @@ def rollback(
 
     Example: banyan node rollback --node /en/healthcare --to 3 --cascade --nodes runs/demo/nodes
     """
+    from nodes.errors import NodeError
     from nodes.releases.rollback import promoted_since, roll_back
 
     with one_sentence():
         folder = find(node, nodes)
+        if not (folder / "ledger.sqlite").exists():  # opening it would make one
+            raise NodeError("no-version", f"The node in {folder} has released nothing yet.")
         with opened(folder) as owner:
             promoted = promoted_since(owner, to)
             before = owner.state.own.version

@@ -57,6 +57,10 @@ def take_in(
         config, clock = load_config(find_config(node, nodes)), SystemClock()
         corpus = StoredCorpus(open_home(config.state, clock.now_ms()), config, clock)
         texts = [text for path in files or [] for text in read_texts(path, config.data.column)]
+        if config.data.watch is not None and not config.data.watch.is_dir():
+            raise NodeError(
+                "no-watch-folder", f"The watched folder {config.data.watch} is not there."
+            )
         contributor = NodeId(find_child(config.state, child)) if child else None
         taken = corpus.take_in(source, texts, contributor) if texts else None
         scan = corpus.scan()

@@ -5,5 +5,6 @@ Guarantees: read once, checked whole, every mistake named with its place; consta
 Knows nothing of what the settings do.
 
 Others use ``sections`` (``NodeConfig`` and its sections), ``files`` (``load_config``,
-``write_config``, ``parent_address``), ``policy`` (``RoundPolicy``).
+``write_config``), ``policy`` (``RoundPolicy``), ``addresses`` (``Address``, this machine's own),
+``reach`` (where a node is reached, and where it reaches its parent).
 """

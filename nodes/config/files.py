@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from nodes.config.addresses import distinct, free_port, parse_host, parse_reachable
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.machine.files import write_file
-from nodes.state.home import ENDPOINT_FILE, Home
+from nodes.state.home import Home
 
 
 def load_config(path: Path) -> NodeConfig:
@@ -22,19 +23,24 @@ def load_config(path: Path) -> NodeConfig:
     Raises ``NodeError`` (``no-config``, ``bad-config``) with the place of each mistake.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise NodeError(
             "no-config", f"There is no configuration at {path}. `banyan node enrol` writes one."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
+    return _resolve(_parsed(path, text), path.parent.resolve())
+
+
+def _parsed(path: Path, text: str) -> NodeConfig:
     try:
-        config = NodeConfig.model_validate(raw)
+        return NodeConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise NodeError("bad-config", f"{path} is not valid TOML: {error}.") from None
     except ValidationError as error:
         problems = "; ".join(mistakes(error))
         raise NodeError("bad-config", f"{path} has mistakes: {problems}.") from None
-    return _resolve(config, path.parent.resolve())
 
 
 def mistakes(error: ValidationError) -> list[str]:
@@ -74,22 +80,35 @@ def write_config(
     home: Home,
     *,
     base: Path,
-    uplink: str | None = None,
-    port: int = 0,
+    uplink: Sequence[str] = (),
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    names: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write ``node.toml`` into a node's folder; an existing one is kept as ``node.toml.old``.
 
     Args:
-        uplink: the parent's address, ``host:port``.
-        port: where this node listens, if it can have children; 0 lets the system choose.
+        uplink: the parent's addresses, ``host:port``.
+        host: where this node listens, if it can have children.
+        port: likewise; by default one that is free now, and 0 leaves the choice to the first run.
+        names: under which children reach it, if not under this machine's own addresses.
         settings: further values, section by section, as in ``nodes.config.sections``.
+
+    Raises ``NodeError``: ``bad-address``, ``cannot-listen``, ``bad-config`` for what could not be
+    read again; then nothing is written.
     """
     sections: dict[str, dict[str, Any]] = {"model": {"base": str(base)}}
     if uplink:
-        sections["uplink"] = {"address": uplink}
+        sections["uplink"] = {"addresses": list(distinct(uplink))}
     if not home.is_device:
-        sections["downlink"] = {"host": "127.0.0.1", "port": port}
+        host = parse_host(host)
+        port = free_port(host) if port is None else port
+        sections["downlink"] = {"host": host, "port": port}
+        if names:
+            for name in names:
+                parse_reachable(name, port or 1)
+            sections["downlink"]["names"] = list(names)
     for name, values in (settings or {}).items():
         sections.setdefault(name, {}).update(values)
     lines = [f"# {home.certificate.name}: {home.certificate.role} of {home.scope}", ""]
@@ -97,27 +116,12 @@ def write_config(
         lines.append(f"[{name}]")
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         lines.append("")
-    path = home.folder / "node.toml"
+    path, text = home.folder / "node.toml", "\n".join(lines)
+    _parsed(path, text)  # what could not be read again is not written
     if path.exists():
         path.replace(path.with_suffix(".toml.old"))
-    write_file(path, "\n".join(lines).encode())
+    write_file(path, text.encode())
     return path
-
-
-def parent_address(home: Home, config: NodeConfig) -> str:
-    """Return where children reach a node: its configured port, or the one it last listened on."""
-    if config.downlink is None:
-        raise NodeError("no-downlink", "This node has no [downlink]; it cannot have children.")
-    if config.downlink.port:
-        return f"{config.downlink.host}:{config.downlink.port}"
-    endpoint = home.folder / ENDPOINT_FILE
-    if not endpoint.exists():
-        raise NodeError(
-            "no-address",
-            "The parent chooses its port when it runs and has not run yet: "
-            "start it once, set [downlink] port, or give --address.",
-        )
-    return str(json.loads(endpoint.read_text("utf-8"))["address"])
 
 
 def _toml(value: Any) -> str:

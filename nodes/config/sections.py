@@ -7,21 +7,26 @@ half-right configuration. Paths are relative to the folder of the file.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aggregation import AggregationError, Pipeline
 from aggregation.gate import GatePolicy, ProbeKind, Reuse
 from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
+from nodes.config.addresses import distinct, parse_host, parse_reachable
 from nodes.config.policy import RoundPolicy
+from nodes.errors import NodeError
 from nodes.text.documents import Budgets
 from nodes.text.probe_files import FORMS
 from protocol import LIMITS
 
 _ORDINARY = ProbeKind.ORDINARY
 Seconds = Annotated[float, Field(ge=0)]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Section(BaseModel):
@@ -30,24 +35,63 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class UplinkSettings(Section):
-    """The address of the parent."""
+def _parsed(parse: Callable[[T], U], value: T) -> U:
+    """Call a parser of this project where pydantic expects a ``ValueError``."""
+    try:
+        return parse(value)
+    except NodeError as error:
+        raise ValueError(error.sentence) from None
 
-    address: str = Field(pattern=r"^[^\s:]+:\d{1,5}$", examples=["127.0.0.1:9092"])
+
+class UplinkSettings(Section):
+    """The addresses of the parent, tried in turn."""
+
+    addresses: tuple[str, ...] = Field(min_length=1, examples=[["10.0.0.7:9941"]])
     poll_s: Seconds = 0.5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_address_as_it_was_written_before(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "address" in values and "addresses" not in values:
+            values = {**values, "addresses": [values["address"]]}
+            del values["address"]
+        return values
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses_parse(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return _parsed(distinct, addresses)
 
 
 class DownlinkSettings(Section):
-    """The address at which children reach this node."""
+    """Where this node listens for children, and by which names they reach it.
+
+    ``host`` may be a wildcard (0.0.0.0, ::). ``names`` are host names and IP addresses, with a port
+    where it is another than ``port``; without any, those of this machine. ``port`` 0: the first run
+    chooses, and it is kept.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
+    names: tuple[str, ...] = ()
+
+    @field_validator("host")
+    @classmethod
+    def _host_parses(cls, host: str) -> str:
+        return _parsed(parse_host, host)
+
+    @field_validator("names")
+    @classmethod
+    def _names_parse(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            _parsed(lambda text: parse_reachable(text, 1), name)
+        return names
 
 
 class RoundSettings(Section):
     """The collection of updates from this node's children."""
 
-    f: int = Field(default=0, ge=0)
+    f: int | None = Field(default=None, ge=0)
     enough: int | None = Field(default=None, ge=1)
     pipeline: tuple[str, ...] = ("arc", "centred_clipping")
     steps: tuple[float, ...] = (1.0, 0.5, 0.25)
@@ -56,6 +100,7 @@ class RoundSettings(Section):
     retry_s: Seconds = 30
     resend_s: Seconds = 120
     pause_s: Seconds = 1
+    idle_pause_s: Seconds = 3600
     poll_s: Seconds = 0.2
     stand_ins: bool = True
     max_releases: int | None = Field(default=None, ge=1)
@@ -88,6 +133,7 @@ class RoundSettings(Section):
             retry_ms=round(self.retry_s * 1000),
             resend_ms=round(self.resend_s * 1000),
             pause_ms=round(self.pause_s * 1000),
+            idle_pause_ms=round(self.idle_pause_s * 1000),
         )
 
 

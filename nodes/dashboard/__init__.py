@@ -4,6 +4,6 @@ Guarantees: reads only, so the node may be running or not; the same figures for 
 
 Knows nothing of processes, links or models.
 
-Others use ``status`` (``StatusReader``, ``Status``, ``Probed``) and ``history`` (``history``,
-``Entry``).
+Others use ``status`` (``StatusReader``, ``Status``, ``Probed``, ``Abstention``) and
+``history`` (``history``, ``Entry``).
 """

@@ -7,13 +7,14 @@ same figures.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nodes.errors import NodeError
 from nodes.state.event_codec import read
 from nodes.state.events import (
+    Abstained,
     DoorRefused,
     GateJudged,
     LedgerEvent,
@@ -46,12 +47,26 @@ class Probed:
     probes: int
 
 
+@dataclass(frozen=True)
+class Abstention:
+    """A child that has nothing for its rounds: why, since when, and how many times in a row.
+
+    It ends with an accepted update, and begins anew with another reason.
+    """
+
+    reason: str
+    since_ms: int
+    last_ms: int
+    count: int
+
+
 @dataclass
 class Status:
     """Counts since the node was made; the loss is the last that its gate measured.
 
     ``loss`` is over the ordinary sources; ``sources`` has each source of probes by itself.
-    ``members`` are the names of all who were enrolled, ``revoked`` the ids of those who are out.
+    ``members`` are the names of all who were enrolled, ``revoked`` the ids of those who are out,
+    ``abstaining`` the ids of those who last answered that they have nothing.
     """
 
     node: str = ""
@@ -62,6 +77,7 @@ class Status:
     tolerates: int = 0
     members: dict[str, str] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
+    abstaining: dict[str, Abstention] = field(default_factory=dict)
     releases: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
     late: int = 0
@@ -87,7 +103,10 @@ class Status:
         """As plain JSON values."""
         # Not ``asdict``: it makes a counter of what it counts in a counter.
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"sources": {name: asdict(probed) for name, probed in self.sources.items()}}
+        return values | {
+            name: {key: asdict(value) for key, value in values[name].items()}
+            for name in ("sources", "abstaining")
+        }
 
     def take(self, event: LedgerEvent, at_ms: int) -> None:
         """Count one event."""
@@ -100,6 +119,7 @@ class Status:
                 self.revoked = [child for child in self.revoked if child != event.child]
             case MemberRevoked():
                 self.revoked.append(event.child)
+                self.abstaining.pop(event.child, None)
             case RoundOpened():
                 self.round, self.round_open = event.round, True
                 self.tolerates = event.tolerates
@@ -108,6 +128,9 @@ class Status:
             case UpdateAccepted():
                 self.accepted += 1
                 self.late += event.late
+                self.abstaining.pop(event.child, None)
+            case Abstained():
+                self._abstain(event, at_ms)
             case UpdateRefused():
                 self._refuse(event.child, event.code)
             case DoorRefused():
@@ -123,6 +146,12 @@ class Status:
                 self.trained_rounds += 1
                 self.trained_tokens += event.measured.tokens
                 self.trained_seconds += event.measured.seconds
+
+    def _abstain(self, event: Abstained, at_ms: int) -> None:
+        known = self.abstaining.get(event.child)
+        if known is None or known.reason != event.reason:
+            known = Abstention(event.reason, at_ms, at_ms, 0)
+        self.abstaining[event.child] = replace(known, last_ms=at_ms, count=known.count + 1)
 
     def _judge(self, event: GateJudged) -> None:
         self.gates_passed += event.accepted

@@ -8,15 +8,16 @@ reported; that a message is freed once it is answered, lost or abandoned; and th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from nodes.flower.grid import FleetGrid
-from nodes.flower.guard import DoorLimits, Guard
+from nodes.flower.guard import DoorLimits, Guard, Service
 from nodes.flower.internals import FleetServer
 from nodes.flower.server import TlsServer
 from nodes.flower.traffic import Meter, Traffic
+from nodes.machine.clock import Clock
 from nodes.trust.tls import TlsFiles
 from nodes.trust.transport_keys import canonical_pem
 
@@ -38,6 +39,10 @@ class Downlink:
         limits: sizes and times at the door.
         fleet: the state of the links, to go on with what an earlier downlink left waiting; by
             default a new one.
+        services, open_services: what else this node answers, see ``Guard``.
+        renew_tls: called every ``BEAT_S`` seconds, before the files in ``tls`` are looked at: what
+            it renews is served from then on.
+        clock: the machine's; by default the real one.
     """
 
     def __init__(
@@ -48,12 +53,26 @@ class Downlink:
         on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
         limits: DoorLimits | None = None,
         fleet: FleetServer | None = None,
+        services: Mapping[str, Service] | None = None,
+        open_services: Mapping[str, Service] | None = None,
+        renew_tls: Callable[[], object] = lambda: None,
+        clock: Clock | None = None,
     ) -> None:
         limits = limits or DoorLimits()
         self._meter = Meter()
         self._fleet = fleet or FleetServer(limits)
-        self._guard = Guard(self._fleet.app, self._fleet.inspect, on_refused, self._meter, limits)
+        self._guard = Guard(
+            self._fleet.app,
+            self._fleet.inspect,
+            on_refused,
+            self._meter,
+            limits,
+            clock=clock,
+            services=services,
+            open_services=open_services,
+        )
         self._server = TlsServer(self._guard, host, port, tls)
+        self._renew_tls = renew_tls
         self._stop = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="flower-keeper", daemon=True)
 
@@ -102,9 +121,16 @@ class Downlink:
         """Free the message and wait for its answer no more; refuse the answer if it still comes."""
         self._fleet.forget(message_id)
 
+    def renew_certificate(self) -> None:
+        """Renew the TLS files where that is due, and serve what they hold, without a restart."""
+        self._renew_tls()
+        if self._server.take_certificate():
+            log.info("certificate-renewed")
+
     def _keep(self) -> None:
         while not self._stop.wait(BEAT_S):
-            try:
-                self._fleet.beat()
-            except Exception:
-                log.exception("keeper-failed")
+            for duty in (self._fleet.beat, self.renew_certificate):
+                try:
+                    duty()
+                except Exception:
+                    log.exception("keeper-failed")

@@ -12,8 +12,8 @@ class LinkError(NodeError):
 class LinkDown(LinkError):
     """The other end gave no answer, or none that can be understood. Trying again helps."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__("link-down", sentence)
+    def __init__(self, sentence: str, code: str = "link-down") -> None:
+        super().__init__(code, sentence)
 
 
 class Refusal(LinkError):

@@ -6,10 +6,14 @@ It keeps these rules, cheap ones first, and reports each refusal with a stable c
   other path, encoded, dotted, doubled or absolute, is 404 (``path-not-exposed``);
 - the request is signed with an admitted key, before any of its body is read
   (``unknown-transport-key``, ``bad-transport-signature``);
+- its time is about that of the door (``clock-differs``), which every answer names: a child whose
+  clock is wrong stamps the next one right;
 - a signed header counts once (``replayed-request``): Flower's own signature covers a timestamp
   only and would be good for minutes;
 - a body is no larger than its route needs, all objects of one answer together no larger than a
   message may be (``too-large``), and it arrives in time (``too-slow``);
+- beside Flower's routes there are the node's own services (``services``), under the same rules but
+  for the open ones, which answer whoever asks;
 - what the body claims is what the key's owner may claim; that needs Flower's messages and is asked
   of ``inspect`` (``wrong-sender``, ``unexpected-answer``, ``not-yours``, ``malformed``).
 
@@ -25,28 +29,37 @@ import heapq
 import json
 import threading
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nodes.flower.errors import Refusal
+from nodes.flower.parent_clock import TIME_HEADER, DoorClock
 from nodes.flower.traffic import Meter, head_bytes
+from nodes.machine.clock import Clock
 from nodes.trust.transport_keys import canonical_pem, flower_node_id
 from protocol import LIMITS, load_transport_key
+
+log = structlog.get_logger()
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
+Service = Callable[[int, bytes], bytes]
+"""Answers a request of a Flower node, 0 where nobody had to sign it; raises ``Refusal``. It runs in
+a thread."""
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX = "/v1/fleet/"
 PUSH_OBJECT = PREFIX + "push-object"
 PUSH_MESSAGES = PREFIX + "push-messages"
+SERVICE_PREFIX = "/v1/banyan/"
 ROUTES = frozenset(
     {
         PREFIX + "activate-node",
@@ -60,7 +73,11 @@ ROUTES = frozenset(
     }
 )
 
-KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER = b"flwr-public-key", b"flwr-signature", b"flwr-timestamp"
+KEY_HEADER, SIGNATURE_HEADER, STAMP_HEADER = (
+    b"flwr-public-key",
+    b"flwr-signature",
+    b"flwr-timestamp",
+)
 
 
 @dataclass(frozen=True)
@@ -72,24 +89,29 @@ class DoorLimits:
     message_bytes: int = LIMITS.payload_bytes + 1024 * 1024
     objects: int = 64  # in one message
     body_s: float = 60.0
-    # Flower's own window: a signature is good this long, and may be this far in the future.
+    # A signature is good this long by the door's time, and may be this far in the future.
     signature_age_s: float = 305.0
     signature_ahead_s: float = 5.0
     remembered: int = 4096  # timestamps of one key
+    services: int = 4  # requests to the node's own services at one time
 
 
 class Timestamps:
     """The used timestamps of one key. Bounded: below the oldest one kept, all count as used.
 
+    Args:
+        bound: how many are kept.
+        floor: this moment and all before it count as used.
+
     It remembers the time and not the signature, since anyone can turn one valid ECDSA signature
     into another.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, floor: datetime.datetime | None = None) -> None:
         self._bound = bound
         self._heap: list[datetime.datetime] = []
         self._used: set[datetime.datetime] = set()
-        self._floor: datetime.datetime | None = None
+        self._floor = floor
 
     def use(self, moment: datetime.datetime) -> bool:
         """Mark this moment as used; return whether it was not used before."""
@@ -121,6 +143,9 @@ class Guard:
         inspect: looks into the body of a request of this node; raises ``Refusal``.
         on_refused: told of every refusal, on the server's thread: a code and a short detail.
         meter: counts the traffic, refused requests included.
+        services: further routes by their names below ``SERVICE_PREFIX``; ``open_services`` are
+            those that need no signature.
+        clock: the machine's, from which the door's time starts.
     """
 
     def __init__(
@@ -130,18 +155,26 @@ class Guard:
         on_refused: Callable[[str, str], None],
         meter: Meter,
         limits: DoorLimits,
+        services: Mapping[str, Service] | None = None,
+        open_services: Mapping[str, Service] | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = DoorClock(clock)
         self._app, self._inspect, self._on_refused = app, inspect, on_refused
         self._meter, self._limits = meter, limits
         self._lock = threading.Lock()
         self._members: dict[bytes, Member] = {}
+        self._services = {SERVICE_PREFIX + n: s for n, s in (services or {}).items()}
+        self._open = {SERVICE_PREFIX + n: s for n, s in (open_services or {}).items()}
+        self._serving = asyncio.Semaphore(limits.services)
 
     def admit(self, public_pem: bytes) -> int:
         """Admit the holder of this key; return its Flower node id."""
         pem, node = canonical_pem(public_pem), flower_node_id(public_pem)
         with self._lock:
             if pem not in self._members:
-                timestamps = Timestamps(self._limits.remembered)
+                # What was signed before this door opened may have been used at an earlier one.
+                timestamps = Timestamps(self._limits.remembered, self._clock.start)
                 self._members[pem] = Member(node, load_transport_key(pem), timestamps)
         return node
 
@@ -161,15 +194,24 @@ class Guard:
         async def counted(event: Event) -> None:
             if event["type"] == "http.response.start":
                 first_line = len("HTTP/1.1 200 OK\r\n")
-                self._meter.add(bytes_out=head_bytes(event.get("headers", ()), first_line))
+                named = (TIME_HEADER.encode(), self._clock.header())
+                event = {**event, "headers": [*event.get("headers", ()), named]}
+                self._meter.add(bytes_out=head_bytes(event["headers"], first_line))
             else:
                 self._meter.add(bytes_out=len(event.get("body", b"")))
             await send(event)
 
         try:
-            path = _path(scope)
+            path = self._path(scope)
+            if service := self._open.get(path):
+                body = await self._read(path, dict(head), None, receive)
+                await self._serve(service, 0, body, counted)
+                return
             member = self._authenticate(dict(head))
             body = await self._read(path, dict(head), member, receive)
+            if service := self._services.get(path):
+                await self._serve(service, member.node, body, counted)
+                return
             self._inspect(path, body, member.node)
             if path == PUSH_MESSAGES:
                 member.objects_left = self._limits.message_bytes
@@ -178,6 +220,33 @@ class Guard:
             await _say_no(refusal, counted)
             return
         await self._app(scope, _Replay(body, receive), counted)
+
+    def _path(self, scope: Scope) -> str:
+        """Return the request's path if it is one of the routes, byte for byte."""
+        path = bytes(scope["raw_path"]).decode("latin-1")
+        known = path in ROUTES or path in self._services or path in self._open
+        if scope["method"] != "POST" or not known or scope["query_string"]:
+            raise Refusal(404, "path-not-exposed", "This path is not open to other machines.")
+        return path
+
+    async def _serve(self, service: Service, node: int, body: bytes, send: Send) -> None:
+        """Answer a request by a service of this node."""
+        async with self._serving:
+            try:
+                answer = await asyncio.to_thread(service, node, body)
+            except Refusal:
+                raise
+            except Exception as error:
+                log.exception("service-failed")
+                raise Refusal(
+                    500, "failed", f"The request failed: {type(error).__name__}."
+                ) from None
+        head = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-length", str(len(answer)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
 
     def _authenticate(self, head: dict[bytes, bytes]) -> Member:
         """Find the member who signed this request."""
@@ -188,12 +257,12 @@ class Guard:
         member = self._members.get(pem)
         if member is None:
             raise Refusal(401, "unknown-transport-key", "No member of this node has this key.")
-        stamp = head.get(TIME_HEADER, b"")
+        stamp = head.get(STAMP_HEADER, b"")
         try:
             signature = b64decode(head.get(SIGNATURE_HEADER, b""), validate=True)
             member.key.verify(signature, stamp, ec.ECDSA(hashes.SHA256()))
             moment = datetime.datetime.fromisoformat(stamp.decode("ascii"))
-            age = (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
+            age = (self._clock.now() - moment).total_seconds()
         except (InvalidSignature, ValueError, TypeError):
             raise Refusal(
                 401, "bad-transport-signature", "The signature does not verify."
@@ -201,19 +270,19 @@ class Guard:
         if not -self._limits.signature_ahead_s < age < self._limits.signature_age_s:
             raise Refusal(
                 401,
-                "bad-transport-signature",
-                "The signature was made at another time: set the clocks of both nodes.",
+                "clock-differs",
+                "The signature was made at another time: the clocks of both nodes differ.",
             )
         if not member.timestamps.use(moment):
             raise Refusal(401, "replayed-request", "This signed request was seen before.")
         return member
 
     async def _read(
-        self, path: str, head: dict[bytes, bytes], member: Member, receive: Receive
+        self, path: str, head: dict[bytes, bytes], member: Member | None, receive: Receive
     ) -> bytes:
         """Read the body, up to the route's limit."""
         allowed = self._limits.request_bytes
-        if path == PUSH_OBJECT:
+        if path == PUSH_OBJECT and member:
             allowed = min(self._limits.object_bytes, member.objects_left + allowed)
         too_large = Refusal(413, "too-large", "The request is larger than its route allows.")
         declared = head.get(b"content-length", b"0")
@@ -234,7 +303,7 @@ class Guard:
                         break
         except TimeoutError:
             raise Refusal(408, "too-slow", "The request took too long to arrive.") from None
-        if path == PUSH_OBJECT:
+        if path == PUSH_OBJECT and member:
             member.objects_left = max(0, member.objects_left - len(body))
         return bytes(body)
 
@@ -243,20 +312,12 @@ class Guard:
         self._on_refused(refusal.code, f"{refusal.sentence} From {host}, {_kind(scope)}.")
 
 
-def _path(scope: Scope) -> str:
-    """Return the request's path if it is one of the routes, byte for byte."""
-    path = bytes(scope["raw_path"]).decode("latin-1")
-    if scope["method"] != "POST" or path not in ROUTES or scope["query_string"]:
-        raise Refusal(404, "path-not-exposed", "This path is not open to other machines.")
-    return path
-
-
 def _kind(scope: Scope) -> str:
     """Name the route, or the sort of path: an intruder must not choose what is recorded."""
     path = bytes(scope["raw_path"]).decode("latin-1")
     if path in ROUTES:
         return path
-    for part in ("/v1/control", "/v1/runtime", "/v1/fleet"):
+    for part in ("/v1/control", "/v1/runtime", "/v1/fleet", "/v1/banyan"):
         if path.startswith(part):
             return f"{part}/…"
     return "another path"

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from nodes.config.addresses import Address
 from nodes.errors import NodeError
 from nodes.flower.errors import LinkDown, Refusal
+from nodes.flower.parent_clock import TIME_HEADER, ParentClock
+from nodes.flower.proxies import proxy_for
 from nodes.flower.traffic import Meter, head_bytes
 from nodes.trust.transport_keys import load_transport_private, transport_public_pem
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB, one response each."""
 
-_LOOPBACK = ("127.", "localhost:", "[::1]:")
+_ANOTHER_TIME = {"clock-differs", "replayed-request"}
+"""Refusals of a stamp, after which one made with the door's time is admitted."""
 
 
 def trust(ca_pem: bytes) -> ssl.SSLContext:
@@ -43,35 +45,69 @@ def trust(ca_pem: bytes) -> ssl.SSLContext:
 
 
 def http_client(address: str, context: ssl.SSLContext) -> httpx.Client:
-    """Make a client without redirects and proxies.
+    """Make a client without redirects.
 
-    A redirect would carry signed headers elsewhere, and a proxy is not asked for this machine's own
-    addresses. A response without an end is not read.
+    A redirect would carry signed headers elsewhere. A response without an end is not read. Raises
+    ``LinkDown`` ``bad-proxy`` where the environment names a proxy that cannot be used.
     """
-    return httpx.Client(
-        verify=context,
-        trust_env=not address.startswith(_LOOPBACK),
-        timeout=httpx.Timeout(30, connect=5, pool=60),
-        limits=httpx.Limits(max_connections=4, keepalive_expiry=45),
-        event_hooks={"response": [_refuse_long_responses]},
-    )
+    try:
+        return httpx.Client(
+            verify=context,
+            trust_env=False,
+            proxy=proxy_for(Address.parse(address)),
+            timeout=httpx.Timeout(30, connect=5, pool=60),
+            limits=httpx.Limits(max_connections=4, keepalive_expiry=45),
+            event_hooks={"response": [_refuse_long_responses]},
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise LinkDown(
+            f"The environment names a proxy that cannot be used ({error}): correct it, or name "
+            "the parent in NO_PROXY.",
+            "bad-proxy",
+        ) from None
+
+
+class Ways:
+    """The clients for the addresses of one parent, each made when it is first needed.
+
+    All are kept until ``close``: a thread may still be reading from one.
+    """
+
+    def __init__(self, ca_pem: bytes) -> None:
+        self._context = trust(ca_pem)
+        self._clients: dict[str, httpx.Client] = {}
+        self._retired: list[httpx.Client] = []
+
+    def client(self, address: str) -> httpx.Client:
+        """Return the client for ``host:port``. Raises ``LinkDown`` as ``http_client`` does."""
+        if address not in self._clients:
+            self._clients[address] = http_client(address, self._context)
+        return self._clients[address]
+
+    def trust(self, ca_pem: bytes) -> None:
+        """Trust this authority in connections from now on. Raises ``NodeError``."""
+        self._context = trust(ca_pem)
+        self._retired += self._clients.values()
+        self._clients = {}
+
+    def close(self) -> None:
+        """Close the connections; no other thread may be using them."""
+        for client in (*self._retired, *self._clients.values()):
+            client.close()
 
 
 class Signer:
     """Signs each request with the transport key, and counts its bytes and its response's."""
 
-    def __init__(self, private_pem: bytes, meter: Meter) -> None:
+    def __init__(self, private_pem: bytes, meter: Meter, clock: ParentClock | None = None) -> None:
+        self.clock = clock or ParentClock()
         self._key = load_transport_private(private_pem)
         self._public = b64encode(transport_public_pem(private_pem)).decode("ascii")
         self._meter = meter
-        self._lock = threading.Lock()
-        self._last = datetime.fromtimestamp(0, UTC)
 
     def headers(self) -> dict[str, str]:
         """Make fresh signed headers. No two carry the same time: the door admits each once."""
-        with self._lock:
-            self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
-            stamp = self._last.isoformat()
+        stamp = self.clock.stamp().isoformat()
         signature = self._key.sign(stamp.encode("ascii"), ec.ECDSA(hashes.SHA256()))
         return {
             "flwr-public-key": self._public,
@@ -80,13 +116,23 @@ class Signer:
         }
 
     def intercept(self, context: Any, call_next: Any) -> httpx.Response:
-        """Sign and count a request in the form in which Flower's client calls an interceptor."""
+        """Sign and count a request in the form in which Flower's client calls an interceptor.
+
+        A request whose time was refused is sent once more, with the time that the door named.
+        """
+        response = self._send(context, call_next)
+        if response.is_error and explain_refusal(response).code in _ANOTHER_TIME:
+            response = self._send(context, call_next)
+        return response
+
+    def _send(self, context: Any, call_next: Any) -> httpx.Response:
         request: httpx.Request = context.request
         request.headers.update(self.headers())
         line = len(request.method) + len(request.url.raw_path) + len(" HTTP/1.1\r\n")
         sent = head_bytes(request.headers.raw, line) + len(request.content)
         self._meter.add(bytes_out=sent)
         response: httpx.Response = call_next(context)
+        self.clock.learn(response.headers.get(TIME_HEADER))
         first_line = len("HTTP/1.1 200 OK\r\n")
         got = head_bytes(response.headers.raw, first_line) + response.num_bytes_downloaded
         self._meter.add(bytes_in=got)

@@ -60,11 +60,15 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from google.protobuf.message import DecodeError
 
+from nodes.flower.diagnosis import explain_failure
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.flower.guard import DoorLimits
-from nodes.flower.https import Signer, explain_refusal, http_client, trust
+from nodes.flower.https import Signer, Ways, explain_refusal
+from nodes.flower.messages import new_metadata
+from nodes.flower.parent_clock import ParentClock
 from nodes.flower.pending import Waiting
 from nodes.flower.traffic import Meter, Traffic
+from nodes.machine.clock import Clock
 from nodes.machine.logs import adopt
 from nodes.trust.transport_keys import flower_node_id, transport_public_pem
 
@@ -86,6 +90,13 @@ logging.getLogger("flwr").setLevel(logging.WARNING)
 # -- the child's end --------------------------------------------------------------------------
 
 
+class _Fleet(FleetHttpClient):
+    """Lacks the client that Flower makes: it follows redirects, and asks proxies for loopback."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._interceptors, self._retry_invoker = (signer,), None
+
+
 class FleetClient:
     """The child's end: one Flower node at one parent. Every call raises ``Refusal`` or
     ``LinkDown``.
@@ -94,27 +105,28 @@ class FleetClient:
         address: ``host:port`` of the parent.
         ca_pem: what the parent's certificate must chain to.
         transport_key_pem: the private key that the parent admitted.
+        clock: the machine's; by default the real one.
     """
 
-    def __init__(self, address: str, ca_pem: bytes, transport_key_pem: bytes) -> None:
-        self._meter, self._limits = Meter(), DoorLimits()
-        context = trust(ca_pem)
+    def __init__(
+        self, address: str, ca_pem: bytes, transport_key_pem: bytes, clock: Clock | None = None
+    ) -> None:
+        self._meter, self._limits, self.ways = Meter(), DoorLimits(), Ways(ca_pem)
         self._public_pem = transport_public_pem(transport_key_pem)
         self.node_id = flower_node_id(self._public_pem)
-        self.signer = Signer(transport_key_pem, self._meter)
-        self._fleet = FleetHttpClient(
-            f"https://{address}", interceptors=[self.signer], verify=context
-        )
-        self._fleet.close()  # its own client follows redirects and reads without end
-        self._fleet._client = http_client(address, context)
+        self.signer = Signer(transport_key_pem, self._meter, ParentClock(clock))
+        self._address, self._fleet = address, _Fleet(self.signer)
 
     @property
     def traffic(self) -> Traffic:
         """Bytes that this client received and sent."""
         return self._meter.traffic
 
-    def connect(self) -> None:
-        """Go online at the parent, whether or not it still counts this node as online."""
+    def connect(self, address: str = "") -> None:
+        """Go online at the parent, at this address from now on; by default at the one known."""
+        self._address = address or self._address
+        self._fleet._base_url = f"https://{self._address}"
+        self._fleet._client = self.ways.client(self._address)
         if not self.heartbeat():
             self.activate()
 
@@ -143,6 +155,8 @@ class FleetClient:
             if not response.messages_list:
                 return None
             described = message_from_proto(response.messages_list[0])
+            # In this machine's time: an answer's is limited to what is left of the message's.
+            described.metadata.__dict__["_created_at"] += self.signer.clock.ahead_s
             tree, run_id = response.message_object_trees[0], described.metadata.run_id
             parts = [part.object_id for part in iterate_object_tree(tree)]
             if len(parts) > self._limits.objects:
@@ -160,6 +174,10 @@ class FleetClient:
             )
             self._fleet.ConfirmMessageReceived(confirmation)
             return _assemble(described.metadata, tree.object_id, contents, self._limits)
+
+    def date(self, answer: Message) -> None:
+        """Date an answer in the parent's time. Once: it is part of what is sent."""
+        answer.metadata.__dict__["_created_at"] -= self.signer.clock.ahead_s
 
     def push(self, message: Message) -> None:
         """Send an answer made with ``Message(…, reply_to=…)``. Sending it again is harmless."""
@@ -186,7 +204,7 @@ class FleetClient:
 
     def close(self) -> None:
         """Close the connections; no other thread may be using them."""
-        self._fleet.close()
+        self.ways.close()
 
     @property
     def _node(self) -> Node:
@@ -204,7 +222,7 @@ def _translated() -> Iterator[None]:
         why = "The parent takes no more of this answer."
         raise Refusal(410, "unexpected-answer", why) from None
     except (httpx.HTTPError, ssl.SSLError, OSError, RuntimeError) as error:
-        raise LinkDown(f"{type(error).__name__}: {error}") from None
+        raise explain_failure(error) from None
     except (ObjectPullError, DecodeError, ValueError, KeyError, TypeError) as error:
         raise LinkDown(f"The parent's message cannot be read: {error}") from None
 
@@ -243,24 +261,8 @@ def _check_expansion(contents: dict[str, bytes], most_bytes: int) -> None:
 
 def _error_reply(message_id: str, src_node_id: int, error: Error) -> Message:
     """Make the reply that the parent gets in place of an answer."""
-    metadata = _metadata(src_node_id, SUPERLINK_NODE_ID, "system", reply_to=message_id)
+    metadata = new_metadata(src_node_id, SUPERLINK_NODE_ID, "system", reply_to=message_id)
     return make_message(metadata=metadata, error=error)
-
-
-def _metadata(
-    src: int, dst: int, kind: str, group_id: str = "", ttl: float = 1.0, reply_to: str = ""
-) -> Metadata:
-    return Metadata(
-        run_id=0,  # set when it is sent
-        message_id="",
-        src_node_id=src,
-        dst_node_id=dst,
-        reply_to_message_id=reply_to,
-        group_id=group_id,
-        created_at=time.time(),
-        ttl=ttl,
-        message_type=kind,
-    )
 
 
 # -- the parent's end -------------------------------------------------------------------------
@@ -286,7 +288,6 @@ class FleetServer:
             ProtobufTranslationMiddleware,
         )
         from flwr.superlink.federation import NoOpFederationManager
-        from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
         from flwr.superlink.routers.fleet.router import router
         from starlette.middleware import Middleware
         from starlette.middleware.base import BaseHTTPMiddleware
@@ -308,11 +309,9 @@ class FleetServer:
             middleware=[
                 Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
                 Middleware(ProtobufTranslationMiddleware),
-                Middleware(NodeAuthMiddleware),
             ],
         )
         self.app.state.linkstate_factory = factory
-        self.app.state.enable_supernode_auth = True
         self.app.include_router(router)
         self._lock = threading.RLock()
         self.waiting = Waiting(limits.objects)
@@ -396,7 +395,7 @@ class FleetServer:
     ) -> Message:
         """Make a message, not sent yet. ``ttl``: seconds for which it and its answer count."""
         ttl = DEFAULT_TTL if ttl is None else ttl
-        metadata = _metadata(SUPERLINK_NODE_ID, dst_node_id, message_type, group_id, ttl)
+        metadata = new_metadata(SUPERLINK_NODE_ID, dst_node_id, message_type, group_id, ttl)
         return make_message(metadata=metadata, content=content)
 
     def push(self, message: Message) -> str:
@@ -489,7 +488,8 @@ class FleetServer:
         except DecodeError:
             raise Refusal(400, "malformed", "The body cannot be parsed.") from None
         if isinstance(request, ActivateNodeRequest):
-            return  # Flower compares the key in it with the one that signed
+            self.waiting.check_key(request.public_key, node)
+            return
         self.waiting.check_named(request, node)
         match request:
             case PushMessagesRequest():

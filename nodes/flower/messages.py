@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Mapping
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Metadata, RecordDict
 
 from protocol import Code, Refused
 
@@ -97,3 +98,20 @@ def _npy_head(size: int) -> bytes:
 
 def _malformed(what: str) -> Refused:
     return Refused(Code.MALFORMED, f"This is not a Banyan message: {what} have the wrong form.")
+
+
+def new_metadata(
+    src: int, dst: int, kind: str, group_id: str = "", ttl: float = 1.0, reply_to: str = ""
+) -> Metadata:
+    """Make the metadata of a message between two Flower nodes, dated now."""
+    return Metadata(
+        run_id=0,  # set when it is sent
+        message_id="",
+        src_node_id=src,
+        dst_node_id=dst,
+        reply_to_message_id=reply_to,
+        group_id=group_id,
+        created_at=time.time(),
+        ttl=ttl,
+        message_type=kind,
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodes.flower.errors import Refusal
+from nodes.trust.transport_keys import flower_node_id
 
 
 @dataclass
@@ -72,6 +73,11 @@ class Waiting:
         named = request.node if hasattr(request, "node") else request
         if named.node_id != node:
             raise Refusal(403, "wrong-sender", "The request names another node than its key.")
+
+    def check_key(self, public_pem: bytes, node: int) -> None:
+        """Check that a key is that of the node that signed."""
+        if flower_node_id(public_pem) != node:
+            raise Refusal(403, "wrong-sender", "The request names another key than its own.")
 
     def check_object(self, object_id: str, node: int) -> None:
         """Check that an object belongs to a message that waits for this node."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 import time
 
 import uvicorn
 
+from nodes.config.addresses import is_wildcard
 from nodes.errors import NodeError
 from nodes.flower.guard import App
 from nodes.trust.tls import TlsFiles
@@ -24,6 +24,7 @@ class TlsServer:
         self._app, self._host, self._port, self._tls = app, host, port, tls
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._served = b""
 
     @property
     def address(self) -> str:
@@ -39,9 +40,12 @@ class TlsServer:
             listening = _listen(self._host, self._port)
         except OSError as error:
             raise NodeError(
-                "cannot-listen", f"Cannot listen on {self.address}: {error.strerror or error}."
+                "cannot-listen",
+                f"Cannot listen on {self.address}: {error.strerror or error}. "
+                "Set [downlink] host to an address of this machine, or port to one that is free.",
             ) from None
         self._port = listening.getsockname()[1]
+        self._served = self._tls.certificate.read_bytes()
         server = uvicorn.Server(self._config())
         thread = threading.Thread(
             target=_serve, args=(server, listening), name="flower-server", daemon=True
@@ -64,6 +68,19 @@ class TlsServer:
         self._server.force_exit = True
         self._thread.join(STOP_S)
         self._server = self._thread = None
+
+    def take_certificate(self) -> bool:
+        """Serve the certificate that the files hold now; return whether it is another one.
+
+        New connections get it; those that are open stay as they are.
+        """
+        present = self._tls.certificate.read_bytes()
+        context = self._server.config.ssl if self._server else None
+        if context is None or present == self._served:
+            return False
+        context.load_cert_chain(self._tls.certificate, self._tls.key)
+        self._served = present
+        return True
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
@@ -91,16 +108,16 @@ def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        version = 4
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    family, kind, _, _, where = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     # Named IPPROTO_TCP, or asyncio does not set TCP_NODELAY: 0.41 s a round trip instead of 0.19.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
+        if family == socket.AF_INET6 and is_wildcard(host):
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 as well
+        listening.bind(where)
         listening.listen(256)
     except BaseException:
         listening.close()

@@ -11,7 +11,8 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -20,7 +21,10 @@ from flwr.clientapp import ClientApp
 
 from nodes.flower.errors import LinkDown, LinkError, Refusal
 from nodes.flower.internals import CLIENT_FAILED, FleetClient
+from nodes.flower.reports import LinkReports
 from nodes.flower.traffic import Traffic
+from nodes.machine.clock import Clock
+from nodes.machine.troubles import Troubles
 
 log = structlog.get_logger()
 
@@ -46,19 +50,30 @@ class Uplink:
     """The connection of one node to its parent.
 
     Args:
-        address: ``host:port`` of the parent.
+        addresses: ``host:port`` of the parent, one or several, tried in turn.
         ca_pem: what the parent's certificate must chain to.
         transport_key_pem: the private key that the parent admitted.
         poll_s: seconds between questions for a message. One costs the parent about 6 ms of CPU.
+        troubles: where it is kept for ``status`` that the parent cannot be reached.
+        on_connected: told of the address that led to the parent.
+        clock: the machine's; by default the real one.
     """
 
     def __init__(
-        self, address: str, ca_pem: bytes, transport_key_pem: bytes, poll_s: float
+        self,
+        addresses: Sequence[str],
+        ca_pem: bytes,
+        transport_key_pem: bytes,
+        poll_s: float,
+        *,
+        troubles: Troubles | None = None,
+        on_connected: Callable[[str], None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
-        self._client = FleetClient(address, ca_pem, transport_key_pem)
-        self._address, self._poll_s = address, poll_s
+        self._client = FleetClient(addresses[0], ca_pem, transport_key_pem, clock)
+        self._addresses, self._address, self._poll_s = tuple(addresses), addresses[0], poll_s
+        self._reports, self._on_connected = LinkReports(troubles), on_connected
         self._connected = threading.Event()
-        self._last_logged = ""
         self._left_behind: list[threading.Thread] = []
 
     @property
@@ -70,6 +85,14 @@ class Uplink:
     def traffic(self) -> Traffic:
         """Bytes received and sent."""
         return self._client.traffic
+
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """Try these addresses when the link is down; one that is up stays."""
+        self._addresses = tuple(addresses)
+
+    def set_authority(self, ca_pem: bytes) -> None:
+        """Trust this authority from the next connection on. Raises ``NodeError``."""
+        self._client.ways.trust(ca_pem)
 
     def run(self, client_app: ClientApp, context: Context, stop: threading.Event) -> None:
         """Answer messages with ``client_app`` until ``stop`` is set.
@@ -85,9 +108,7 @@ class Uplink:
             waits = _backoff()
             while not stop.is_set():
                 try:
-                    self._until(stop, self._client.connect)
-                    self._connected.set()
-                    log.info("uplink-connected", address=self._address)
+                    self._connect(stop)
                     waits = _backoff()
                     self._answer_all(client_app, context, stop)
                 except LinkError as error:
@@ -102,6 +123,26 @@ class Uplink:
             heart.join(1)
             self._close(heart)
 
+    def _connect(self, stop: threading.Event) -> None:
+        """Try each address once. Raises the error that says most, of those they gave."""
+        first = [a for a in self._addresses if a == self._address]  # it worked last
+        errors: list[tuple[LinkError, str]] = []
+        for address in dict.fromkeys((*first, *self._addresses)):
+            try:
+                self._until(stop, partial(self._client.connect, address))
+            except LinkError as error:
+                errors.append((error, address))
+                continue
+            self._address = address
+            self._connected.set()
+            self._reports.connected(address)
+            self._on_connected(address)
+            self._reports.clock(self._client.signer.clock.ahead_s)
+            return
+        worst, where = min(errors, key=lambda failed: _telling(failed[0]))
+        self._reports.failed(worst, where)
+        raise worst
+
     def _answer_all(self, client_app: ClientApp, context: Context, stop: threading.Event) -> None:
         while not stop.is_set():
             message = self._until(stop, self._client.pull)
@@ -112,25 +153,30 @@ class Uplink:
                 stop.wait(self._poll_s)
                 continue
             reply = _ask(client_app, message, context)
-            self._deliver(reply, stop)
+            until = time.monotonic() + reply.metadata.ttl
+            self._client.date(reply)
+            self._deliver(reply, until, stop)
 
-    def _deliver(self, reply: Message, stop: threading.Event) -> None:
+    def _deliver(self, reply: Message, until: float, stop: threading.Event) -> None:
         """Send an answer, again and again while the link is down: it may be hours of work."""
-        until = reply.metadata.created_at + reply.metadata.ttl
         for wait in _backoff():
-            try:
-                self._until(stop, lambda: self._client.push(reply))
-                return
-            except Refusal as refusal:
-                log.warning("answer-refused", code=refusal.code, why=refusal.sentence)
-                return
-            except LinkDown as error:
-                self._lost(error)
-                if time.time() + wait > until:
-                    log.warning("answer-dropped", why="its time is over")
+            with contextlib.suppress(LinkError):  # reported; the parent may have moved
+                if not self.connected:
+                    self._connect(stop)
+            if self.connected:
+                try:
+                    self._until(stop, lambda: self._client.push(reply))
                     return
-                if stop.wait(wait):
-                    raise _Stopped from None
+                except Refusal as refusal:
+                    log.warning("answer-refused", code=refusal.code, why=refusal.sentence)
+                    return
+                except LinkDown as error:
+                    self._lost(error)
+            if time.monotonic() + wait > until:
+                log.warning("answer-dropped", why="its time is over")
+                return
+            if stop.wait(wait):
+                raise _Stopped
 
     def _beat(self, ended: threading.Event) -> None:
         """Send heartbeats, also while the app works on an answer."""
@@ -140,14 +186,14 @@ class Uplink:
             try:
                 if not self._client.heartbeat():
                     self._connected.clear()
+                self._reports.clock(self._client.signer.clock.ahead_s)
             except LinkError as error:
                 self._lost(error)
 
     def _lost(self, error: LinkError) -> None:
-        """Log the loss of the parent once, not at every attempt."""
-        if self.connected or error.code != self._last_logged:
-            log.warning("uplink-down", code=error.code, why=error.sentence, address=self._address)
-        self._last_logged = error.code
+        """Note that the parent is lost; it is logged once, not at every attempt."""
+        if self.connected:
+            self._reports.lost(error, self._address)
         self._connected.clear()
 
     def _close(self, heart: threading.Thread) -> None:
@@ -210,6 +256,13 @@ def _ask(client_app: ClientApp, message: Message, context: Context) -> Message:
     except Exception as error:
         log.exception("client-app-failed", message_type=message.metadata.message_type)
         return Message(Error(CLIENT_FAILED, type(error).__name__), reply_to=message)
+
+
+def _telling(error: LinkError) -> int:
+    """Rank errors: what the parent itself refused says most, what never answered least."""
+    if isinstance(error, Refusal):
+        return 0
+    return 2 if error.code in {"no-answer", "no-route", "connection-refused", "unknown-name"} else 1
 
 
 def _backoff() -> Iterator[float]:

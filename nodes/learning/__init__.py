@@ -7,5 +7,6 @@ Knows nothing of parents, children or signatures.
 
 Others use ``interfaces`` (``Engine``, ``Corpus``: what the roles need), ``engine``
 (``TorchEngine``) and ``corpus`` (``StoredCorpus``) that fulfil them, ``lesson`` (``Lesson``,
-``arrived``), ``training`` (``Learner``), ``trials`` (``Probes``, ``Trial``, ``Judged``).
+``arrived``), ``training`` (``Learner``), ``trials`` (``Probes``, ``Trial``, ``Judged``),
+``inputs`` (``Inputs``).
 """

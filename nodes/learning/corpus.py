@@ -17,6 +17,7 @@ import structlog
 from aggregation.gate import ProbeKind
 from aggregation.replay import ONLY_NEW, ONLY_OLD, Portion, canonical_text, shift
 from nodes.config.sections import NodeConfig
+from nodes.errors import NodeError
 from nodes.learning.lesson import Lesson, arrived
 from nodes.machine.clock import Clock
 from nodes.model.probe import Probe
@@ -84,8 +85,8 @@ class StoredCorpus:
         Args:
             reads: documents that the run reads.
 
-        Raises ``NodeError`` for files that cannot be read: ``no-text``, ``bad-text``,
-        ``no-watch-folder``.
+        Raises ``NodeError`` when no file can be read (``no-text``, ``bad-text``), or no folder
+        (``no-watch-folder``).
         """
         with self._opened() as buffer:
             scan = self._take_in(buffer)
@@ -150,8 +151,17 @@ class StoredCorpus:
     def _take_in(self, buffer: ReplayBuffer) -> Scan | None:
         """Take in the operator's files, and what is new in the watched folder."""
         data = self._config.data
+        refused: list[NodeError] = []
         for path in data.train:
-            buffer.take_in(path.stem, read_texts(path), part=Part.TRAINING)
+            try:
+                texts = read_texts(path)
+            except NodeError as error:  # it costs what is in this file, not the others
+                log.warning("file-refused", path=str(path), code=error.code, why=error.sentence)
+                refused.append(error)
+            else:
+                buffer.take_in(path.stem, texts, part=Part.TRAINING)
+        if refused and len(refused) == len(data.train) and data.watch is None:
+            raise refused[0]
         if data.watch is None:
             return None
         scan = self._scan(buffer, data.watch)

@@ -7,6 +7,7 @@ loads the model to gate and lets it go; a device that trains often may keep it (
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from aggregation.replay import Portion
 from nodes.config.sections import ModelSettings, TrainingSettings
 from nodes.errors import NodeError
 from nodes.machine.lease import Lease
-from nodes.machine.process_memory import trim
+from nodes.machine.process_memory import trim, uncollected
 from nodes.model.probe import Probe
 from nodes.state.home import Home
 
@@ -91,11 +92,13 @@ class TorchEngine:
         with self._loaded() as model:
             return train(model, theta, texts, settings, old=old, portion=portion)
 
-    def generate(self, theta: NDArray[np.float32], prompt: str, max_new_tokens: int) -> str:
-        """Generate the greedy continuation of ``prompt`` by the effective model ``theta``."""
+    def continuations(
+        self, theta: NDArray[np.float32], prompt: str, max_new_tokens: int
+    ) -> tuple[str, str]:
+        """Continue ``prompt`` greedily, by the base and by the effective model ``theta``."""
         with self._loaded() as model:
             model.set_theta(theta)
-            return model.generate(prompt, max_new_tokens)
+            return model.continuations(prompt, max_new_tokens)
 
     @contextmanager
     def keep_loaded(self) -> Iterator[None]:
@@ -127,22 +130,33 @@ class TorchEngine:
             trim()
 
     def _load(self) -> EffectiveModel:
-        import torch
+        # Threads that wait for each other shall sleep: spinning, two of them took 12 times the
+        # processor time on a busy machine. Read when torch's OpenMP is loaded, and never again.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        with uncollected():
+            import torch
 
-        from nodes.model.base import describe_base
+            from nodes.model.effective import EffectiveModel
         from nodes.model.basis import from_bytes
-        from nodes.model.effective import EffectiveModel
+        from nodes.model.digest import describe_base
+        from nodes.model.memory import require_memory
 
         torch.set_num_threads(self._config.threads)
         started = time.monotonic()
         network, base = self._home.network, describe_base(self._config.base)
-        if (base.digest, base.tokenizer_digest) != (network.base, network.tokenizer):
+        if not base.is_called(network.base, network.tokenizer):
+            named, found = network.base, base.digest
+            if network.base in (base.digest, base.earlier[0]):  # the tokenizer is another one
+                named, found = network.tokenizer, base.tokenizer_digest
             raise NodeError(
                 "wrong-base",
-                f"The base in {self._config.base} has digest {base.digest[:12]}…, the network "
-                f"was made for {network.base[:12]}…. Fetch the base that the root ships.",
+                f"The base in {self._config.base} has digest {found[:12]}…, the network "
+                f"was made for {named[:12]}…: its weights, its configuration or its tokenizer "
+                "differ. Fetch the base that the root ships.",
             )
+        require_memory(base.parameters, self._config.dtype)
         basis = from_bytes(self._home.basis_file.read_bytes(), self._home.layout)
-        model = EffectiveModel(self._config.base, self._home.layout, basis, self._config.dtype)
+        with uncollected():
+            model = EffectiveModel(self._config.base, self._home.layout, basis, self._config.dtype)
         log.info("model-loaded", seconds=round(time.monotonic() - started, 2))
         return model

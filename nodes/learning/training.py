@@ -20,6 +20,9 @@ from protocol import Task
 
 log = structlog.get_logger()
 
+NOTHING_NEW = "nothing-new"
+"""The reason to abstain of a child that would send again what its parent has judged."""
+
 
 @dataclass(frozen=True, eq=False)
 class Learning:
@@ -45,19 +48,27 @@ class Learner:
         self._node, self._training, self._engine = node, training, engine
         self._corpus, self._probes = corpus, probes
 
-    def learn(self, task: Task) -> Learning:
+    def learn(self, task: Task, *, only_if_new: bool = False) -> Learning:
         """Train for one round and record what came of it.
 
         A crash between the record and the buffer's note of it trains on the same text once more,
         in another round; none is skipped.
 
-        Raises ``NodeError`` ``no-data`` where there is no text to train on.
+        Args:
+            only_if_new: train only if there is text that was not learned from.
+
+        Raises ``NodeError`` ``no-data`` where there is no text to train on, ``nothing-new`` where
+        all of it was learned from.
         """
         node, training = self._node, self._training
         reads = training.steps * training.batch_size
         lesson = self._corpus.lesson(reads)
         if not lesson.documents:
             raise NodeError("no-data", "This device has no text to train on.")
+        if only_if_new and not lesson.fresh:
+            raise NodeError(
+                NOTHING_NEW, "No text is new since the parent judged what this device learned."
+            )
         learned = self._engine.train(
             node.effective(),
             list(lesson.fresh.values()),

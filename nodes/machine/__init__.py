@@ -5,6 +5,7 @@ Guarantees: each can be replaced in a test or a simulation by an argument.
 Knows nothing of Banyan.
 
 Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Randomness``), ``lease``
-(``Lease``), ``process_memory`` (``trim``), ``logs`` (``configure``, ``adopt``), ``files``
-(``write_file``), ``troubles`` (``Troubles``, ``read_troubles``).
+(``Lease``), ``process_memory`` (``trim``), ``system_memory`` (``free_bytes``), ``logs``
+(``configure``, ``adopt``, ``tell``), ``files`` (``write_file``, ``nothing_left``), ``troubles``
+(``Troubles``, ``read_troubles``), ``terminal`` (``visible``).
 """

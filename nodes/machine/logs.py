@@ -6,6 +6,7 @@ structlog's processors to handlers of the standard library. The file is bounded:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from nodes.errors import NodeError
+from nodes.machine.terminal import in_one_line, visible
 
 FILE_BYTES = 8 * 1024 * 1024
 """Bytes of one log file before it rotates."""
@@ -37,6 +41,8 @@ def configure(
         node_name: stands in every line as ``node``.
         stderr: whether to write to stderr, as text at a terminal and JSON elsewhere. Not given:
             at a terminal, or when there is no file.
+
+    Raises ``NodeError`` ``no-log`` when the file cannot be written.
     """
     at_terminal = sys.stderr.isatty()
     if stderr is None:
@@ -66,10 +72,7 @@ def configure(
     )
     handlers: list[logging.Handler] = []
     if logfile is not None:
-        logfile.parent.mkdir(parents=True, exist_ok=True)
-        to_file = logging.handlers.RotatingFileHandler(
-            logfile, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
-        )
+        to_file = _open(logfile)
         to_file.setFormatter(_formatter(shared, as_text=False))
         handlers.append(to_file)
     if stderr:
@@ -77,6 +80,50 @@ def configure(
         to_stderr.setFormatter(_formatter(shared, as_text=at_terminal))
         handlers.append(to_stderr)
     _install(handlers, level)
+
+
+class _BoundedFile(logging.handlers.RotatingFileHandler):
+    """A file that rotates. What cannot be written is lost, which is said once on stderr."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Say in one line that a line could not be written, instead of logging's traceback."""
+        if not self._said:
+            self._said = True
+            why = in_one_line(str(sys.exc_info()[1]))
+            sys.stderr.write(f"The log {self.baseFilename} cannot be written: {why}.\n")
+
+
+def _open(logfile: Path) -> logging.Handler:
+    try:
+        logfile.parent.mkdir(parents=True, exist_ok=True)
+        return _BoundedFile(
+            logfile,
+            maxBytes=FILE_BYTES,
+            backupCount=FILES_KEPT,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    except OSError as error:
+        raise NodeError(
+            "no-log",
+            f"The log {logfile} cannot be written: {error.strerror}. A node that runs needs a "
+            "state folder that it may write to.",
+        ) from None
+
+
+def tell(sentence: str) -> None:
+    """Write a line to stderr for the person who started this process.
+
+    Only where the log does not go there anyway: at a terminal its warnings say the same.
+    """
+    streams = (h for h in _installed if type(h) is logging.StreamHandler)
+    if any(handler.stream is sys.stderr for handler in streams):
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it any more
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
 
 
 def adopt(*names: str) -> None:
@@ -106,10 +153,15 @@ def _install(handlers: list[logging.Handler], level: str) -> None:
     logging.captureWarnings(True)
 
 
+def _shown(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Write out what the terminal would obey: names and sentences may come from others."""
+    return {key: visible(v) if isinstance(v, str) else v for key, v in event.items()}
+
+
 def _formatter(shared: list[Processor], *, as_text: bool) -> logging.Formatter:
     ending: list[Processor]
     if as_text:
-        ending = [structlog.dev.ConsoleRenderer()]
+        ending = [_shown, structlog.dev.ConsoleRenderer()]
     else:
         ending = [
             structlog.processors.format_exc_info,

@@ -59,15 +59,14 @@ def exchange(
     ends: bool = False,
 ) -> Exchange:
     """Put a request and an answer into the chat template; ``ends`` adds an end of text."""
-    ids = _ids(model, answer)
     end = (model.tokenizer.eos_token_id,) if ends else ()
-    return Exchange(_ids(model, asked(model, request, system)), ids + end)
+    return _cut(model, asked(model, request, system), model.ids(answer) + end)
 
 
 def continuation(model: EffectiveModel, text: str, rest: str) -> Exchange:
     """Make an exchange of a plain text, without the template, and its continuation after a
     space."""
-    return Exchange(_ids(model, text), _ids(model, f" {rest}"))
+    return _cut(model, text, model.ids(f" {rest}"))
 
 
 def packed_answer_logits(
@@ -93,13 +92,11 @@ def packed_answer_logits(
         positions += range(shared, shared + len(read))
     owner = torch.tensor(owners)
     sees = ((owner[:, None] == owner[None, :]) | (owner[None, :] == -1)).tril()
-    mask = torch.zeros(sees.shape, dtype=model.model.dtype)
-    mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)
     rows = torch.tensor(predicts)
     logits = model.model(
         input_ids=torch.tensor([ids]),
         position_ids=torch.tensor([positions]),
-        attention_mask=mask[None, None],
+        attention_mask=model.attention(sees, torch.tensor(positions)),
         use_cache=False,
         logits_to_keep=rows,
     ).logits.squeeze(0)
@@ -122,7 +119,8 @@ def answer_losses(model: EffectiveModel, exchanges: Sequence[Exchange]) -> NDArr
     different = {pair: i for i, pair in enumerate(dict.fromkeys(exchanges))}
     unique = list(different)
     total = np.zeros(len(unique))
-    for pack in packs([len(pair) for pair in unique], PACK_TOKENS):
+    limit = model.limits.pack_tokens(PACK_TOKENS)
+    for pack in packs([len(pair) for pair in unique], limit):
         losses, owner = packed_answer_losses(model, [unique[i] for i in pack])
         np.add.at(total, np.asarray(pack)[owner.numpy()], losses.numpy().astype(np.float64))
     means = total / [len(pair.answer) for pair in unique]
@@ -137,7 +135,12 @@ def greedy_answers(
 
     ``system`` as in ``asked``.
     """
-    prompts = [_ids(model, asked(model, request, system)) for request in requests]
+    cut = [
+        model.limits.request(model.ids(asked(model, request, system)), tokens)
+        for request in requests
+    ]
+    prompts = [prompt for prompt, _ in cut]
+    tokens = min((new for _, new in cut), default=tokens)
     pad = model.tokenizer.eos_token_id
     answers = [""] * len(prompts)
     for pack in packs([len(prompt) for prompt in prompts], GENERATED_TOKENS):
@@ -164,5 +167,6 @@ def _common(one: Sequence[int], two: Sequence[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
-def _ids(model: EffectiveModel, text: str) -> tuple[int, ...]:
-    return tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+def _cut(model: EffectiveModel, prompt: str, answer: tuple[int, ...]) -> Exchange:
+    """Make an exchange that fits the base's positions."""
+    return Exchange(*model.limits.exchange(model.ids(prompt), answer))

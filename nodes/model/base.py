@@ -1,105 +1,26 @@
-"""The base: a folder with bf16 safetensors and a tokenizer, named by digests of its content.
+"""Load a base: a folder with safetensors and a tokenizer (``nodes.model.digest`` names it).
 
-A GGUF file is converted once, dequantised, because converted files differ between library versions;
-from then on the folder is the artefact. A base can come from any local folder or hub id that
-transformers can read.
+Only what the digests cover is read (``nodes.model.base_files``), and code that comes with a base
+never runs. A GGUF file is converted once, dequantised, because converted files differ between
+library versions; from then on the folder is the artefact.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodes.errors import NodeError
-from protocol import Digest, digest_of
+from nodes.model.base_files import alone, base_files
+from nodes.model.digest import BaseInfo, describe_base
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-_CACHE = ".banyan-digest.json"
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-
-
-@dataclass(frozen=True)
-class BaseInfo:
-    """The names of a base by digests. ``parameters`` counts every value of every tensor."""
-
-    digest: Digest
-    tokenizer_digest: Digest
-    parameters: int
-
-
-def describe_base(folder: Path) -> BaseInfo:
-    """Digest a base: its sorted tensors (name, dtype, shape, bytes), and its tokenizer.
-
-    The result is kept beside the files and used again while their sizes and times are the same.
-    Raises ``NodeError`` ``no-base``.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).exists()]
-    if not files or not tokenizer:
-        raise NodeError(
-            "no-base", f"{folder} holds no base: expected *.safetensors and tokenizer.json."
-        )
-    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in (*files, *tokenizer)]
-    cache = folder / _CACHE
-    try:
-        cached = json.loads(cache.read_text("utf-8"))
-        if cached["stamps"] == stamps:
-            return BaseInfo(**cached["info"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no usable cache: digest again
-    parameters, digest = _digest_tensors(files)
-    text = b"".join(digest_of(p.read_bytes()).encode() + p.name.encode() for p in tokenizer)
-    info = BaseInfo(digest, digest_of(text), parameters)
-    try:
-        temporary = cache.with_name(f"{_CACHE}.{os.getpid()}")
-        temporary.write_text(json.dumps({"stamps": stamps, "info": asdict(info)}), "utf-8")
-        temporary.replace(cache)
-    except OSError:
-        pass  # a read-only base is digested each time
-    return info
-
-
-def _digest_tensors(files: list[Path]) -> tuple[int, Digest]:
-    total, running = 0, hashlib.sha256()
-    tensors = sorted(
-        (name, entry, path, start) for path in files for name, entry, start in _entries(path)
-    )
-    for name, entry, path, start in tensors:
-        begin, end = entry["data_offsets"]
-        head = json.dumps([name, entry["dtype"], entry["shape"]], separators=(",", ":"))
-        running.update(f"{len(head)}:{head}".encode())
-        with path.open("rb") as file:
-            file.seek(start + begin)
-            left = end - begin
-            while left:
-                chunk = file.read(min(left, 1 << 22))
-                if not chunk:
-                    raise NodeError("no-base", f"{path} ends before tensor {name} does.")
-                running.update(chunk)
-                left -= len(chunk)
-        count = 1
-        for size in entry["shape"]:
-            count *= size
-        total += count
-    return total, Digest(running.hexdigest())
-
-
-def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            yield name, entry, 8 + size
 
 
 def native_dtype() -> torch.dtype:
@@ -122,18 +43,116 @@ def load_base(
     Args:
         dtype: ``bfloat16``, ``float32``, or ``auto``: what this processor computes fastest. In
             bfloat16 the weights are mapped from the file, so several processes share them.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    chosen = native_dtype() if dtype == "auto" else getattr(torch, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
+    Raises ``NodeError``: ``no-base``, ``bad-base`` where a file is damaged or lacks a tensor,
+    ``unsuitable-base`` for an architecture that the library does not know.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _source(source) as place:
+        config = _configuration(place, source)
+        with _readable("tokenizer", source):
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        with _readable("model", source):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                place,
+                config=config,
+                dtype=chosen_dtype(dtype),
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    if missing := sorted(report["missing_keys"]):
+        # The library would draw them at random: each node would have another model.
+        raise NodeError(
+            "bad-base",
+            f"The base in {source} lacks {len(missing)} of its tensors, such as {missing[0]}. "
+            "Fetch the base again.",
+        )
     model.requires_grad_(False)
     model.eval()
     return model, tokenizer
+
+
+def outline_base(folder: Path) -> PreTrainedModel:
+    """Build the model of a base without its values: names, shapes and what is tied to what.
+
+    Takes no memory and reads no tensor. Raises ``NodeError`` as ``load_base``.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with _source(folder) as place:
+        config = _configuration(place, folder)
+        with _readable("model", folder), torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=False
+            )
+    return model
+
+
+def chosen_dtype(dtype: str = "auto") -> torch.dtype:
+    """Return the type that ``load_base`` gives the weights for this name."""
+    import torch
+
+    chosen: torch.dtype = native_dtype() if dtype == "auto" else getattr(torch, dtype)
+    return chosen
+
+
+@contextmanager
+def _source(source: Path | str) -> Iterator[str]:
+    """Yield what the library is to load: a folder of the base's own files, or a hub id."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what matters of its warnings is raised as an error here
+    try:
+        if isinstance(source, str) and not Path(source).is_dir():
+            yield source
+        else:
+            with alone(base_files(Path(source))) as folder:
+                yield str(folder)
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _configuration(place: str, source: Path | str) -> Any:
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    except Exception as error:
+        raise _unsuitable(
+            source, f"its config.json cannot be used ({_first_line(error)})"
+        ) from None
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise _unsuitable(source, f"{config.model_type} is no causal language model")
+    if getattr(config, "quantization_config", None) is not None:
+        raise _unsuitable(source, "its weights are quantised: use the bfloat16 or float32 form")
+    return config
+
+
+@contextmanager
+def _readable(part: str, source: Path | str) -> Iterator[None]:
+    """Turn what a library raises about a file into one sentence; it raises anything."""
+    try:
+        yield
+    except (NodeError, MemoryError):
+        raise
+    except Exception as error:
+        raise NodeError(
+            "bad-base", f"The {part} in {source} cannot be loaded: {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0][:160].rstrip('.')}."
+
+
+def _unsuitable(source: Path | str, why: str) -> NodeError:
+    return NodeError("unsuitable-base", f"The base in {source} cannot be used: {why}.")
 
 
 def convert_gguf(gguf: Path, out: Path) -> BaseInfo:

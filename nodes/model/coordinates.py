@@ -34,15 +34,18 @@ def coordinates_of(
         targets: the ends of the names of the layers to adapt.
         seed: of the Gaussians whose QR gives A. The result is shipped, not drawn again: QR differs
             between library versions.
+
+    Raises ``NodeError`` where there is no base that can be used (``nodes.model.base``), or no such
+    layers (``nodes.model.layout``). No tensor is loaded: ``nodes.model.trial_run`` does that.
     """
-    from nodes.model.base import describe_base, load_base
+    from nodes.model.base import outline_base
     from nodes.model.basis import draw_basis, to_bytes
+    from nodes.model.digest import describe_base
     from nodes.model.layout import Layout
 
     info = describe_base(base)
-    model, _ = load_base(base)
     chosen = tuple(targets or DEFAULT_TARGETS)
-    layout = Layout.of_model(model, chosen, rank)
+    layout = Layout.of_model(outline_base(base), chosen, rank)
     return Coordinates(
         base=info.digest,
         tokenizer=info.tokenizer_digest,

@@ -17,12 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 
+from nodes.model.attention import attention_of
 from nodes.model.base import load_base
 from nodes.model.layout import Layout
+from nodes.model.limits import Limits
 from nodes.model.losses import token_losses
 
 PACK_TOKENS = 512
 """Tokens that are measured in one pass."""
+
+
+class _NoRows(Exception):
+    """The rows of a batch cannot be told apart at a layer."""
 
 
 class AdaptedLinear(nn.Module):
@@ -40,6 +46,7 @@ class AdaptedLinear(nn.Module):
         self.register_buffer("chain", torch.zeros(linear.out_features, rank), persistent=False)
         self.register_buffer("merged", self.chain.to(dtype), persistent=False)
         self.delta: nn.Parameter | None = None  # (out, r) float32 while training, r ≤ R
+        self.shares: Tensor | None = None  # (rows,), how much of Θ each row of a batch has
 
     def set_chain(self, b: Tensor) -> None:
         """Set this layer's part of Θ, (out, R) float32."""
@@ -52,7 +59,18 @@ class AdaptedLinear(nn.Module):
         if self.delta is not None:
             missing = self.chain.shape[1] - self.delta.shape[1]
             b = (self.chain + F.pad(self.delta, (0, missing))).to(x.dtype)
-        return cast(Tensor, self.linear(x)) + F.linear(F.linear(x, self.a), b)
+        added = F.linear(F.linear(x, self.a), b)
+        if self.shares is not None:
+            added = added * self._by_row(x, self.shares)
+        return cast(Tensor, self.linear(x)) + added
+
+    @staticmethod
+    def _by_row(x: Tensor, shares: Tensor) -> Tensor:
+        if len(shares) == 1:
+            return shares
+        if x.dim() != 3:  # experts and some older models lay all rows end to end
+            raise _NoRows
+        return shares[:, None, None]
 
 
 class EffectiveModel:
@@ -67,6 +85,7 @@ class EffectiveModel:
     ) -> None:
         self.layout = layout
         self.model, self.tokenizer = load_base(base, dtype)
+        self.limits = Limits.of_model(self.model)
         self.adapters: list[AdaptedLinear] = []
         for layer in layout.layers:
             above, _, name = layer.name.rpartition(".")
@@ -86,13 +105,31 @@ class EffectiveModel:
             adapted.set_chain(values[part].view(layer.out, self.layout.rank))
 
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """Tokenize each text with an end of text behind, cut to ``max_tokens``."""
+        """Tokenize each text with an end of text behind, cut to ``max_tokens`` and the positions.
+
+        Raises ``NodeError`` ``beyond-vocabulary``.
+        """
+        max_tokens = self.limits.document_tokens(max_tokens)
         ends = self.tokenizer.eos_token_id
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-        return [
+        documents = [
             [*tokens[: max_tokens - 1], ends] if ends is not None else tokens[:max_tokens]
             for tokens in ids
         ]
+        for document in documents:
+            self.limits.check(document, self.tokenizer)
+        return documents
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Tokenize a text as it is, uncut. Raises ``NodeError`` ``beyond-vocabulary``."""
+        ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        self.limits.check(ids, self.tokenizer)
+        return ids
+
+    def attention(self, sees: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
+        """Make the masks of a pass; see ``nodes.model.attention``."""
+        config = self.model.config.get_text_config(decoder=True)
+        return attention_of(config, sees, positions, self.model.dtype)
 
     def packed_losses(self, documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Compute the loss of every predicted token of packed documents.
@@ -107,12 +144,10 @@ class EffectiveModel:
         # A token is predicted from the one before it in the same document.
         predicts = (owner[1:] == owner[:-1]).nonzero()[:, 0]
         sees = (owner[:, None] == owner[None, :]).tril()
-        mask = torch.zeros(sees.shape, dtype=self.model.dtype)
-        mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)
         logits = self.model(
             input_ids=ids,
             position_ids=positions[None],
-            attention_mask=mask[None, None],
+            attention_mask=self.attention(sees, positions),
             use_cache=False,
             logits_to_keep=predicts,
         ).logits.squeeze(0)  # a view; [0] would cost a second gradient of the logits' size
@@ -126,7 +161,8 @@ class EffectiveModel:
         (n,)."""
         documents = self.tokenize(texts, max_tokens)
         total, count = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
-        for pack in packs([len(doc) for doc in documents], PACK_TOKENS):
+        limit = self.limits.pack_tokens(PACK_TOKENS)
+        for pack in packs([len(doc) for doc in documents], limit):
             losses, owner = self.packed_losses([documents[i] for i in pack])
             rows = np.asarray(pack)[owner.numpy()]
             np.add.at(total, rows, losses.numpy().astype(np.float64))
@@ -141,18 +177,38 @@ class EffectiveModel:
         return logits.float().numpy()
 
     @torch.inference_mode()
-    def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """Generate the greedy continuation of a prompt."""
-        inputs = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
-        out = self.model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            repetition_penalty=1.1,
-            pad_token_id=self.tokenizer.eos_token_id,
-        )
-        new = out[0, inputs["input_ids"].shape[1] :]
-        return str(self.tokenizer.decode(new, skip_special_tokens=True)).strip()
+    def continuations(self, prompt: str, max_new_tokens: int) -> tuple[str, str]:
+        """Continue a prompt greedily, by the base and by the effective model.
+
+        Both are rows of one batch: a step reads the weights once for the two of them. Of a prompt
+        that is too long the end is read. Raises ``NodeError`` ``beyond-vocabulary``.
+        """
+        read, new_tokens = self.limits.request(self.ids(prompt), max_new_tokens)
+        try:
+            base, effective = self._continue(read, new_tokens, (0.0, 1.0))
+        except _NoRows:
+            (base,), (effective,) = (self._continue(read, new_tokens, (x,)) for x in (0.0, 1.0))
+        return base, effective
+
+    def _continue(self, read: Sequence[int], new_tokens: int, shares: Sequence[float]) -> list[str]:
+        """Continue one prompt by several models at once, which have so much of Θ each."""
+        ids = torch.tensor([read] * len(shares))
+        try:
+            for adapted in self.adapters:
+                adapted.shares = torch.tensor(shares, dtype=self.model.dtype)
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                repetition_penalty=1.1,
+                pad_token_id=self.tokenizer.eos_token_id,
+            )
+        finally:
+            for adapted in self.adapters:
+                adapted.shares = None
+        texts = self.tokenizer.batch_decode(out[:, len(read) :], skip_special_tokens=True)
+        return [str(text).strip() for text in texts]
 
 
 def packs(lengths: Sequence[int], limit: int) -> list[list[int]]:

@@ -7,13 +7,15 @@ is hashed; two nodes with the same digest agree about every coordinate. Knows no
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nodes.errors import NodeError
 from protocol import Digest, digest_of
 
 if TYPE_CHECKING:
@@ -40,19 +42,38 @@ class Layout:
     def of_model(cls, model: Module, targets: Sequence[str], rank: int) -> Layout:
         """Select the linear layers whose name ends in one of ``targets``, in the model's order.
 
-        Raises ``ValueError`` when there are none, or when ``rank`` exceeds a layer's inputs.
+        Raises ``NodeError``: ``bad-targets`` when a target is no linear layer of the model,
+        ``tied-target`` when its weight is another layer's too, ``bad-rank`` when ``rank`` exceeds
+        a layer's inputs.
         """
         from torch.nn import Linear
 
-        layers = tuple(
-            Layer(name, module.out_features, module.in_features)
-            for name, module in model.named_modules()
-            if isinstance(module, Linear) and name.rpartition(".")[2] in targets
-        )
-        if not layers:
-            raise ValueError(f"the model has no linear layers named {', '.join(targets)}")
-        if rank > min(layer.inp for layer in layers):
-            raise ValueError(f"rank {rank} is more than the inputs of the narrowest layer")
+        linear = {
+            name: module for name, module in model.named_modules() if isinstance(module, Linear)
+        }
+        tied = _tied(model)
+        wanted = {name: m for name, m in linear.items() if _last(name) in targets}
+        there = {_last(name) for name in wanted}
+        if lacking := [target for target in targets if target not in there]:
+            raise NodeError(
+                "bad-targets",
+                f"The base has no linear layer named {' or '.join(lacking)}; it has "
+                f"{_listed(linear, tied)}.",
+            )
+        for name in wanted:
+            if name in tied:
+                raise NodeError(
+                    "tied-target",
+                    f"{name} has one weight with {tied[name]}: what an adapter adds to one of them "
+                    "the other would lack, and an export would change both. Choose among "
+                    f"{_listed(linear, tied)}.",
+                )
+        layers = tuple(Layer(name, m.out_features, m.in_features) for name, m in wanted.items())
+        if rank > (narrowest := min(layer.inp for layer in layers)):
+            raise NodeError(
+                "bad-rank",
+                f"Rank {rank} is more than the {narrowest} inputs of the narrowest layer.",
+            )
         return cls(layers, rank)
 
     @property
@@ -93,3 +114,32 @@ class Layout:
         value = json.loads(text)
         layers = tuple(Layer(str(n), int(o), int(i)) for n, o, i in value["layers"])
         return cls(layers, int(value["rank"]))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _tied(model: Module) -> dict[str, str]:
+    """Name for each module whose weight is another's too that other."""
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if weight is not None:
+            owners.setdefault(id(weight), []).append(name)
+    return {
+        name: next(other for other in names if other != name)
+        for names in owners.values()
+        if len(names) > 1
+        for name in names
+    }
+
+
+def _listed(linear: Iterable[str], tied: Mapping[str, str]) -> str:
+    """List the linear layers that can be adapted by the end of their names."""
+    counts = Counter(_last(name) for name in linear if name not in tied)
+    parts = [f"{name} ({count})" for name, count in counts.items()]
+    parts += [
+        f"{name} (tied to {tied[name]}, cannot be adapted)" for name in linear if name in tied
+    ]
+    return ", ".join(parts) or "no linear layers at all"

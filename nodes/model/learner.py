@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aggregation.replay import ONLY_NEW, Drawn, Portion, mixture
-from nodes.model.effective import EffectiveModel
+from nodes.model.effective import EffectiveModel, packs
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,17 @@ def train(
         for step, batch in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _schedule(step, len(batches), settings)
-            of_tokens, _ = model.packed_losses([drawn.document.ids for drawn in batch])
-            loss = of_tokens.mean()
-            torch.autograd.backward(loss)
+            loss, predicted = 0.0, sum(drawn.document.predicted for drawn in batch)
+            for documents in _passes(model, batch):
+                of_tokens, _ = model.packed_losses(documents)
+                part = of_tokens.sum() / predicted
+                torch.autograd.backward(part)
+                loss += part.item()
             nn.utils.clip_grad_norm_(deltas, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            tokens += of_tokens.numel()
+            losses.append(loss)
+            tokens += predicted
             on_step(step, losses[-1])
         delta = _flatten(model, deltas)
     drawn = [one for batch in batches for one in batch]
@@ -134,6 +137,16 @@ class _trainable:  # noqa: N801  reads as the statement it is
     def __exit__(self, *_: object) -> None:
         for adapted in self._model.adapters:
             adapted.delta = None
+
+
+def _passes(model: EffectiveModel, batch: Sequence[Drawn[_Document]]) -> list[list[Sequence[int]]]:
+    """Divide a step's documents into passes that the base can take: one, nearly always."""
+    documents = [drawn.document.ids for drawn in batch]
+    lengths = [len(ids) for ids in documents]
+    limit = model.limits.pack_tokens(sum(lengths))
+    if sum(lengths) <= limit:
+        return [documents]
+    return [[documents[i] for i in pack] for pack in packs(lengths, limit)]
 
 
 def _flatten(model: EffectiveModel, deltas: Sequence[nn.Parameter]) -> NDArray[np.float32]:

@@ -7,14 +7,18 @@ messages travel is the driver's business (``nodes.flower.apps``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
+from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
+from nodes.learning.training import NOTHING_NEW
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -30,6 +34,7 @@ from nodes.parent.round_events import (
     Supersede,
     Tick,
     UpdateReceived,
+    Woken,
 )
 from nodes.parent.round_machine import RoundMachine
 from nodes.parent.settlement import Settlement
@@ -88,7 +93,12 @@ class Parent:
         self._values: dict[Digest, NDArray[np.float32]] = {}
         """The decoded payloads of seated updates, until their round is settled."""
         self._refusals: list[Verdict] = []
+        self._abstaining: dict[NodeId, str] = {}
+        """Why each child abstained last, as the ledger says it."""
+        self._ready: set[NodeId] = set()
+        self._ready_lock = threading.Lock()
         state = node.state
+        self._version = state.own.version
         self._revocations = dict(state.membership.revocations)
         """The revocations of each child that the machine has heard of."""
         self._machine = RoundMachine(
@@ -122,6 +132,11 @@ class Parent:
 
     # -- what the driver calls
 
+    def wake(self, child: NodeId) -> None:
+        """Note that a child says it has something: ask it at the next step. Thread-safe."""
+        with self._ready_lock:
+            self._ready.add(child)
+
     def step(self) -> list[Request]:
         """Let time pass; return the tasks to send now."""
         requests = self._catch_up()
@@ -129,7 +144,20 @@ class Parent:
             return []  # no chain yet: there is nothing to ask children for
         if self.finished and self._machine.open is None:
             return requests
+        requests += self._woken()
         return requests + self._handle(Tick(self._node.clock.now_ms()))
+
+    def _woken(self) -> list[Request]:
+        """End a pause if a child has something, or if there is a release to hand down."""
+        with self._ready_lock:
+            ready, self._ready = self._ready, set()
+        version, self._version = self._version, self._node.state.own.version
+        now, requests = self._node.clock.now_ms(), []
+        for child in sorted(ready):
+            requests += self._handle(Woken(child, now))
+        if version != self._version and not ready:
+            requests += self._handle(Woken(None, now))
+        return requests
 
     def receive(
         self, sender: NodeId, task: str, kind: str, blobs: Mapping[str, bytes]
@@ -186,15 +214,16 @@ class Parent:
     def _update(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> UpdateReceived:
-        admitted = self._admission.admit(
-            blobs.get("envelope", b""),
-            blobs.get("payload", b""),
-            sender=sender,
-            task=task,
-            version=self._node.state.own.version,
-            age=self._node.state.own.age_of,
-            now_ms=now,
-        )
+        with _costs_the_child():
+            admitted = self._admission.admit(
+                blobs.get("envelope", b""),
+                blobs.get("payload", b""),
+                sender=sender,
+                task=task,
+                version=self._node.state.own.version,
+                age=self._node.state.own.age_of,
+                now_ms=now,
+            )
         update = admitted.update
         self._desk.answered(update.node, update.task)
         # Store it before it may be seated: what the ledger calls accepted must be on disk.
@@ -205,19 +234,23 @@ class Parent:
     def _abstained(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> AbstentionReceived:
-        abstention: Abstention = self._admission.admit_abstention(
-            blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
-        )
+        with _costs_the_child():
+            abstention: Abstention = self._admission.admit_abstention(
+                blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
+            )
         child, number = abstention.node, abstention.round
         retry = self._machine.policy.retry_ms if abstention.retry else None
         if abstention.missing:
             retry = 0 if self._desk.wanted(child, number, abstention.missing) else None
         else:
             self._desk.answered(child, abstention.task)
-        if retry is None:
+        if retry is None and self._abstaining.get(child) != abstention.reason:
+            # Once for each reason: a child may have nothing to send for months.
+            self._abstaining[child] = abstention.reason
             self._node.record(Abstained(child=child, round=number, reason=abstention.reason))
             log.info("abstained", child=child[:12], round=number, reason=abstention.reason)
-        return AbstentionReceived(child, number, retry, now)
+        resting = abstention.reason == NOTHING_NEW
+        return AbstentionReceived(child, number, retry, now, resting)
 
     def _refuse(
         self,
@@ -305,6 +338,7 @@ class Parent:
         )
         claim = Claim(update.node, update.round, update.task, "accepted", "")
         self._node.record(event, claim)
+        self._abstaining.pop(seat.child, None)
         self._values[seat.update] = admitted.values
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
 
@@ -342,3 +376,19 @@ class Parent:
             self._refusals.clear()
         versions = {child: node.state.rounds.counted[child] for child in counted}
         return RoundDone(versions, node.clock.now_ms())
+
+
+@contextmanager
+def _costs_the_child() -> Iterator[None]:
+    """Refuse an answer whose bytes make a library fail: that is its sender's, not this node's.
+
+    Errors of the machine pass: the answer may be sound.
+    """
+    try:
+        yield
+    except (Refused, NodeError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        log.exception("answer-unreadable")
+        why = f"The answer cannot be read: {type(error).__name__}."
+        raise Refused(Code.MALFORMED, why) from None

@@ -59,12 +59,25 @@ class AbstentionReceived:
     """A child has nothing to send.
 
     ``retry_in_ms``: ask again in this round after that time, or None when asking again in this
-    round is of no use.
+    round is of no use. ``resting``: nothing is new since its last update was judged; it would
+    answer if it was insisted on.
     """
 
     child: NodeId
     round: int
     retry_in_ms: int | None
+    now_ms: int
+    resting: bool = False
+
+
+@dataclass(frozen=True)
+class Woken:
+    """There may be something to collect, or to hand down: a pause is over.
+
+    ``child`` says that it has something, if anybody said so.
+    """
+
+    child: NodeId | None
     now_ms: int
 
 
@@ -85,7 +98,9 @@ class RoundDone:
     now_ms: int
 
 
-RoundEvent = Tick | UpdateReceived | AnswerRefused | AbstentionReceived | MembersChanged | RoundDone
+RoundEvent = (
+    Tick | UpdateReceived | AnswerRefused | AbstentionReceived | Woken | MembersChanged | RoundDone
+)
 
 
 # Actions -----------------------------------------------------------------------------------
@@ -102,12 +117,13 @@ class OpenRound:
 
 @dataclass(frozen=True)
 class Ask:
-    """Send a task to a child."""
+    """Send a task to a child. ``insists``: it is to answer even if nothing is new to it."""
 
     child: NodeId
     round: int
     attempt: int
     deadline_ms: int
+    insists: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ It guarantees: every child has at most one update in a round; an update is in at
 a round ends at quorum (and a grace period for the rest), when everybody has answered, or at its
 deadline, whichever comes first; a round with fewer than ``2f + 1`` updates is void.
 
+Children to whom nothing is new cost nothing: while nobody sends an update, the pause between rounds
+doubles. If some sent one, but fewer than it takes, the others are asked once more and insisted on.
+
 Times are integers in milliseconds on whatever clock the driver uses.
 """
 
@@ -34,6 +37,7 @@ from nodes.parent.round_events import (
     Supersede,
     Tick,
     UpdateReceived,
+    Woken,
 )
 from protocol import Digest, NodeId
 
@@ -48,6 +52,8 @@ class _Slot:
     answers: int | None = None  # the round that the update in this slot answered
     silent: bool = False  # abstained for good, or refused too often
     heard: bool = False  # it abstained, for good or for a while
+    resting: bool = False  # nothing was new to it
+    insists: bool = False  # it is asked to answer all the same
     refusals: int = 0
 
     @property
@@ -77,6 +83,8 @@ class RoundMachine:
     open: _Collection | None = None
     closing: bool = False
     paused_until_ms: int = 0
+    idle_rounds: int = 0
+    """Rounds in a row in which every child abstained for good."""
     quarantined: frozenset[NodeId] = frozenset()
     """Children whose updates have no weight: asked and recorded, but nobody waits for them."""
     _late: dict[NodeId, tuple[Digest, int]] = field(default_factory=dict)
@@ -116,10 +124,12 @@ class RoundMachine:
                     slot.silent = not again and slot.update is None
             case AbstentionReceived():
                 self._abstain(event)
+            case Woken(child=child, now_ms=now_ms):
+                self._wake(child, now_ms)
             case RoundDone(counted=counted, now_ms=now_ms):
                 self.counted.update(counted)
                 self.open, self.closing = None, False
-                self.paused_until_ms = now_ms + self.policy.pause_ms
+                self.paused_until_ms = now_ms + self.policy.pause(self.idle_rounds)
         return actions + self._advance(event.now_ms)
 
     @property
@@ -197,12 +207,33 @@ class RoundMachine:
     def _abstain(self, event: AbstentionReceived) -> None:
         if not (slot := self._slot(event.child, event.round)) or slot.answers == event.round:
             return
-        slot.heard = True
+        slot.heard, slot.resting = True, event.resting and not slot.insists
         if event.retry_in_ms is not None:
             slot.ask_at_ms = event.now_ms + event.retry_in_ms
         else:
             # A late update in this slot stays: its child only has no newer one.
             slot.silent, slot.ask_at_ms = slot.update is None, None
+
+    def _wake(self, child: NodeId | None, now_ms: int) -> None:
+        """End a pause; in an open round, ask a child again that had nothing."""
+        self.idle_rounds = 0
+        self.paused_until_ms = min(self.paused_until_ms, now_ms + self.policy.pause_ms)
+        slot = self.open.slots.get(child) if child and self.open and not self.closing else None
+        if slot and slot.heard and slot.update is None:
+            slot.resting = slot.silent = False
+            slot.ask_at_ms = now_ms
+
+    def _rouse(self, current: _Collection, now_ms: int) -> bool:
+        """Insist on those who had nothing new, if others sent updates but too few; return whether
+        there is anybody to ask."""
+        needed = self.policy.needed(len(current.slots))
+        resting = [slot for slot in current.slots.values() if slot.resting and slot.update is None]
+        if not 0 < self._weighty(current) < needed or now_ms >= self._ends_ms(current):
+            return False
+        for slot in resting:
+            slot.resting = slot.silent = False
+            slot.insists, slot.ask_at_ms = True, now_ms
+        return bool(resting)
 
     def _slot(self, child: NodeId, number: int) -> _Slot | None:
         if self.open is None or self.closing or self.open.number != number:
@@ -236,13 +267,14 @@ class RoundMachine:
             actions += self._open(now_ms)
         current = self.open
         assert current is not None  # noqa: S101  opened just above
-        if self._is_over(current, now_ms):
+        if self._is_over(current, now_ms) and not self._rouse(current, now_ms):
             return [*actions, self._close(current)]
         for child, slot in current.slots.items():
             if slot.ask_at_ms is not None and slot.ask_at_ms <= now_ms:
                 slot.attempt += 1
                 slot.ask_at_ms = now_ms + self.policy.resend_ms
-                actions.append(Ask(child, current.number, slot.attempt, current.deadline_ms))
+                ask = Ask(child, current.number, slot.attempt, current.deadline_ms, slot.insists)
+                actions.append(ask)
         return actions
 
     def _open(self, now_ms: int) -> list[RoundAction]:
@@ -275,6 +307,8 @@ class RoundMachine:
     def _close(self, current: _Collection) -> CloseRound:
         self.closing = True
         updates = {c: slot.update for c, slot in current.slots.items() if slot.update}
+        is_idle = not updates and all(slot.silent for slot in current.slots.values())
+        self.idle_rounds = self.idle_rounds + 1 if is_idle else 0
         enough = self._weighty(current) >= self.policy.needed(len(current.slots))
         outcome = Outcome.AGGREGATE if enough else Outcome.VOID
         absent = [c for c, slot in current.slots.items() if not (slot.update or slot.heard)]

@@ -27,6 +27,9 @@ from protocol import NodeId, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
+PASSING = {"stopped", "disk-full", "disk-error", "database-busy", "engine-died"}
+"""Errors that are not the round's: they pass, and the round is settled then."""
+
 MOST_TRIALS = 3
 """How often a candidate is judged again because the effective model changed meanwhile."""
 
@@ -92,10 +95,16 @@ class Settlement:
             vector, verdicts = self._combiner.combine(collected)
             passed = self._release(round, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
-            if error.code == "stopped":
+            if error.code in PASSING:
                 raise
-            code, sentence = error.code, error.sentence
-            self._close(RoundClosed(round=round, outcome="failed", code=code, sentence=sentence))
+            self._fail(round, error.code, error.sentence)
+            return {}
+        except OSError:
+            raise  # of the machine, not of this round: the driver tries again
+        except Exception as error:
+            # Whatever a library raises on this round's numbers, it would raise again.
+            log.exception("round-failed", round=round)
+            self._fail(round, "computing-failed", f"{type(error).__name__}: {error}"[:500])
             return {}
         if not passed:
             self._close(RoundClosed(round=round, outcome="refused-by-gate", updates=len(seats)))
@@ -106,6 +115,9 @@ class Settlement:
     def close_void(self, round: int, updates: int) -> None:
         """Record that a round ended with too few updates to aggregate."""
         self._close(RoundClosed(round=round, outcome="void", updates=updates))
+
+    def _fail(self, round: int, code: str, sentence: str) -> None:
+        self._close(RoundClosed(round=round, outcome="failed", code=code, sentence=sentence))
 
     def _close(self, event: RoundClosed) -> None:
         """Record that a round ended without a release."""

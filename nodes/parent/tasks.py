@@ -16,11 +16,13 @@ from nodes.state.node import Node
 from nodes.state.offers import ANSWERED_ROUNDS
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
 
-# A child that keeps asking for what it was already sent is not served for ever.
-MAX_BEFORE = 64
-"""Earlier releases that are enclosed with one that a child lacks."""
+MAX_ENCLOSED = 48
+"""Releases and adapters that one task encloses; a message holds 64 parts. The rest comes with the
+next task: the child keeps what it has and says what it still lacks."""
 
-MAX_REPEATS = 3
+MAX_REPEATS = 8
+"""How often a child is asked again in one round because it lacked something: a child that keeps
+asking for what it was already sent is not served for ever."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,16 @@ class TaskDesk:
         return repeats <= MAX_REPEATS
 
     def _before(self, wanted: Sequence[Digest]) -> list[Digest]:
-        """List this node's releases before those wanted, for a child that reads back to the last it
-        saw.
+        """List this node's releases before those wanted, the newest first, for a child that reads
+        back to the last it saw.
 
         Only releases, which are small; a child that lacks more asks again.
         """
-        state = self._node.state
-        versions = [state.own.releases[d].version for d in wanted if d in state.own.releases]
-        earlier = {v for last in versions for v in range(max(1, last - MAX_BEFORE), last)}
-        return [state.own.published[version].held.release for version in sorted(earlier)]
+        own = self._node.state.own
+        versions = [own.releases[digest].version for digest in wanted if digest in own.releases]
+        earlier = {v for last in versions for v in range(max(1, last - MAX_ENCLOSED), last)}
+        newest_first = sorted(earlier, reverse=True)
+        return [own.published[v].held.release for v in newest_first if v in own.published]
 
     def issue(self, ask: Ask) -> Request:
         """Sign a task and enclose what the child is not known to hold."""
@@ -109,6 +112,7 @@ class TaskDesk:
             layout=network.layout,
             mask_rank=member.mask_rank,
             payload_format=self._payload_format,
+            judged=0 if ask.insists else node.state.rounds.judged.get(child, 0),
         )
         self._issued[task.task] = task
         blobs = {"task": seal(task, node.home.key).encode()}
@@ -116,12 +120,13 @@ class TaskDesk:
         if envelope.digest not in known:
             blobs["snapshot"] = envelope.encode()
         chain = [d for entry in snapshot.chain for d in (entry.release, entry.adapter)]
-        enclosed = {d for d in chain if d not in known} | set(self._wanted.pop(child, ()))
-        for digest in sorted(enclosed):
+        lacking = [digest for digest in chain if digest not in known]
+        enclosed = list(dict.fromkeys((*lacking, *self._wanted.pop(child, ()))))[:MAX_ENCLOSED]
+        for digest in enclosed:
             if public := self._public(digest):
                 name, data = public
                 blobs[f"{name}/{digest}"] = data
-        self._enclosed[task.task] = enclosed | {envelope.digest}
+        self._enclosed[task.task] = {*enclosed, envelope.digest}
         return Request(child, task.task, ask.round, blobs, ask.deadline_ms)
 
     def _public(self, digest: Digest) -> tuple[str, bytes] | None:

@@ -4,5 +4,5 @@ Guarantees: an answer names the version it came from, and comes from one whole c
 
 Knows nothing of rounds, gates or peers: it reads a state folder.
 
-Others use ``ask`` (``answer_from``, ``Answer``, ``held_theta``).
+Others use ``ask`` (``answer_from``, ``Answer``), ``held`` (``held``, ``Held``).
 """

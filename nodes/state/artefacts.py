@@ -14,7 +14,9 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -30,7 +32,17 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ArtefactError(NodeError):
-    """The error of the store: ``missing-artefact``, ``corrupt-artefact`` or ``disk-full``."""
+    """The error of the store: ``missing-artefact``, ``corrupt-artefact``, ``disk-full`` or
+    ``disk-error``.
+
+    Attributes:
+        digest: of the artefact that is missing or damaged, so that it can be fetched again; None
+            for the other two.
+    """
+
+    def __init__(self, code: str, sentence: str, digest: Digest | None = None) -> None:
+        super().__init__(code, sentence)
+        self.digest = digest
 
 
 class ArtefactStore:
@@ -38,56 +50,73 @@ class ArtefactStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
+        with self._explained():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
 
     def put(self, data: bytes) -> Digest:
         """Store ``data`` durably and return its digest. Storing it again changes nothing.
 
         Raises:
-            ArtefactError: ``disk-full``; nothing was stored.
+            ArtefactError: ``disk-full``, ``disk-error``; nothing was stored.
         """
         digest = digest_of(data)
         path = self._path(digest)
-        try:
-            if path.stat().st_size == len(data):
-                os.utime(path)  # as good as new: ``collect`` must not take it for an old one
-                _sync_folder(path.parent)  # another thread may have renamed it just now
-                return digest
-        except FileNotFoundError:
-            pass
-        try:
+        with self._explained(len(data)):
+            try:
+                if path.stat().st_size == len(data):
+                    os.utime(path)  # as good as new: ``collect`` must not take it for an old one
+                    _sync_folder(path.parent)  # another thread may have renamed it just now
+                    return digest
+            except FileNotFoundError:
+                pass
             self._write(path, data)
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                raise ArtefactError(
-                    "disk-full",
-                    f"There is no room for {len(data):,} bytes in {self._folder}. "
-                    "Free some space; nothing was lost, what was being done is tried again.",
-                ) from error
-            raise
         return digest
+
+    def heal(self, digest: Digest, data: bytes) -> None:
+        """Store the bytes of an artefact that is missing or damaged, in place of what is there.
+
+        Raises:
+            ArtefactError: ``corrupt-artefact`` when ``data`` is not what the digest names,
+                ``disk-full``, ``disk-error``; nothing was stored.
+        """
+        if digest_of(data) != digest:
+            raise ArtefactError(
+                "corrupt-artefact", f"What came for artefact {digest[:12]}… is not it.", digest
+            )
+        with self._explained(len(data)):
+            self._write(self._path(digest), data)
 
     def get(self, digest: Digest) -> bytes:
         """Read the bytes with this digest.
 
         Raises:
             ArtefactError: ``missing-artefact``; ``corrupt-artefact`` when the file holds something
-                else, which has been moved aside, so that the artefact can be fetched again.
+                else, which has been moved aside, so that the artefact can be fetched again;
+                ``disk-error``.
         """
         path = self._path(digest)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise _missing(digest) from None
+        with self._explained():
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                raise _missing(digest) from None
         if digest_of(data) != digest:
             aside = self._move_aside(path)
             raise ArtefactError(
                 "corrupt-artefact",
                 f"Artefact {digest[:12]}… does not match its name any more, the disk may be "
-                f"failing. The file was moved to {aside}; fetch the artefact again.",
+                f"failing. {aside}; fetch the artefact again.",
+                digest,
             )
         return data
+
+    def intact(self, digest: Digest) -> bool:
+        """Return whether the artefact is there and matches its digest; change nothing."""
+        try:
+            return digest_of(self._path(digest).read_bytes()) == digest
+        except (OSError, ArtefactError):
+            return False
 
     def has(self, digest: Digest) -> bool:
         """Return whether there is a file for this digest. ``get`` is what checks its content."""
@@ -103,6 +132,14 @@ class ArtefactStore:
     def delete(self, digest: Digest) -> None:
         """Remove an artefact; an absent one is no error."""
         self._path(digest).unlink(missing_ok=True)
+
+    @classmethod
+    def for_reading(cls, folder: Path) -> Self:
+        """Return a store that changes nothing unless it is asked to: the folder may be read-only,
+        or absent."""
+        store = cls.__new__(cls)
+        store._folder = folder
+        return store
 
     def digests(self) -> Iterator[Digest]:
         """Yield every artefact in the store, in order of digest."""
@@ -142,7 +179,7 @@ class ArtefactStore:
     def _write(self, path: Path, data: bytes) -> None:
         """Write under a temporary name, then rename; each step on disk before the next."""
         if not path.parent.exists():
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)  # not its parents: the store may be gone
             _sync_folder(self._folder)
         descriptor, temporary = self._temporary()
         try:
@@ -180,16 +217,40 @@ class ArtefactStore:
             finally:
                 os.close(descriptor)
 
-    def _move_aside(self, path: Path) -> Path:
+    def _move_aside(self, path: Path) -> str:
+        """Move a damaged file out of the way, and say where it is now."""
         aside = self._folder / CORRUPT / f"{path.name}.{secrets.token_hex(4)}"
-        aside.parent.mkdir(exist_ok=True)
-        path.replace(aside)
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+        except OSError as error:
+            log.error("artefact-corrupt", digest=path.name, why=str(error))
+            return f"The file is {path}"
         log.error("artefact-corrupt", digest=path.name, moved_to=str(aside))
-        return aside
+        return f"The file was moved to {aside}"
+
+    @contextmanager
+    def _explained(self, length: int = 0) -> Iterator[None]:
+        """Turn what the system refuses into a code and a sentence."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise ArtefactError(
+                    "disk-full",
+                    f"There is no room for {length:,} bytes in {self._folder}. "
+                    "Free some space; nothing was lost, what was being done is tried again.",
+                ) from error
+            raise ArtefactError(
+                "disk-error",
+                f"The artefacts in {self._folder} cannot be read or written: {error.strerror}.",
+            ) from error
 
 
 def _missing(digest: Digest) -> ArtefactError:
-    return ArtefactError("missing-artefact", f"Artefact {digest[:12]}… is not in the store.")
+    return ArtefactError(
+        "missing-artefact", f"Artefact {digest[:12]}… is not in the store.", digest
+    )
 
 
 def _lock(descriptor: int) -> bool:

@@ -6,7 +6,9 @@ processes. It does not know what the tables mean.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,30 +37,27 @@ class Database:
     def __init__(self, path: Path, schema: str, version: int, *, read_only: bool = False) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         # A reader opens for writing too: after a crash it may have to replay the write-ahead log.
-        mode = "rw" if read_only else "rwc"
         with self._explained():
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=_BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            self._connection = _connect(path, "mode=rw" if read_only else "mode=rwc")
             try:
                 if read_only:
+                    self._open_what_cannot_be_written()
                     self._connection.execute("PRAGMA query_only = ON")
                 else:
                     self._prepare(schema, version)
                 self._check_version(version)
             except BaseException:
-                self._connection.close()
+                self.close()
                 raise
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
+            if self._copy is not None:
+                self._copy.cleanup()
 
     def read(self, query: str, *values: object) -> list[Row]:
         """Read all rows of a query."""
@@ -84,6 +83,28 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _open_what_cannot_be_written(self) -> None:
+        """Open the file anew if its folder is read-only and no other process has it open.
+
+        Without a log of writes it is read as it is. With one, left by a crash, a copy is read in
+        which the log can be replayed: the last commits may be in the log alone.
+        """
+        try:
+            self._connection.execute("PRAGMA user_version")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+                raise
+        self._connection.close()
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not log.exists() or log.stat().st_size == 0:
+            self._connection = _connect(self._path, "mode=ro&immutable=1")
+            return
+        self._copy = tempfile.TemporaryDirectory(prefix="banyan-")
+        for file in (self._path, log):
+            shutil.copyfile(file, Path(self._copy.name) / file.name)
+        self._connection = _connect(Path(self._copy.name) / self._path.name, "mode=rw")
 
     def _prepare(self, schema: str, version: int) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -127,6 +148,16 @@ class Database:
             else:
                 code, what = "broken-database", f"{path} is damaged or not a database: {error}."
             raise DatabaseError(code, what) from error
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -99,6 +99,18 @@ class MemberEnrolled(LedgerEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberRenewed(LedgerEvent):
+    """The node signed a member's certificate anew: only its validity is another.
+
+    Nobody decided anything: what the member did before still counts against it.
+    """
+
+    KIND = "member-renewed"
+    child: NodeId
+    certificate: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemberRevoked(LedgerEvent):
     """A person took a child's membership back."""
 

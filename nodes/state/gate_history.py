@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from nodes.state.events import ProbesUsed
 from protocol import Digest
 
+REMEMBERED = 32
+"""Best states that are remembered for each source: those that a rollback may bring back."""
+
 
 @dataclass
 class GateHistory:
@@ -16,8 +19,8 @@ class GateHistory:
     Attributes:
         tests: candidates that were judged.
         uses: how often each probe of a source was drawn for a verdict that others learn.
-        best_held: for each source the best states in the order in which they came, each with its
-            moment.
+        best_held: for each source the last best states in the order in which they came, each with
+            its moment.
     """
 
     tests: int = 0
@@ -34,7 +37,9 @@ class GateHistory:
     def hold_best(self, best: Mapping[str, Digest], moment: int) -> None:
         """Remember the state that is now the best for some sources."""
         for source, digest in best.items():
-            self.best_held.setdefault(source, []).append((moment, digest))
+            states = self.best_held.setdefault(source, [])
+            states.append((moment, digest))
+            del states[:-REMEMBERED]
 
     def forget_since(self, moment: int) -> None:
         """Forget which states were best from a moment on: they held what is undone now."""

@@ -96,8 +96,11 @@ class Home:
         return self.folder / "ledger.sqlite"
 
 
-def open_home(folder: Path, now_ms: int) -> Home:
+def open_home(folder: Path, now_ms: int | None) -> Home:
     """Read and verify a state folder.
+
+    Args:
+        now_ms: when its certificates must be valid; None to ask for their renewal.
 
     Raises ``NodeError`` ``no-node`` when there is none, ``broken-home`` when a file is missing or
     does not match what the network's statement says, and ``Refused`` when a signature fails.

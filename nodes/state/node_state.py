@@ -21,6 +21,7 @@ from nodes.state.events import (
     GateJudged,
     LedgerEvent,
     MemberEnrolled,
+    MemberRenewed,
     MemberRevoked,
     NodeCreated,
     OfferCounted,
@@ -97,6 +98,8 @@ class NodeState:
         match event:
             case MemberEnrolled():
                 self._enrol(event)
+            case MemberRenewed():
+                self.membership.renew(event.child, event.certificate)
             case MemberRevoked():
                 self._revoke(event.child)
             case ChainInstalled():
@@ -125,7 +128,7 @@ class NodeState:
             case UpdateRefused():
                 self.rounds.refuse(event)
             case RoundClosed():
-                self.rounds.close()
+                self.rounds.close(event)
             case GateJudged():
                 self.gate.tests += 1
             case ProbesUsed():
@@ -162,7 +165,7 @@ class NodeState:
         """Apply a change of the chain above, with which a node's own adapter moved."""
         self.moment += 1
         taken_back = self.above.follow(event, self.moment)
-        if event.undone:
+        if event.undone and event.undone.offers:
             self.offers.undo(event.undone.offers, self.own.stands)
         if taken_back:
             self.gate.forget_since(min(install.moment for install in taken_back))
@@ -180,8 +183,7 @@ class NodeState:
         self.offers.start(at_ms)
         match event.kind:
             case ReleaseKind.ROUND:
-                version = event.held.version
-                self.offers.contributions += [(version, child) for child in event.accepted]
+                self.offers.contribute(event.held.version, event.accepted)
                 self.rounds.release(event)
             case ReleaseKind.BY_HAND:
                 self.moves += 1

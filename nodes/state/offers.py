@@ -12,6 +12,12 @@ from protocol import LIMITS, Digest, NodeId
 ANSWERED_ROUNDS = 2 * LIMITS.max_staleness
 """The age in rounds up to which a parent takes answers; a late one sits in the next round."""
 
+REMEMBERED = 512
+"""Counted offers that a state remembers; what counted older ones cannot be taken back any more."""
+
+MOST_CONTRIBUTIONS = 4096
+"""Contributions since the baseline that a state remembers: a root has no baseline to start anew."""
+
 Contribution = tuple[int, NodeId]
 """A release of the node's own that counted a child."""
 
@@ -24,8 +30,9 @@ class Offers:
         baseline: b, of what the parent has counted; ``baseline_ms``: since when.
         sent: the copy of each update that has no verdict yet.
         contributions: which children the node's releases counted since the baseline.
-        counted: the offers that the parent counted and has not taken back; ``fresh``: the deltas
-            of those counted since a chain was last installed.
+        counted: the last offers that the parent counted and has not taken back; ``forgotten``: how
+            many there were before those; ``fresh``: the deltas of those counted since a chain was
+            last installed.
         trained: what a device learned last.
         seen_release: the parent's release up to which verdicts were read.
     """
@@ -35,6 +42,7 @@ class Offers:
     sent: dict[Digest, Sent] = field(default_factory=dict)
     contributions: list[Contribution] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
+    forgotten: int = 0
     fresh: list[Digest] = field(default_factory=list)
     trained: Trained | None = None
     seen_release: Digest | None = None
@@ -42,6 +50,15 @@ class Offers:
     def contributors(self) -> int:
         """Distinct children whose updates were released since the baseline."""
         return len({child for _, child in self.contributions})
+
+    def contribute(self, version: int, children: Collection[NodeId]) -> None:
+        """Note whose updates a release of the node's own counted."""
+        self.contributions += [(version, child) for child in children]
+        del self.contributions[:-MOST_CONTRIBUTIONS]
+
+    def place_of(self, offer: Counted) -> int:
+        """Return the place of a counted offer among all that stand, as an event names it."""
+        return self.forgotten + self.counted.index(offer)
 
     def start(self, at_ms: int) -> None:
         """Begin to wait for a first promotion, unless that began before."""
@@ -62,6 +79,9 @@ class Offers:
         self.baseline, self.baseline_ms = sent.copy, at_ms
         covered = tuple(c for c in self.contributions if c[0] <= sent.version)
         self.counted.append(Counted(event.update, event.version, event.delta, covered))
+        if len(self.counted) > REMEMBERED:
+            del self.counted[0]
+            self.forgotten += 1
         self.fresh.append(event.delta)
         self.contributions = [c for c in self.contributions if c[0] > sent.version]
 
@@ -71,17 +91,22 @@ class Offers:
 
     def withdraw(self, event: OfferWithdrawn, stands: Callable[[int, NodeId], bool]) -> None:
         """Put an offer whose verdict the parent took back on offer again."""
-        (gone,) = (offer for offer in self.counted if offer.update == event.update)
-        self.counted.remove(gone)
-        self._offer_again([gone], stands)
-        if gone.delta in self.fresh:
-            self.fresh.remove(gone.delta)
+        gone = next((offer for offer in self.counted if offer.update == event.update), None)
+        if gone is None:
+            self.forgotten -= 1
+        else:
+            self.counted.remove(gone)
+            self._offer_again([gone], stands)
+            if gone.delta in self.fresh:
+                self.fresh.remove(gone.delta)
         self.displace(event.baseline, event.copies)
 
     def undo(self, places: Collection[int], stands: Callable[[int, NodeId], bool]) -> None:
         """Put offers that undone releases of the parent had counted on offer again."""
-        self._offer_again([self.counted[place] for place in places], stands)
-        self.counted = [x for place, x in enumerate(self.counted) if place not in places]
+        start = self.forgotten
+        self._offer_again([self.counted[p - start] for p in places if p >= start], stands)
+        self.counted = [x for place, x in enumerate(self.counted, start) if place not in places]
+        self.forgotten -= sum(place < start for place in places)
 
     def keep_standing(self, stands: Callable[[int, NodeId], bool]) -> None:
         """Forget contributions that are no longer part of the adapter."""

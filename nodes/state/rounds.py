@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from nodes.state.events import Released, RoundOpened, UpdateAccepted, UpdateRefused
+from nodes.state.events import (
+    Released,
+    RoundClosed,
+    RoundOpened,
+    UpdateAccepted,
+    UpdateRefused,
+)
 from nodes.state.records import DurableRound, StandIn
 from protocol import Digest, NodeId, VerdictKind
 
@@ -20,6 +26,7 @@ class Rounds:
     Attributes:
         next: the number of the next round. ``open``: the one that is open.
         counted: the node's version that last counted each child.
+        judged: the last round in which an update of each child was aggregated and came to the gate.
         offences: of each child, what counts towards quarantine.
         stand_ins: the last accepted update of each child whose offers do not add up.
     """
@@ -27,6 +34,7 @@ class Rounds:
     next: int = 1
     open: DurableRound | None = None
     counted: dict[NodeId, int] = field(default_factory=dict)
+    judged: dict[NodeId, int] = field(default_factory=dict)
     offences: dict[NodeId, int] = field(default_factory=dict)
     stand_ins: dict[NodeId, StandIn] = field(default_factory=dict)
 
@@ -47,8 +55,10 @@ class Rounds:
         if self.open and self.open.round == event.round:
             self.open.seated[event.child] = event.seat
 
-    def close(self) -> None:
-        """End the open round."""
+    def close(self, event: RoundClosed) -> None:
+        """End the open round without a release."""
+        if event.outcome == "refused-by-gate":
+            self._remember_judged()
         self.open = None
 
     def refuse(self, event: UpdateRefused) -> None:
@@ -67,6 +77,7 @@ class Rounds:
         for verdict in event.verdicts:
             if verdict.code == "outvoted":
                 self._offend(verdict.node)
+        self._remember_judged()
         self.open = None
 
     def pardon(self, child: NodeId) -> None:
@@ -93,6 +104,10 @@ class Rounds:
             for child, standing in self.stand_ins.items()
             if not is_undone(standing.version) and standing.seat.update not in gone
         }
+
+    def _remember_judged(self) -> None:
+        if self.open:
+            self.judged |= dict.fromkeys(self.open.seated, self.open.round)
 
     def _remember_stand_ins(self, event: Released) -> None:
         """Remember non-cumulative updates as stand-ins, and how often each has stood in."""

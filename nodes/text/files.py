@@ -3,16 +3,19 @@
 ===========  ===========================================================================
 ``.txt``     one document a line
 ``.md``      one document a paragraph: what stands between blank lines, under its heading
-``.jsonl``   one object a line; its ``text`` is the document
+``.jsonl``   one object a line; its ``text`` is the document, or what it holds of a chat or an
+             instruction, see ``nodes.text.chats``
 ``.csv``     one row a document; the column ``text``, or the only one there is. The first
              line names the columns, parted by commas, semicolons or tabs
 ===========  ===========================================================================
 
-Empty documents are dropped. Text never leaves the node; nothing here writes to what it read.
+All are UTF-8, or UTF-16 that begins with its byte order mark. Empty documents are dropped. Text
+never leaves the node; nothing here writes to what it read.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -20,10 +23,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from nodes.errors import NodeError
+from nodes.text import chats
 
 COLUMN = "text"
 """The name of the text in an object or a table, if no other is given."""
 _FENCES = ("```", "~~~")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+csv.field_size_limit(2**31 - 1)  # a long document is cut where it is stored, not refused
 
 
 def read_texts(path: Path, column: str = COLUMN) -> list[str]:
@@ -49,19 +56,30 @@ def parse_texts(path: Path, data: bytes, column: str = COLUMN) -> list[str]:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file. Raises ``NodeError`` ``no-text`` when there is none."""
+    """Read a file. Raises ``NodeError`` ``no-text`` when there is none or it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise NodeError("no-text", f"There is no text file at {path}.") from None
+    except IsADirectoryError:
+        raise NodeError(
+            "no-text", f"{path} is a folder: name its files, or watch it with [data] watch."
+        ) from None
+    except OSError as error:
+        raise NodeError("no-text", f"{path} cannot be read: {error.strerror}.") from None
 
 
 def decode(path: Path, data: bytes) -> str:
     """Decode a file into text whose lines end in line feeds. Raises ``NodeError`` ``bad-text``."""
     try:
-        content = data.decode("utf-8-sig")
+        content = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NodeError("bad-text", f"{path} is not UTF-8 text: {error}.") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise NodeError(
+            "bad-text",
+            f"{path}, line {line}: this is not UTF-8 text ({error.reason}); save it as UTF-8, such "
+            "as with `iconv -f latin1 -t utf-8`.",
+        ) from None
     return content.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -107,13 +125,19 @@ def _objects(path: Path, content: str, column: str) -> list[str]:
 
 def _text_of(path: Path, number: int, line: str, column: str) -> str:
     try:
-        text = json.loads(line)[column]
-        text.encode()  # JSON can write halves of characters, which nothing can store
+        fields = json.loads(line)
+        text = fields[column] if column in fields else chats.rendered(fields)
+        if isinstance(text, list):
+            text = chats.rendered_messages(text)
+        if isinstance(text, str):
+            text.encode()  # JSON can write halves of characters, which nothing can store
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         text = None
     if not isinstance(text, str):
         raise NodeError(
-            "bad-text", f'{path}, line {number}: expected an object such as {{"{column}": "…"}}.'
+            "bad-text",
+            f'{path}, line {number}: expected an object such as {{"{column}": "…"}}, or one with '
+            f"{chats.FORMS}.",
         )
     return text
 

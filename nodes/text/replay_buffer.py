@@ -207,18 +207,7 @@ class ReplayBuffer:
 
     def sizes(self) -> dict[Part, dict[str, Size]]:
         """Return the fill of each part, by source."""
-        rows = self._database.read(
-            "SELECT o.part, o.source, sum(o.documents), sum(o.size), "
-            "(SELECT count(*) FROM documents d WHERE d.part = o.part AND d.source = o.source "
-            "AND kept = 1), "
-            "(SELECT coalesce(sum(size), 0) FROM documents d WHERE d.part = o.part "
-            "AND d.source = o.source AND kept = 1) "
-            "FROM offered o GROUP BY o.part, o.source ORDER BY o.part, o.source"
-        )
-        by_part: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
-        for part, source, offered, offered_bytes, documents, size in rows:
-            by_part[Part(part)][source] = Size(documents, size, offered, offered_bytes)
-        return dict(by_part)
+        return _sizes(self._database)
 
     # -- inside
 
@@ -329,8 +318,11 @@ def sizes_in(folder: Path) -> dict[Part, dict[str, Size]]:
     """Return the fill of the buffer in a state folder; nothing where there is none."""
     if not (folder / FILE).exists():
         return {}
-    with ReplayBuffer(folder) as buffer:
-        return buffer.sizes()
+    database = Database(folder / FILE, _SCHEMA, _VERSION, read_only=True)
+    try:
+        return _sizes(database)
+    finally:
+        database.close()
 
 
 def forget(folder: Path, child: str) -> int:
@@ -339,6 +331,21 @@ def forget(folder: Path, child: str) -> int:
         return 0
     with ReplayBuffer(folder) as buffer:
         return buffer.forget(child)
+
+
+def _sizes(database: Database) -> dict[Part, dict[str, Size]]:
+    rows = database.read(
+        "SELECT o.part, o.source, sum(o.documents), sum(o.size), "
+        "(SELECT count(*) FROM documents d WHERE d.part = o.part AND d.source = o.source "
+        "AND kept = 1), "
+        "(SELECT coalesce(sum(size), 0) FROM documents d WHERE d.part = o.part "
+        "AND d.source = o.source AND kept = 1) "
+        "FROM offered o GROUP BY o.part, o.source ORDER BY o.part, o.source"
+    )
+    by_part: defaultdict[Part, dict[str, Size]] = defaultdict(dict)
+    for part, source, offered, offered_bytes, documents, size in rows:
+        by_part[Part(part)][source] = Size(documents, size, offered, offered_bytes)
+    return dict(by_part)
 
 
 def _by_source(rows: Iterable[Row]) -> dict[str, dict[str, str]]:

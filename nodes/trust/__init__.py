@@ -7,6 +7,6 @@ one is refused, nothing is stored; a bundle is verified before it is written.
 Knows nothing of rounds, models or how a bundle travels.
 
 Others use ``network`` (``init_network``, ``found_network``), ``enrolment`` (``make_request``,
-``enrol``, ``certify``, ``join``, ``enrol_folder``, ``revoke``), ``transport_keys`` and ``tls``
-(``TlsFiles``).
+``enrol``, ``certify``, ``join``, ``enrol_folder``, ``revoke``), ``renewal``, ``bundle`` (its
+largest size), ``transport_keys`` and ``tls`` (``TlsFiles``, ``make_tls``, ``authority_pem``).
 """

@@ -13,24 +13,25 @@ On one machine ``enrol_folder`` does all three.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodes.config.addresses import distinct
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
-from nodes.machine.files import write_file
+from nodes.machine.files import nothing_left, write_file
+from nodes.model.layout import Layout
 from nodes.state.events import LedgerEvent, MemberEnrolled, MemberRevoked
 from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Node
 from nodes.trust.bundle import Bundle
 from nodes.trust.network import first_certificate, make_keys
-from nodes.trust.tls import make_tls
+from nodes.trust.tls import authority_pem, make_tls
 from nodes.trust.transport_keys import canonical_pem
 from protocol import (
     Member,
     NodeId,
-    ProtocolError,
     PublicKey,
     Role,
     Scope,
@@ -67,32 +68,40 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     ``NodeError`` ``exists``, ``Refused`` ``malformed`` for a name that no certificate may hold.
     """
     check_label(name)
-    key, transport = make_keys(folder)
-    fields = {
-        "name": name,
-        "scope": str(scope),
-        "role": role.value,
-        "public_key": key.public.raw.hex(),
-        "transport_key": transport.decode(),
-    }
-    text = json.dumps(fields, sort_keys=True).encode()
-    request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
-    write_file(folder / "request.json", request)
+    with nothing_left(folder):
+        key, transport = make_keys(folder)
+        fields = {
+            "name": name,
+            "scope": str(scope),
+            "role": role.value,
+            "public_key": key.public.raw.hex(),
+            "transport_key": transport.decode(),
+        }
+        text = json.dumps(fields, sort_keys=True).encode()
+        request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
+        write_file(folder / "request.json", request)
     return request
 
 
-def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None) -> bytes:
+def enrol(
+    parent: Node, request: bytes, addresses: Sequence[str], *, rank: int | None = None
+) -> bytes:
     """Sign a certificate for a request and record the new member; returns the bundle.
+
+    Args:
+        addresses: where the new member reaches its parent, ``host:port``, the best first.
 
     Raises ``NodeError`` ``bad-request`` for what is no request, ``Refused`` for a request with a
     field that does not hold (``malformed``, ``weak-key``, ``bad-signature``,
-    ``bad-transport-key``), and what ``certify`` raises; then nothing was recorded.
+    ``bad-transport-key``), ``NodeError`` ``bad-address``, and what ``certify`` raises; then nothing
+    was recorded.
     """
+    reached = distinct(addresses)
     asked = read_request(request)
     home = parent.home
     layout = (home.folder / "layout.json").read_text("utf-8")
     basis = home.basis_file.read_bytes()
-    authority = (home.folder / "tls" / "ca.pem").read_bytes()
+    authority = authority_pem(home.folder / "tls", home.key)
     sealed = certify(
         parent,
         asked.key,
@@ -103,7 +112,7 @@ def enrol(parent: Node, request: bytes, address: str, *, rank: int | None = None
         rank=rank,
     )
     path = (*home.path_envelopes, sealed)
-    return Bundle(home.network_envelope, path, layout, basis, address, authority).encode()
+    return Bundle(home.network_envelope, path, layout, basis, reached, authority).encode()
 
 
 def certify(
@@ -128,13 +137,7 @@ def certify(
     refuse. Then nothing was stored or recorded.
     """
     home = parent.home
-    place = scope if role is Role.DEVICE else scope.parent
-    if home.is_device or place != home.scope:
-        raise NodeError(
-            "wrong-place",
-            f"A {role} for {scope} enrols at the node of {place}, not at {home.scope} "
-            f"({home.certificate.role}).",
-        )
+    require_place(home, scope, role)
     certificate = first_certificate(
         home.network,
         key,
@@ -160,6 +163,20 @@ def certify(
     return sealed
 
 
+def require_place(home: Home, scope: Scope, role: Role) -> None:
+    """Check that a node is the one at which a child of this scope and role enrols.
+
+    Raises ``NodeError`` ``wrong-place``.
+    """
+    place = scope if role is Role.DEVICE else scope.parent
+    if home.is_device or place != home.scope:
+        raise NodeError(
+            "wrong-place",
+            f"A {role} for {scope} enrols at the node of {place}, not at {home.scope} "
+            f"({home.certificate.role}).",
+        )
+
+
 def revoke(parent: Node, child: NodeId) -> None:
     """Take a child's membership back: it is heard no more, and its waiting update is dropped.
 
@@ -174,8 +191,8 @@ def revoke(parent: Node, child: NodeId) -> None:
     parent.transact(build)
 
 
-def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:
-    """Verify a bundle and become a member; returns the home and the parent's address.
+def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, tuple[str, ...]]:
+    """Verify a bundle and become a member; returns the home and the parent's addresses.
 
     Raises ``NodeError`` ``bad-bundle`` and whatever the certificates are ``Refused`` for.
     """
@@ -186,36 +203,39 @@ def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, str]:
         raise NodeError("bad-bundle", "The bundle was made for another node's request.")
     if digest_of(parts.basis) != network.basis:
         raise NodeError("bad-bundle", "The basis in the bundle is not the network's.")
-    write_home(
-        folder,
-        network_envelope=parts.network,
-        path_envelopes=parts.path,
-        layout=parts.layout,
-        basis=parts.basis,
-        parent_ca=parts.authority,
-    )
-    if certificates[-1].role is not Role.DEVICE:
-        make_tls(folder / "tls")
-    return open_home(folder, clock.now_ms()), parts.address
+    if _layout_digest(parts.layout) != network.layout:
+        raise NodeError("bad-bundle", "The layout in the bundle is not the network's.")
+    with nothing_left(folder):
+        write_home(
+            folder,
+            network_envelope=parts.network,
+            path_envelopes=parts.path,
+            layout=parts.layout,
+            basis=parts.basis,
+            parent_ca=parts.authority,
+        )
+        if certificates[-1].role is not Role.DEVICE:
+            make_tls(folder / "tls", identity=key)
+        return open_home(folder, clock.now_ms()), parts.addresses
+
+
+def _layout_digest(text: str) -> str:
+    try:
+        return Layout.from_json(text).digest
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise NodeError("bad-bundle", f"The layout in the bundle is damaged: {error}.") from None
 
 
 def enrol_folder(
-    parent: Node, folder: Path, name: str, scope: Scope, role: Role, address: str
+    parent: Node, folder: Path, name: str, scope: Scope, role: Role, addresses: Sequence[str]
 ) -> Home:
     """Make a member in ``folder`` on the parent's own machine: request, enrol and join.
 
-    Raises what those raise. If the parent refuses, the keys made here are removed again.
+    Raises what those raise; then nothing of it is left in the folder.
     """
-    request = make_request(folder, name, scope, role)
-    try:
-        bundle = enrol(parent, request, address)
-    except (NodeError, ProtocolError):
-        for file in ("identity.pem", "transport.pem", "request.json"):
-            (folder / file).unlink()
-        with suppress(OSError):  # it was there before and holds something else
-            folder.rmdir()
-        raise
-    return join(folder, bundle, parent.clock)[0]
+    with nothing_left(folder):
+        request = make_request(folder, name, scope, role)
+        return join(folder, enrol(parent, request, addresses), parent.clock)[0]
 
 
 def read_request(request: bytes) -> MembershipRequest:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
-from nodes.machine.files import write_file
+from nodes.machine.files import nothing_left, write_file
 from nodes.model.coordinates import Coordinates
 from nodes.state.home import Home, open_home, write_home
 from nodes.trust.tls import make_tls
@@ -30,21 +30,23 @@ YEAR_MS = 365 * 24 * 3600 * 1000
 def init_network(folder: Path, name: str, coordinates: Coordinates, clock: Clock) -> Home:
     """Make a network and its root node in ``folder``.
 
-    Raises ``NodeError`` ``exists`` when there is a node in the folder already.
+    Raises ``NodeError`` ``exists`` when there is a node in the folder already. What fails leaves
+    nothing behind.
     """
-    key, transport = make_keys(folder)
-    now = clock.now_ms()
-    network, certificate = found_network(name, coordinates, key, transport, now)
-    write_home(
-        folder,
-        network_envelope=seal(network, key).encode(),
-        path_envelopes=[seal(certificate, key).encode()],
-        layout=coordinates.layout,
-        basis=coordinates.basis,
-        parent_ca=None,
-    )
-    make_tls(folder / "tls")
-    return open_home(folder, now)
+    with nothing_left(folder):
+        key, transport = make_keys(folder)
+        now = clock.now_ms()
+        network, certificate = found_network(name, coordinates, key, transport, now)
+        write_home(
+            folder,
+            network_envelope=seal(network, key).encode(),
+            path_envelopes=[seal(certificate, key).encode()],
+            layout=coordinates.layout,
+            basis=coordinates.basis,
+            parent_ca=None,
+        )
+        make_tls(folder / "tls", identity=key)
+        return open_home(folder, now)
 
 
 def found_network(
@@ -129,7 +131,10 @@ def make_keys(folder: Path) -> tuple[SigningKey, bytes]:
     """
     if (folder / "identity.pem").exists():
         raise NodeError("exists", f"There is a node in {folder} already; choose another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NodeError("exists", f"{folder} is a file; choose another name.") from None
     transport = generate_transport_key()
     write_file(folder / "transport.pem", transport, 0o600)
     key = SigningKey.generate()

@@ -1,8 +1,9 @@
 """TLS files of a parent: an authority of its own and a server certificate under it.
 
 Each parent is its own authority, and its children get that authority's certificate when they are
-enrolled; no public authority is involved. The authority's private key signs one certificate and is
-thrown away, so nothing can be signed in its name later.
+enrolled; no public authority is involved. The authority's key follows from the node's identity: a
+``tls/`` folder that is gone is made anew with the same authority, and children notice nothing. The
+authority never ends; the server's certificate is renewed long before it does.
 """
 
 from __future__ import annotations
@@ -14,71 +15,185 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodes.machine.files import write_file
+from protocol import SigningKey
 
-VALID_DAYS = 730
-"""As long as the longest certificate of a member."""
+SERVER_DAYS = 90
+"""How long a server certificate is valid; it is renewed when half of that is over."""
+BACKDATED = datetime.timedelta(days=30)
+"""A child whose clock is behind must not refuse a certificate that is new."""
+
+_NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
+"""How RFC 5280 writes that a certificate has no end."""
+_PURPOSE = "banyan link authority 1"
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PEM = serialization.Encoding.PEM
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Where the three PEM files of a parent are."""
+    """Where the four PEM files of a parent are.
+
+    ``ca`` may hold several authorities, the present one first: children trust each of them.
+    """
 
     certificate: Path
     key: Path
     ca: Path
+    ca_key: Path
 
     @classmethod
     def in_folder(cls, folder: Path) -> TlsFiles:
         """The files as ``make_tls`` names them."""
-        return cls(folder / "server.pem", folder / "server.key", folder / "ca.pem")
+        names = ("server.pem", "server.key", "ca.pem", "ca.key")
+        return cls(*(folder / name for name in names))
 
 
-def make_tls(folder: Path, hosts: Sequence[str] = ()) -> TlsFiles:
-    """Make an authority and a server certificate in ``folder``.
+@dataclass(frozen=True)
+class _Authority:
+    """An authority that can sign."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+def make_tls(
+    folder: Path,
+    hosts: Sequence[str] = (),
+    *,
+    identity: SigningKey | None = None,
+    now: datetime.datetime | None = None,
+) -> TlsFiles:
+    """Make what is missing in ``folder``, and renew what is due; do nothing where all is well.
+
+    The server's certificate is renewed when it is missing or damaged, lacks a host, or has less
+    than half of its life left. An authority whose key is lost is replaced, and stays trusted.
 
     Args:
         hosts: the names and IP addresses by which children reach this node. The machine's own
             loopback addresses are always in the certificate as well.
+        identity: the node's key, from which its authority follows; by default it is a random one.
+        now: by default the machine's time.
     """
-    now = datetime.datetime.now(datetime.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Banyan node authority")])
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now)
+    now = now or datetime.datetime.now(datetime.UTC)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = TlsFiles.in_folder(folder)
+    authority, names = _authority(files, identity, now), _names(hosts)
+    trusted = _certificates(files.ca)
+    if not _is_well(files, trusted, names, now):
+        _issue(files, authority, names, now)
+    return files
+
+
+def authority_pem(folder: Path, identity: SigningKey) -> bytes:
+    """Return what a child of this node must trust, PEM: one or several certificates."""
+    return make_tls(folder, identity=identity).ca.read_bytes()
+
+
+# -- the authority ------------------------------------------------------------------------------
+
+
+def _authority(files: TlsFiles, identity: SigningKey | None, now: datetime.datetime) -> _Authority:
+    """Read the authority; make one where there is none or its key is lost."""
+    trusted, kept = _certificates(files.ca), _private(files.ca_key)
+    key = kept or _derived(identity)
+    if kept is None:
+        write_file(files.ca_key, _pem(key), 0o600)
+    for certificate in trusted:
+        if _spki(certificate.public_key()) == _spki(key.public_key()):
+            return _Authority(key, certificate)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Banyan node authority")])
+    certificate = (
+        _builder(name, name, key.public_key(), now, _NEVER)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False)
-        .sign(ca_key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .sign(key, hashes.SHA256())
     )
+    # An earlier authority stays trusted for as long as its certificates are in use.
+    earlier = [c for c in trusted if c.not_valid_after_utc > now]
+    write_file(files.ca, b"".join(c.public_bytes(_PEM) for c in (certificate, *earlier)))
+    return _Authority(key, certificate)
+
+
+def _derived(identity: SigningKey | None) -> ec.EllipticCurvePrivateKey:
+    if identity is None:
+        return ec.generate_private_key(ec.SECP256R1())
+    secret = int.from_bytes(identity.derive(_PURPOSE), "big")
+    return ec.derive_private_key(secret % (_ORDER - 1) + 1, ec.SECP256R1())
+
+
+# -- the server's certificate -------------------------------------------------------------------
+
+
+def _is_well(
+    files: TlsFiles,
+    trusted: Sequence[x509.Certificate],
+    names: Sequence[x509.GeneralName],
+    now: datetime.datetime,
+) -> bool:
+    """Return whether the server's certificate holds every name, and will for a while."""
+    certificates, key = _certificates(files.certificate), _private(files.key)
+    if len(certificates) != 1 or key is None:
+        return False
+    certificate = certificates[0]
+    if _spki(certificate.public_key()) != _spki(key.public_key()):
+        return False
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    # Of the shorter of its own life and ours: one made by an earlier version lives for two years.
+    left = min((end - start) / 2, datetime.timedelta(days=SERVER_DAYS / 2))
+    if not start <= now or end - now < left:
+        return False
+    if not any(_signed_by(certificate, authority) for authority in trusted):
+        return False
+    alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(names) <= set(alternative.value)
+
+
+def _issue(
+    files: TlsFiles,
+    authority: _Authority,
+    names: Sequence[x509.GeneralName],
+    now: datetime.datetime,
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Banyan node")])
+    end = now + datetime.timedelta(days=SERVER_DAYS)
     certificate = (
-        _builder(name, ca_name, key.public_key(), now)
+        _builder(name, authority.certificate.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            critical=False,
         )
-        .sign(ca_key, hashes.SHA256())
+        .sign(authority.key, hashes.SHA256())
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    files = TlsFiles.in_folder(folder)
-    write_file(files.ca, ca.public_bytes(serialization.Encoding.PEM))
-    write_file(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    write_file(files.key, private, 0o600)
-    return files
+    # Killed in between, the two do not match, and the next call makes both again.
+    write_file(files.key, _pem(key), 0o600)
+    write_file(files.certificate, certificate.public_bytes(_PEM))
+
+
+def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    """The subject's alternative names: the hosts and loopback, each once."""
+    names: list[x509.GeneralName] = []
+    for candidate in dict.fromkeys((*hosts, *_LOOPBACK)):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(candidate)))
+        except ValueError:
+            names.append(x509.DNSName(candidate))
+    return names
+
+
+# -- certificates and keys in files -------------------------------------------------------------
 
 
 def _builder(
@@ -86,6 +201,7 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     now: datetime.datetime,
+    end: datetime.datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -93,9 +209,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        # A child whose clock is a little behind must not refuse it.
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(end)
     )
 
 
@@ -113,12 +228,36 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
-    """The subject's alternative names: the hosts and loopback, each once."""
-    names: list[x509.GeneralName] = []
-    for candidate in dict.fromkeys((*hosts, "127.0.0.1", "::1", "localhost")):
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(candidate)))
-        except ValueError:
-            names.append(x509.DNSName(candidate))
-    return names
+def _certificates(file: Path) -> list[x509.Certificate]:
+    """Read the certificates of a file; none where it is missing or damaged."""
+    try:
+        return x509.load_pem_x509_certificates(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def _private(file: Path) -> ec.EllipticCurvePrivateKey | None:
+    """Read a private key; None where it is missing or damaged."""
+    try:
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    except (FileNotFoundError, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
+def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # another key, another name, another kind of key
+        return False
+    return True
+
+
+def _spki(key: object) -> bytes:
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    public: bytes = key.public_bytes(encoding, form)  # type: ignore[attr-defined]
+    return public
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -2,7 +2,7 @@
 
 from protocol.statements.base import Statement
 from protocol.statements.kinds import check_label
-from protocol.statements.network import Certificate, Network, Role
+from protocol.statements.network import Certificate, LinkAuthority, Network, Role
 from protocol.statements.releases import (
     ChainEntry,
     ProbeLoss,
@@ -20,6 +20,7 @@ __all__ = [
     "Abstention",
     "Certificate",
     "ChainEntry",
+    "LinkAuthority",
     "Network",
     "PayloadFormat",
     "ProbeLoss",

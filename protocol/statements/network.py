@@ -16,6 +16,7 @@ from protocol.statements.kinds import (
     Many,
     Milliseconds,
     NodeField,
+    NonceField,
     PublicKeyField,
     Rank,
     Raw,
@@ -92,3 +93,21 @@ class Certificate(Statement):
         if self.valid_until_ms <= self.valid_from_ms:
             return "valid_until_ms is not after valid_from_ms"
         return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinkAuthority(Statement):
+    """What a node's TLS certificate chains to at present, signed by the node.
+
+    A child that does not recognise its parent's certificate any more asks for it. ``nonce`` is the
+    child's, ``authority`` the certificate of the authority, PEM.
+    """
+
+    PAYLOAD_TYPE = payload_type("link-authority")
+    MESSAGE = banyan_pb2.LinkAuthority
+
+    network: DigestField
+    node: NodeField
+    nonce: NonceField
+    authority: Annotated[bytes, Raw(1, 8192)]
+    issued_ms: Milliseconds

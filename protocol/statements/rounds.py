@@ -44,7 +44,9 @@ class Task(Statement):
     """A parent asks one child for an update, signed by the parent.
 
     ``scope`` is the parent's; ``version`` the version of its adapter, ``snapshot`` the digest of
-    the snapshot to start from. ``nonce`` is new for every round and child.
+    the snapshot to start from. ``nonce`` is new for every round and child. ``judged`` is the last
+    round whose update of this child the parent judged: if nothing is new since then, the child may
+    abstain; 0 if the parent wants an answer in any case.
     """
 
     PAYLOAD_TYPE = payload_type("task")
@@ -68,6 +70,7 @@ class Task(Statement):
     layout: DigestField
     mask_rank: Rank
     payload_format: _Format
+    judged: Count = 0
 
     def _contradiction(self) -> str:
         if self.deadline_ms - self.issued_ms > LIMITS.task_lifetime_s * 1000:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from nodes.model.base import describe_base, load_base
+from nodes.model.base import load_base
 from nodes.model.basis import draw_basis
 from nodes.model.coordinates import DEFAULT_TARGETS
+from nodes.model.digest import describe_base
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
 from simulations.bench.store import ResultStore

@@ -49,14 +49,14 @@ class Progress:
             )
             if self._lines.get(scope) != line:
                 self._lines[scope] = line
-                text = f"[dim]{clock}[/] {scope!s:28} {line}"
+                text = f"{clock} {scope!s:28} {line}"
                 self._console.print(text, highlight=False, soft_wrap=True)
 
     def _row(self, scope: Scope, status: Status) -> list[object]:
         name = str(scope).rpartition("/")[2] or "/"
         style = "green" if status.releases["round"] >= self._goal[scope] else "bold"
         return [
-            f"{'  ' * scope.tier}[{style}]{name}[/]",
+            Text.assemble("  " * scope.tier, (name, style)),
             status.version,
             f"{status.round}{'…' if status.round_open else ' '}",
             f"{status.releases['round']}/{self._goal[scope]}",

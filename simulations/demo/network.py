@@ -48,7 +48,7 @@ def build_network(
         else:
             parent, uplink = placed[plan.parent_scope]
             request = make_request(state, plan.name, plan.scope, plan.role)
-            home, _ = join(state, enrol(parent, request, uplink), clock)
+            home, _ = join(state, enrol(parent, request, [uplink]), clock)
         _configure(home, plan, base, settings, uplink, address, f_cardiology)
         if plan.role is not Role.DEVICE:
             placed[plan.scope] = (Node(home, clock), address)
@@ -85,7 +85,7 @@ def _configure(
     if uplink:
         values["uplink"] = {"poll_s": settings.poll_s}
     port = int(address.rpartition(":")[2]) if address else 0
-    write_config(home, base=base, uplink=uplink, port=port, settings=values)
+    write_config(home, base=base, uplink=[uplink] if uplink else [], port=port, settings=values)
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from nodes.dashboard.status import Status, StatusReader
 from nodes.machine.clock import SystemClock
-from nodes.serving.ask import held_theta
+from nodes.serving.held import held
 from nodes.state.home import open_home
 from protocol import Role, Scope
 from simulations.demo.network import Placed
@@ -53,20 +53,20 @@ def measure(
         return [base_losses[t] for t in texts]
 
     for place in scopes:
-        theta, version = held_theta(open_home(place.folder, SystemClock().now_ms()))
+        here = held(open_home(place.folder, SystemClock().now_ms()))
         sets = [(str(place.plan.scope), held_out(corpus, place.plan.scope, count))]
         if place.plan.scope == HEALTH:
             sets.append((f"{HEALTH}, unseen {UNSEEN}", corpus[UNSEEN]["held"][:count]))
         for name, texts in sets:
             before = float(np.mean(of_base(texts)))
-            model.set_theta(theta)
+            model.set_theta(here.theta)
             after = float(model.sequence_losses(texts)[0].mean())
             rows.append(
                 {
                     "scope": str(place.plan.scope),
                     "text": name,
                     "documents": len(texts),
-                    "version": version,
+                    "version": here.version,
                     "before": before,
                     "after": after,
                     "gain": before - after,
@@ -147,7 +147,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
     """The same for a person."""
     rows = [
         [row[key] for key in ("text", "documents", "version")]
-        + [f"{row['before']:.3f}", f"{row['after']:.3f}", f"[bold]{row['gain']:.3f}[/]"]
+        + [f"{row['before']:.3f}", f"{row['after']:.3f}", f"{row['gain']:.3f}"]
         for row in report["losses"]
     ]
     columns = ("text", "documents", "version", "base", "now", "gain")
@@ -166,7 +166,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
         reasons = hostile["refused"] | hostile["at_the_door"] | {"outvoted": hostile["outvoted"]}
         console.print(
             f"\nFrom the malicious device and the intruder: {_counts(reasons)}; "
-            f"[bold]{hostile['counted']} counted[/].",
+            f"{hostile['counted']} counted.",
             highlight=False,
         )
     console.print(

@@ -36,7 +36,7 @@ def load_experiment(
     elif name_or_path.endswith(_ENDING) or "/" in name_or_path:
         path = Path(name_or_path)
         try:
-            where, text, folder = str(path), path.read_text("utf-8"), path.parent
+            where, text, folder = str(path), path.read_text("utf-8-sig"), path.parent
         except (OSError, UnicodeDecodeError) as error:
             raise NodeError("no-experiment", f"{path} cannot be read: {error}.") from None
     else:

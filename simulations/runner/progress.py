@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -33,7 +32,7 @@ class Display:
     def __init__(self, console: Console, cells: Sequence[Cell]) -> None:
         self._console, self._count, self._ended, self._done = console, len(cells), 0, 0
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeRemainingColumn(),
@@ -54,7 +53,7 @@ class Display:
     def start(self, cell: Cell) -> None:
         """The cell begins."""
         name = cell.name if len(cell.name) <= _WIDEST else f"{cell.name[: _WIDEST - 1]}…"
-        self._running[cell.id] = self._progress.add_task(f"  {escape(name)}", total=cell.cost), 0.0
+        self._running[cell.id] = self._progress.add_task(f"  {name}", total=cell.cost), 0.0
 
     def tick(self, cell: Cell, fraction: float) -> None:
         """So much of it is done, from 0 to 1."""
@@ -78,7 +77,9 @@ class Display:
             self._print(f"{cell.name}: done in {timedelta(seconds=round(took))}{then}")
 
     def _print(self, line: str) -> None:
-        self._console.print(f"{self._counted} {escape(line)}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{self._counted} {line}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def _draw(self) -> None:
         part = sum(completed for _, completed in self._running.values())

@@ -220,7 +220,9 @@ def _attackers(
     fan_out = given.topology.fan_out
     if fan_out is None:
         raise NodeError("bad-experiment", "A concentrated attack needs topology.fan_out.")
-    tolerated = [min(given.rounds.f, (width - 1) // 3) for width in fan_out[1:]]
+    f = given.rounds.f
+    most = [(width - 1) // 3 for width in fan_out[1:]]
+    tolerated = most if f is None else [min(f, allowed) for allowed in most]
     marked = placement(tuple(fan_out), total, "concentrated", tolerated)
     return [bool(x) for x in marked.ravel()]
 

@@ -98,7 +98,7 @@ def add_child(
     above = Node(open_home(parent, clock.now_ms()), clock)
     try:
         request = make_request(folder, folder.name, Scope.parse(scope), role)
-        home, _ = join(folder, enrol(above, request, address, rank=rank), clock)
+        home, _ = join(folder, enrol(above, request, [address], rank=rank), clock)
     finally:
         above.close()
     settings: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def add_child(
             "gate": LENIENT,
             "rounds": dict(rounds),
         }
-    write_config(home, base=base, uplink=address, settings=settings)
+    write_config(home, base=base, uplink=[address], settings=settings)
     return folder
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from aggregation import AggregationError
 from nodes.errors import NodeError
-from nodes.model.base import describe_base
 from nodes.model.basis import draw_basis
+from nodes.model.digest import describe_base
 from nodes.model.layout import Layout
 from simulations.datasets import tiny
 from simulations.datasets.hpo import SYSTEMS, definitions

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from nodes.errors import NodeError
 from simulations.bench.forgetting.learners import CHILDREN, DEVICE, Learner
@@ -120,7 +121,10 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table]:
         rows = [
             [
                 system,
-                *(f"{loss:.3f}" if j <= i else f"[dim]{loss:.3f}" for j, loss in enumerate(row)),
+                *(
+                    f"{loss:.3f}" if j <= i else Text(f"{loss:.3f}", style="dim")
+                    for j, loss in enumerate(row)
+                ),
             ]
             for i, (system, row) in enumerate(zip(systems, learned["matrix"], strict=True))
         ]

@@ -112,7 +112,8 @@ def test_a_plugin_that_cannot_run_costs_one_command_and_says_so(
 
 def test_a_missing_module_of_ours_is_a_mistake_and_not_a_package_to_install(package: str) -> None:
     result = run([plugin("other", f"{package}:misspelt")], "other")
-    assert isinstance(result.exception, ModuleNotFoundError)
+    assert result.stderr.startswith("internal-error: Banyan made a mistake: ModuleNotFoundError")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
 
 
 def test_without_simulations_the_demo_says_what_to_install_and_help_is_silent_about_it() -> None:

@@ -19,6 +19,7 @@ from nodes.flower.guard import DoorLimits
 from nodes.flower.internals import FleetClient, FleetServer
 from nodes.flower.messages import pack, unpack
 from nodes.flower.uplink import Uplink, empty_context
+from nodes.machine.clock import Clock
 from nodes.trust.tls import TlsFiles, make_tls
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 
@@ -99,6 +100,8 @@ def parent(
     port: int = 0,
     limits: DoorLimits | None = None,
     fleet: FleetServer | None = None,
+    host: str = "127.0.0.1",
+    clock: Clock | None = None,
 ) -> Iterator[Parent]:
     """A parent that listens; ``fleet``: what an earlier one remembers."""
     prepare_environment(folder / "flower")
@@ -108,12 +111,13 @@ def parent(
     refused: list[tuple[str, str]] = []
     fleet = fleet or FleetServer(limits or DoorLimits())
     downlink = Downlink(
-        host="127.0.0.1",
+        host=host,
         port=port,
         tls=files,
         on_refused=lambda code, detail: refused.append((code, detail)),
         limits=limits,
         fleet=fleet,
+        clock=clock,
     )
     downlink.start()
     try:
@@ -128,7 +132,7 @@ def child(
 ) -> Iterator[Uplink]:
     """A child that answers every message with the same parts, or with ``app``."""
     uplink = Uplink(
-        address=p.downlink.address,
+        addresses=[p.downlink.address],
         ca_pem=ca or p.ca,
         transport_key_pem=key,
         poll_s=0.02,

@@ -201,7 +201,7 @@ def test_an_uplink_stops_while_its_parent_is_silent(tmp_path: Path) -> None:
     key, _ = key_pair()
     with parent(tmp_path) as p, socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()
-        uplink = Uplink(f"{host}:{port}", p.ca, key, 0.02)
+        uplink = Uplink([f"{host}:{port}"], p.ca, key, 0.02)
         stop = threading.Event()
         thread = threading.Thread(target=uplink.run, args=(ClientApp(), empty_context(), stop))
         thread.start()

@@ -61,7 +61,7 @@ def guard(folder: Path, base: Path, **sections: Mapping[str, Any]) -> None:
     at = peer(folder)
     data = {"probes": files, **sections.get("data", {})}
     gate = LENIENT | {"kinds": kinds, "tolerances": TOLERANCES}
-    uplink = at.config.uplink.address if at.config.uplink else None
+    uplink = at.config.uplink.addresses if at.config.uplink else ()
     settings = {**sections, "data": data, "gate": gate}
     write_config(at.home, base=base, uplink=uplink, settings=settings)
     at.close()

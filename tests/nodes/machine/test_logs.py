@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from nodes.errors import NodeError
+from nodes.machine.logs import configure
+
 PREAMBLE = """
 import logging, sys
 from pathlib import Path
@@ -123,3 +128,41 @@ for number in range(200):
     sizes = [file.stat().st_size for file in (tmp_path / "logs").iterdir()]
     assert len(sizes) == 4
     assert sum(sizes) <= 4 * 2000
+
+
+def test_a_log_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    with pytest.raises(NodeError, match=r"no-log: The log .*node\.jsonl cannot be written"):
+        configure(tmp_path / "logs" / "node.jsonl", "info", "n")
+
+
+def test_a_log_that_can_be_written_no_more_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    lines, stderr = run(
+        tmp_path,
+        """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+logs.configure(logfile, 'info', 'n')
+log.info('one')
+resource.setrlimit(resource.RLIMIT_FSIZE, (logfile.stat().st_size, resource.RLIM_INFINITY))
+log.info('two')
+log.info('three')
+""",
+    )
+    assert [line["event"] for line in lines] == ["one"]
+    assert stderr.count("\n") == 1
+    assert "cannot be written" in stderr
+
+
+def test_at_a_terminal_what_it_would_obey_is_written_out(tmp_path: Path) -> None:
+    _, stderr = run(
+        tmp_path,
+        """
+sys.stderr.isatty = lambda: True
+logs.configure(None, 'info', 'n')
+log.info('joined\x1b]0;title\x07', name='\u202eevil')
+""",
+    )
+    assert r"\x1b]0;title\x07" in stderr
+    assert r"\u202eevil" in stderr
+    assert not {"\x07", "\u202e"} & set(stderr)

@@ -198,3 +198,35 @@ def test_a_deleted_artefact_is_gone_and_deleting_it_again_is_no_error(store: Art
     store.delete(digest)
     store.delete(digest)
     assert not store.has(digest)
+
+
+def test_an_error_names_the_artefact_to_fetch_again_and_heal_takes_only_that(
+    tmp_path: Path,
+) -> None:
+    store = ArtefactStore(tmp_path)
+    digest = store.put(b"whole")
+    path = tmp_path / digest[:2] / digest
+    path.write_bytes(b"whale")
+    assert store.has(digest) and not store.intact(digest)
+    with pytest.raises(ArtefactError) as damaged:
+        store.get(digest)
+    with pytest.raises(ArtefactError) as missing:
+        store.get(digest)
+    assert (damaged.value.code, missing.value.code) == ("corrupt-artefact", "missing-artefact")
+    assert damaged.value.digest == missing.value.digest == digest
+    with pytest.raises(ArtefactError, match="is not it"):
+        store.heal(digest, b"whale")
+    assert not store.intact(digest)
+    store.heal(digest, b"whole")
+    assert store.get(digest) == b"whole" and store.intact(digest)
+    path.write_bytes(b"whale")
+    store.heal(digest, b"whole")  # what is there has the length, but not the bytes
+    assert store.get(digest) == b"whole"
+
+
+def test_a_store_that_was_deleted_is_a_sentence(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path / "artefacts")
+    (tmp_path / "artefacts").rmdir()
+    with pytest.raises(ArtefactError, match="artefacts cannot be") as gone:
+        store.put(b"something")
+    assert gone.value.code == "disk-error"

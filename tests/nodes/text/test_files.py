@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregation.replay import Cell
 from nodes.errors import NodeError
+from nodes.text.documents import Budgets, Divider
 from nodes.text.files import parse_texts, read_texts, write_texts
 
 
@@ -78,9 +80,44 @@ def test_what_is_not_of_its_form_is_refused_with_its_place(
     assert name in refused.value.sentence
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="no-text"):
         read_texts(tmp_path / "none.txt")
+    with pytest.raises(NodeError, match=r"no-text: .* is a folder"):
+        read_texts(tmp_path)
+
+
+def test_a_long_cell_is_read_whole_and_cut_where_a_long_object_is(tmp_path: Path) -> None:
+    long = "word " * 33_000  # 165,000 bytes; the csv module stops at 131,072
+    (text,) = read(tmp_path, "a.csv", f"id,text\n1,{long}\n")
+    assert text == long.strip()
+    divider = Divider(b"key", Budgets(document=1000))
+    of_table = divider.document(Cell("s", None), text)
+    of_object = divider.document(Cell("s", None), parse_texts(Path("a.txt"), long.encode())[0])
+    assert of_table == of_object
+    assert of_table is not None
+    assert len(of_table.text) == 1000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "Größe"),
+        ("a.md", "Größe"),
+        ("a.jsonl", '{"text": "Größe"}'),
+        ("a.csv", "text\nGröße"),
+    ],
+)
+def test_a_byte_order_mark_is_no_text(
+    tmp_path: Path, name: str, content: str, encoding: str
+) -> None:
+    assert read(tmp_path, name, content.encode(encoding)) == ["Größe"]
+
+
+def test_text_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=r"a\.txt, line 2: this is not UTF-8 text"):
+        read(tmp_path, "a.txt", "one\nGröße\n".encode("latin-1"))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))

@@ -30,7 +30,7 @@ from protocol import NodeId, Refused, Role, Scope, SigningKey, transport_digest
 from tests.nodes.network import enrol_again, make_root
 from tests.protocol.world import known_key
 
-ADDRESS = "127.0.0.1:1"
+ADDRESS = ("127.0.0.1:1",)
 EN = Scope("/en")
 REFUSED = (NodeError, Refused)
 

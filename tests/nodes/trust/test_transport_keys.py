@@ -57,11 +57,11 @@ def test_a_damaged_private_key_is_named_as_such() -> None:
         load_transport_private(generate_transport_key()[:100])
 
 
-def test_the_private_key_is_for_its_owner_only_and_the_authoritys_is_gone(tmp_path: Path) -> None:
+def test_private_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     files = make_tls(tmp_path / "tls")
-    assert files.key.stat().st_mode & 0o777 == 0o600
-    kept = [path for path in files.key.parent.iterdir() if b"PRIVATE" in path.read_bytes()]
-    assert kept == [files.key]
+    private = {path for path in files.key.parent.iterdir() if b"PRIVATE" in path.read_bytes()}
+    assert private == {files.key, files.ca_key}
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 
 def test_a_certificate_names_the_hosts_and_loopback(tmp_path: Path) -> None:

@@ -1,0 +1,10 @@
+"""What machines give each other beside rounds: the base, renewed memberships, lost artefacts.
+
+Guarantees: a node gives only what its members may have; what arrives is checked against a digest or
+a signature before it is in its place; an interrupted transfer goes on where it stopped.
+
+Knows nothing of rounds or training.
+
+Others use ``services`` (``ParentServices``), ``parent_client`` (``ParentClient``),
+``base_transfer`` (``fetch_base``, ``is_whole``).
+"""

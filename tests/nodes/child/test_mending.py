@@ -1,0 +1,51 @@
+"""A device whose copy of the chain is damaged or lost gets it again from its parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nodes.child.child import Child
+from nodes.releases.publish import Made, publish
+from nodes.state.event_codec import events_of
+from nodes.state.events import UpdateAccepted
+from nodes.text.files import write_texts
+from protocol import ReleaseKind
+from tests.nodes.toy import tree
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["flipped", "lost"])
+def test_one_damaged_artefact_of_the_chain_is_fetched_again(
+    tmp_path: Path, base: Path, damage: str
+) -> None:
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        moved = np.full(root.node.size, 1e-2, np.float32)
+        publish(root.node, moved, Made(kind=ReleaseKind.BY_HAND))
+        device = made.child(root, "device", "/", np.ones(root.node.size, np.float32))
+        root.rounds()
+        (link,) = device.node.state.above.links
+        file = device.node.home.folder / "artefacts" / link.adapter[:2] / link.adapter
+        if damage == "lost":
+            file.unlink()
+        else:
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        write_texts(device.node.home.folder / "train.jsonl", ["A text that is new."])
+        child = Child(device.node, device.config, device.toy)
+        assert root.parent is not None
+        root.close_round()
+        waiting = []
+        for _ in range(3):
+            root.advance(2000)
+            waiting = waiting or root.parent.step()
+        while waiting:
+            request = waiting.pop(0)
+            kind, blobs = child.answer(request.blobs)
+            waiting += root.parent.receive(device.node.home.id, request.task, kind, blobs)
+        assert len(list(events_of(root.node.ledger, UpdateAccepted))) == 2
+        np.testing.assert_array_equal(device.node.effective(), root.node.effective())
