@@ -12,7 +12,7 @@ import typer
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 from simulations.chaos.cli import chaos
 from simulations.runner import cli as runner
-from simulations.soak.cli import failures, kills, soak
+from simulations.soak.cli import failures, kills, soak, year
 
 bench = typer.Typer(help="Run benchmarks against other libraries.", no_args_is_help=True)
 sim = runner.app
@@ -20,6 +20,7 @@ sim.command("chaos")(chaos)
 sim.command("soak")(soak)
 sim.command("kills")(kills)
 sim.command("failures")(failures)
+sim.command("year")(year)
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")

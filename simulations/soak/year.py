@@ -182,7 +182,7 @@ class Year:
                 init_network(folder, "year", coordinates(self.size), self.clock)
             else:
                 request = make_request(folder, name, Scope.parse(scope), role)
-                bundle = enrol(self.members[above].node, request, "127.0.0.1:1")
+                bundle = enrol(self.members[above].node, request, ["127.0.0.1:9941"])
                 join(folder, bundle, self.clock)
             member = self._open(name)
             self.members[name] = member
