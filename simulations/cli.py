@@ -47,6 +47,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="The demo's folder; it is replaced.")] = Path(
         "runs/demo"
     ),
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when the process that started this ends.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Run a whole network here: four tiers, real text, a real attacker, signed releases.
@@ -55,9 +58,12 @@ def demo(
       banyan demo --quick
       banyan demo --no-attack --out runs/calm
     """
-    from simulations.demo.run import run_demo
+    from contextlib import nullcontext
 
-    with one_sentence():
+    from simulations.demo.run import run_demo
+    from simulations.processes import ending_with_parent
+
+    with one_sentence(), ending_with_parent() if with_parent else nullcontext():
         try:
             shown = errors if json else console
             report = run_demo(out.resolve(), quick=quick, attack=not no_attack, console=shown)
