@@ -20,7 +20,7 @@ import numpy as np
 
 from nodes.errors import NodeError
 from nodes.machine.clock import SystemClock
-from nodes.serving.ask import held_theta
+from nodes.serving.held import held
 from nodes.state.home import open_home
 from protocol import Role
 from simulations.demo.run import ENVIRONMENT
@@ -154,7 +154,7 @@ def held_out(network: Network) -> dict[str, float]:
         if model is None:
             basis = from_bytes(home.basis_file.read_bytes(), home.layout)
             model = EffectiveModel(network.base, home.layout, basis)
-        theta, _ = held_theta(home)
+        theta = held(home).theta
         for name, vector in ((scope, theta), (f"{scope}, base", np.zeros_like(theta))):
             model.set_theta(vector)
             texts = network.dealt[scope].held[:HELD]

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulations.report.charts import Figure  # says how to install matplotlib where it is missing
+from nodes.errors import NodeError
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    sentence = "A chart needs matplotlib; install the extra: banyan-fl[simulations]."
+    raise NodeError("no-matplotlib", sentence) from error
 
 MEASURES = (
     ("pss", "memory (PSS), MB", 1e6),

@@ -151,7 +151,7 @@ class Soak:
         }
 
     def _idle(self, row: dict[str, Any]) -> bool:
-        return row["role"] != Role.DEVICE.value and row["rounds"] == 0
+        return bool(row["role"] != Role.DEVICE.value and row["rounds"] == 0)
 
     def _checks(self, rows: Sequence[dict[str, Any]]) -> list[Check]:
         steep = [r for r in rows if r["slope_mb_per_hour"] >= SLOPE_MB_PER_HOUR]

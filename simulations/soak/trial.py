@@ -40,7 +40,7 @@ FIRST, EACH = 40, 6
 FEED_S = 4.0
 GRACE_S = 20.0
 _SAID = re.compile(r"^([a-z]+(?:-[a-z]+)+): (.+)$")
-SCALE = replace(SOAK, rounds=SOAK.rounds | {"deadline_s": 15, "resend_s": 4, "retry_s": 1})
+SCALE = replace(SOAK, rounds={**SOAK.rounds, "deadline_s": 15, "resend_s": 4, "retry_s": 1})
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Trial:
         self, name: str, words: Sequence[str], extra: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "nodes.cli", *words, "--node", str(self.of(name))]
-        environment = os.environ | ONE_THREAD | {"COLUMNS": "400"} | self.environment
+        environment = os.environ | ONE_THREAD | {"COLUMNS": "400", **self.environment}
         # The console lies beside the folder, which may be full, read-only or gone.
         with (self.folder / f"{name}.console").open("ab") as console:
             return subprocess.Popen(
@@ -139,7 +139,7 @@ class Trial:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env=environment | (extra or {}),
+                env=environment | dict(extra or {}),
             )
 
     def end(self, name: str, sent: signal.Signals = signal.SIGTERM) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.replay import Portion
+from aggregation.replay import ONLY_NEW, Portion
 from nodes.child.child import Child
 from nodes.config.sections import NodeConfig, TrainingSettings
 from nodes.errors import NodeError
+from nodes.learning.lesson import Lesson
 from nodes.machine.clock import ManualClock
 from nodes.model.coordinates import Coordinates
 from nodes.model.layout import Layer, Layout
@@ -47,7 +48,7 @@ from simulations.processes import Say
 from simulations.soak.growth import disk_bytes
 from simulations.soak.policy import LIMITS_MB, REAL_SIZE, Check
 from simulations.world.members import settings
-from simulations.world.problems import PointCorpus
+from simulations.world.problems import BareCorpus
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 RANK = 16
@@ -116,7 +117,27 @@ class Drifting:
     ) -> Learned:
         """Go nine tenths of the way."""
         delta = (0.9 * (self.target - theta)).astype(np.float32)
-        return Learned(delta, (1.0, 0.5), training.steps, 0.0, {}, ())
+        seen = tuple(range(len(texts)))
+        return Learned(delta, (1.0, 0.5), training.steps, 0.0, dict.fromkeys(old, 1), seen)
+
+
+@dataclass
+class Daily(BareCorpus):
+    """One new document a day; whoever learned from it has nothing new until the next."""
+
+    world: Drifting
+    known: set[str] = field(default_factory=set)
+
+    def lesson(self, reads: int) -> Lesson:
+        """Today's document, or only what was learned before."""
+        today = f"day {self.world.day}"
+        fresh = {} if today in self.known else {today: today}
+        old = {"days": ["an earlier day"]} if self.known else {}
+        return Lesson(fresh, old, ONLY_NEW, None, None)
+
+    def learned(self, ids: Iterable[str]) -> None:
+        """Note what was learned from."""
+        self.known = {*ids} or self.known
 
 
 @dataclass
@@ -131,7 +152,8 @@ class Member:
     parent: Parent | None = None
 
     def __post_init__(self) -> None:
-        self._corpus = PointCorpus({"all": [str(number) for number in range(PROBES)]})
+        probes = {"all": [str(number) for number in range(PROBES)]}
+        self._corpus = Daily({} if self.node.home.is_device else probes, self.engine)
         self.restart_roles()
 
     def restart_roles(self) -> None:
