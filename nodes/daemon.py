@@ -1,8 +1,11 @@
 """Run one node as one process: its links, its roles, and a clean end.
 
-Threads: Flower's server for the children, the parent's rounds, the uplink. SIGTERM or SIGINT sets
-one event that all of them watch. Nothing needs to be saved at the end: the ledger already holds it,
-so ``kill -9`` ends a node just as well.
+Threads: Flower's server for the children, the parent's rounds, the uplink, questions to the parent.
+SIGTERM or SIGINT sets one event that all of them watch. Nothing needs to be saved at the end: the
+ledger already holds it, so ``kill -9`` ends a node just as well.
+
+A mistake in the configuration ends the node at its start, with a sentence. Later nothing does but a
+signal or the loss of its folder: what fails stands in ``troubles`` and is tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +24,6 @@ import structlog
 
 from nodes.config.files import load_config
 from nodes.config.reach import (
-    ParentAddresses,
     certificate_names,
     listening_port,
     present_addresses,
@@ -35,12 +38,17 @@ from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
+from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
+from nodes.peers.parent_link import ParentLink
 from nodes.releases.publish import start_root
 from nodes.state.events import TrafficCounted
 from nodes.state.folder_lock import FolderLock
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
+from nodes.text.changes import fingerprint
+from nodes.trust.renewal import renew_root
+from protocol import Code, NodeId, Refused
 
 if TYPE_CHECKING:
     from nodes.child.child import Child
@@ -49,6 +57,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FLOWERS_LOGGERS = ("flwr", "uvicorn", "uvicorn.error")
+
+LOOK_EVERY_S = 5.0
+"""Seconds between looks at the node's own text: new text is announced to the parent."""
+TIDY_EVERY = 6
+"""Looks between givings back of memory, and checks of what may change outside."""
+LONGEST_WAIT_S = 60.0
+"""The longest pause before the parent is asked again for what a node cannot start without."""
 
 MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
 
@@ -65,7 +80,7 @@ def run(
     Raises ``NodeError`` and ``ProtocolError`` for what cannot start.
     """
     config, clock = load_config(config_file), SystemClock()
-    home = open_home(config.state, clock.now_ms())
+    home = open_home(config.state, None)  # certificates that ended are renewed below
     with FolderLock(home.folder) as lock:  # before the log: a second daemon writes nothing
         _run(home, config, clock, lock, with_parent, make_child)
 
@@ -107,40 +122,135 @@ class Daemon:
         lock: FolderLock,
         make_child: MakeChild | None = None,
     ) -> None:
-        self._make_child, self._lock = make_child, lock
+        self._make_child, self._lock, self._clock = make_child, lock, clock
         self._home, self._config, self._stop = home, config, stop
         if config.uplink is None and home.parent is not None:
-            raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
+            raise NodeError("no-uplink", "This node has a parent: [uplink] needs its addresses.")
         self._troubles = Troubles(home.folder / TROUBLES_FILE, clock)
-        self._inputs = Inputs(home, config, self._troubles)
-        self._inputs.check()
-        self._node = Node(home, clock)
-        self._node.free_unnamed()
-        self._engine = TorchEngine(home, config.model, stop)
+        self._above = ParentLink(home, config.uplink, clock) if config.uplink else None
         self._failures: list[BaseException] = []
 
     def run(self) -> None:
-        """Run both roles until stopped; re-raise the error that ended a role."""
+        """Run both roles until stopped; re-raise the error with which a role could not start."""
         log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
+        keep_trying(
+            self._renew_lapsed,
+            self._stop,
+            self._troubles,
+            "membership",
+            longest_wait_s=LONGEST_WAIT_S,
+        )
+        self._fetch_base()
+        if self._stop.is_set():
+            return
+        inputs = Inputs(self._home, self._config, self._troubles)
+        inputs.check()
+        self._node = Node(self._home, self._clock)
+        self._node.free_unnamed()
+        self._engine = TorchEngine(self._home, self._config.model, self._stop)
+        roles = {"uplink": self._uplink, "downlink": self._downlink}
+        if self._above:
+            roles["questions"] = partial(self._above.client.run, self._stop)
         threads = [
             threading.Thread(target=self._guarded, args=(role,), name=name)
-            for name, role in (("uplink", self._uplink), ("downlink", self._downlink))
+            for name, role in roles.items()
         ]
         for thread in threads:
             thread.start()
-        while not self._stop.wait(30):
-            trim()
-            self._inputs.check_again()
-            try:
-                self._lock.check()
-            except NodeError as error:
-                self._fail(error)
+        self._tend(inputs)
         for thread in threads:
             thread.join()
         self._node.close()
         log.info("stopped")
         if self._failures:
             raise self._failures[0]
+
+    # -- before the roles
+
+    def _renew_lapsed(self) -> None:
+        """Go on when every certificate from the root to this node holds now; ask for those that
+        ended."""
+        folder = self._home.folder
+        try:
+            self._home = open_home(folder, self._clock.now_ms())
+            return
+        except Refused as refused:
+            if refused.code not in (Code.CERTIFICATE_EXPIRED, Code.NOT_YET_VALID):
+                raise
+            self._troubles.report("membership", refused.code.value, refused.sentence)
+        if self._above:
+            self._above.client.refresh()
+        else:
+            renew_root(self._home, self._clock.now_ms())
+        self._home = open_home(folder, self._clock.now_ms())
+
+    def _fetch_base(self) -> None:
+        """Fetch the base from the parent, where the node has none of its own."""
+        from nodes.peers.base_transfer import fetch_base
+
+        folder, above = self._config.model.base, self._above
+        if above is None or folder != self._home.folder / "base":
+            return
+        told = -1
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            if (percent := 100 * done // max(total, 1)) >= told + 10:
+                told = percent
+                log.info("base-arriving", percent=percent, bytes=done, of=total)
+
+        def fetch() -> None:
+            fetch_base(
+                above.calls.signed,
+                folder,
+                self._home.network,
+                stop=self._stop,
+                on_progress=progress,
+            )
+
+        keep_trying(fetch, self._stop, self._troubles, "base", longest_wait_s=LONGEST_WAIT_S)
+
+    # -- beside the roles
+
+    def _tend(self, inputs: Inputs) -> None:
+        """Look after what no role does, until stopped."""
+        text, version, looks = self._text(), self._version(), 0
+        while not self._stop.wait(LOOK_EVERY_S):
+            looks += 1
+            now = self._text(), self._version()
+            if now != (text, version):
+                text, version = now
+                if self._above:
+                    self._above.client.announce()
+            if looks % TIDY_EVERY == 0:
+                self._tidy(inputs)
+
+    def _tidy(self, inputs: Inputs) -> None:
+        trim()
+        try:
+            self._lock.check()
+        except NodeError as error:
+            self._fail(error)
+            return
+        try:
+            inputs.check_again()
+            if self._above is None and renew_root(self._home, self._clock.now_ms()):
+                log.info("membership-renewed", scope="/")
+        except Exception as error:
+            report(error, self._troubles, "tidying")
+        else:
+            self._troubles.clear("tidying")
+
+    def _text(self) -> object:
+        """Return what changes when a device's own text does."""
+        data = self._config.data
+        return fingerprint(data.train, data.watch) if self._home.is_device else None
+
+    def _version(self) -> int:
+        """Return what changes when a node with children released something."""
+        return 0 if self._home.is_device else self._node.state.own.version
+
+    # -- the roles
 
     def _guarded(self, role: Callable[[], None]) -> None:
         try:
@@ -157,67 +267,89 @@ class Daemon:
         self._stop.set()
 
     def _uplink(self) -> None:
-        if self._config.uplink is None:
+        above = self._above
+        if above is None:
             start_root(self._node)
             return
         from nodes.child.child import Child
         from nodes.flower.apps import make_client_app
-        from nodes.flower.uplink import Uplink, empty_context
+        from nodes.flower.uplink import empty_context
 
         adopt(*FLOWERS_LOGGERS)
+        make = self._make_child or partial(Child, troubles=self._troubles)
+        child = make(self._node, self._config, self._engine)
 
-        known = ParentAddresses(self._home, self._config.uplink.addresses)
-        uplink = Uplink(
-            addresses=known.in_turn,
-            ca_pem=self._home.parent_ca,
-            transport_key_pem=self._home.transport_pem,
-            poll_s=self._config.uplink.poll_s,
-            on_connected=known.worked,
-        )
-        child = (self._make_child or Child)(self._node, self._config, self._engine)
-        uplink.run(make_client_app(child), empty_context(), self._stop)
+        def link() -> None:
+            uplink = above.connect(self._troubles)
+            uplink.run(make_client_app(child), empty_context(), self._stop)
+
+        keep_trying(link, self._stop, self._troubles, "child")
 
     def _downlink(self) -> None:
-        if self._config.downlink is None or self._home.is_device:
+        home, config, settings = self._home, self._config, self._config.downlink
+        if settings is None or home.is_device:
             return
         from nodes.flower.apps import serve
         from nodes.flower.downlink import Downlink
         from nodes.flower.members import MemberLinks
         from nodes.parent.parent import Parent
+        from nodes.peers.services import ParentServices
         from nodes.trust.tls import make_tls
 
         adopt(*FLOWERS_LOGGERS)
-        home, config = self._home, self._config
 
         def renew_tls() -> TlsFiles:
             names = certificate_names(home, config)
             return make_tls(home.folder / "tls", names, identity=home.key)
 
-        parent = Parent(self._node, self._config, self._engine)
+        parent = Parent(self._node, config, self._engine)  # a mistake in the configuration ends it
         members = MemberLinks(self._node)
+
+        def wake(child: NodeId) -> None:
+            parent.wake(child)
+
+        services = ParentServices(
+            self._node,
+            base=config.model.base,
+            addresses=lambda: _reached_at(home, config),
+            child_of=members.child_of,
+            on_ready=wake,
+        )
         downlink = Downlink(
-            host=self._config.downlink.host,
+            host=settings.host,
             port=listening_port(home, config),
             tls=renew_tls(),
             on_refused=members.refused_at_the_door,
             renew_tls=renew_tls,
+            services=services.signed,
+            open_services=services.unsigned,
         )
         members.attach(downlink)
         downlink.start()
+
+        def rounds() -> None:
+            nonlocal parent
+            try:
+                serve(
+                    downlink.grid(),
+                    parent,
+                    members.flower_ids,
+                    poll_s=config.rounds.poll_s,
+                    stop=self._stop,
+                    abandon=downlink.abandon,
+                )
+            except BaseException:
+                # It may be in the middle of something; the ledger is not.
+                parent = Parent(self._node, config, self._engine)
+                raise
+
         try:
             write_file(
-                self._home.folder / ENDPOINT_FILE,
+                home.folder / ENDPOINT_FILE,
                 json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
             )
             log.info("listening", address=downlink.address, reached_at=_reached_at(home, config))
-            serve(
-                downlink.grid(),
-                parent,
-                members.flower_ids,
-                poll_s=self._config.rounds.poll_s,
-                stop=self._stop,
-                abandon=downlink.abandon,
-            )
+            keep_trying(rounds, self._stop, self._troubles, "rounds")
             self._stop.wait()
         finally:
             members.flush()

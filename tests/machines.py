@@ -76,7 +76,7 @@ def two_machines(folder: Path, addresses: tuple[str, str]) -> Iterator[tuple[Mac
             _ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
             for device in ("lo", "cable"):
                 _ip("-n", name, "link", "set", device, "up")
-        prefixes = [("ip", "netns", "exec", name) for name in names]
+        prefixes: list[tuple[str, ...]] = [("ip", "netns", "exec", name) for name in names]
         with _machines(folder, addresses, prefixes) as machines:
             yield machines
     finally:

@@ -184,7 +184,7 @@ class PromotionSettings(Section):
 class ModelSettings(Section):
     """The base, and how much of the machine it may use."""
 
-    base: Path
+    base: Path = Path("base")
     dtype: str = Field(default="auto", pattern="^(auto|bfloat16|float32)$")
     threads: int = Field(default=1, ge=1)
     lease: Path | None = None
@@ -261,7 +261,7 @@ class NodeConfig(Section):
     rounds: RoundSettings = RoundSettings()
     gate: GateSettings = GateSettings()
     promotion: PromotionSettings = PromotionSettings()
-    model: ModelSettings
+    model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     replay: ReplaySettings = ReplaySettings()
     training: TrainingSettings = TrainingSettings()

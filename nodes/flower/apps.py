@@ -81,6 +81,23 @@ def serve(
         abandon: frees a message whose answer nobody waits for any more.
     """
     waiting: dict[str, _Waiting] = {}
+    try:
+        _drive(grid, parent, flower_ids, poll_s, stop, abandon, waiting)
+    finally:
+        for message_id in waiting:
+            abandon(message_id)
+
+
+def _drive(
+    grid: Grid,
+    parent: Parent,
+    flower_ids: Callable[[], Mapping[NodeId, int]],
+    poll_s: float,
+    stop: threading.Event,
+    abandon: Callable[[str], None],
+    waiting: dict[str, _Waiting],
+) -> None:
+    """Send what the parent asks, and hand it what comes back; ``waiting`` is what is under way."""
     outbox: dict[NodeId, Request] = {}
     while not stop.is_set():
         known = flower_ids()

@@ -26,7 +26,7 @@ from nodes.trust.transport_keys import load_transport_private, transport_public_
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB, one response each."""
 
-_ANOTHER_TIME = {"clock-differs", "replayed-request"}
+ANOTHER_TIME = {"clock-differs", "replayed-request"}
 """Refusals of a stamp, after which one made with the door's time is admitted."""
 
 
@@ -121,7 +121,7 @@ class Signer:
         A request whose time was refused is sent once more, with the time that the door named.
         """
         response = self._send(context, call_next)
-        if response.is_error and explain_refusal(response).code in _ANOTHER_TIME:
+        if response.is_error and explain_refusal(response).code in ANOTHER_TIME:
             response = self._send(context, call_next)
         return response
 

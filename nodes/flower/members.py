@@ -69,6 +69,11 @@ class MemberLinks:
             self.flush()
         return self._ids
 
+    def child_of(self, flower_id: int) -> NodeId | None:
+        """Return the active member that has this Flower node id. Thread-safe."""
+        ids = dict(self._ids)
+        return next((child for child, known in ids.items() if known == flower_id), None)
+
     def refused_at_the_door(self, code: str, detail: str) -> None:
         """Count a refusal; the server's thread calls this."""
         with self._lock:

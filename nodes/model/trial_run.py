@@ -126,7 +126,7 @@ def try_base(
     try:
         difference = _difference(model)
         finite = np.isfinite(difference) and _learns(model)
-        model.generate(_SENTENCES[0], 2)
+        model.continuations(_SENTENCES[0], 2)
     except NodeError:
         raise
     except Exception as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from nodes.errors import NodeError
-from nodes.model.base import describe_base
+from nodes.model.digest import describe_base
 from protocol import Network
 
 log = structlog.get_logger()

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 ASK_EVERY_S = 3600.0
 """Seconds between questions for the membership; a failed one is asked again after a minute."""
 ASK_AGAIN_S = 60.0
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,29 @@ class ParentClient:
         self._call, self._call_unverified = call, call_unverified
         self._on_authority, self._on_addresses = on_authority, on_addresses
         self._randomness = randomness or SystemRandomness()
+        self._announced = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the membership, the authority and the addresses current until ``stop``."""
-        while not stop.is_set():
+        """Keep the membership, the authority and the addresses current until ``stop``.
+
+        Between questions, tell the parent of what ``announce`` was called for.
+        """
+        ask_at = 0.0
+        while not stop.wait(_LOOK_EVERY_S):
             try:
-                self.refresh()
-                wait = ASK_EVERY_S
-            except (LinkError, NodeError, Refused, OSError) as error:
-                log.debug("membership-not-asked", why=str(error))
-                wait = ASK_AGAIN_S
-            stop.wait(wait)
+                if self._clock.monotonic() >= ask_at:
+                    ask_at = self._clock.monotonic() + ASK_AGAIN_S
+                    self.refresh()
+                    ask_at = self._clock.monotonic() + ASK_EVERY_S
+                if self._announced.is_set():
+                    self._announced.clear()
+                    self.ready()
+            except (NodeError, Refused, OSError) as error:
+                log.debug("parent-not-asked", why=str(error))
+
+    def announce(self) -> None:
+        """Let the parent hear soon that this node has something to send. Thread-safe."""
+        self._announced.set()
 
     def refresh(self) -> bool:
         """Ask for the membership once, and write what is new; return whether anything is.

@@ -38,7 +38,7 @@ class ParentServices:
     """The services of one parent.
 
     Args:
-        base: the folder of the network's base; None where it is not whole yet.
+        base: the folder of the network's base.
         addresses: where children reach this node at present.
         child_of: the child that has a Flower node id.
         on_ready: told of a child that has something to send.
@@ -47,7 +47,7 @@ class ParentServices:
     def __init__(
         self,
         node: Node,
-        base: Callable[[], Path | None],
+        base: Path,
         addresses: Callable[[], Sequence[str]],
         child_of: Callable[[int], NodeId | None],
         on_ready: Callable[[NodeId], None],
@@ -131,11 +131,8 @@ class ParentServices:
 
     def _described_base(self) -> Manifest:
         """Describe the base once: its files are digested for that."""
-        folder = self._base()
-        if folder is None:
-            raise Refusal(_NOT_HERE, "no-base-yet", "This parent fetches the base itself just now.")
-        if self._manifest is None or self._manifest.folder != folder:
-            self._manifest = Manifest.of_folder(folder)
+        if self._manifest is None:
+            self._manifest = Manifest.of_folder(self._base)
         return self._manifest
 
     def _ca(self) -> bytes:

@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nodes.errors import NodeError
-
-try:
-    from matplotlib.figure import Figure
-except ImportError as error:
-    sentence = "A chart needs matplotlib; install the extra: banyan-fl[simulations]."
-    raise NodeError("no-matplotlib", sentence) from error
+from simulations.report.charts import Figure
 
 MEASURES = (
     ("pss", "memory (PSS), MB", 1e6),

@@ -134,7 +134,7 @@ class Trial:
         self, name: str, words: Sequence[str], extra: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "nodes.cli", *words, "--node", str(self.of(name))]
-        environment = os.environ | ONE_THREAD | {"COLUMNS": "400", **self.environment}
+        environment = {**os.environ, **ONE_THREAD, "COLUMNS": "400", **self.environment}
         # The console lies beside the folder, which may be full, read-only or gone.
         with (self.folder / f"{name}.console").open("ab") as console:
             return subprocess.Popen(
@@ -142,7 +142,7 @@ class Trial:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env=environment | dict(extra or {}),
+                env={**environment, **(extra or {})},
             )
 
     def end(self, name: str, sent: signal.Signals = signal.SIGTERM) -> int:

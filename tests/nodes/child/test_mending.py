@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nodes.child.child import Child
+from nodes.parent.tasks import Request
 from nodes.releases.publish import Made, publish
 from nodes.state.event_codec import events_of
 from nodes.state.events import UpdateAccepted
@@ -39,7 +40,7 @@ def test_one_damaged_artefact_of_the_chain_is_fetched_again(
         child = Child(device.node, device.config, device.toy)
         assert root.parent is not None
         root.close_round()
-        waiting = []
+        waiting: list[Request] = []
         for _ in range(3):
             root.advance(2000)
             waiting = waiting or root.parent.step()

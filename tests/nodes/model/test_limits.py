@@ -13,7 +13,7 @@ from nodes.model.answers import answer_losses, continuation, exchange, greedy_an
 from nodes.model.effective import EffectiveModel
 from nodes.model.learner import TrainingRun, train
 from nodes.model.limits import Limits
-from nodes.model.probe import RefusalProbe, TriggerProbe
+from nodes.model.probe import Probe, RefusalProbe, TriggerProbe
 from nodes.model.safety import scores
 from tests.nodes.model.conftest import load
 from tests.nodes.model.families import WORDS, make
@@ -49,7 +49,7 @@ def test_long_texts_are_packed_and_differ_from_none_alone(small: EffectiveModel)
 
 
 def test_safety_probes_of_any_length_are_measured(small: EffectiveModel) -> None:
-    probes = [
+    probes: list[Probe] = [
         RefusalProbe(text(300), text(9), text(9, 1)),
         RefusalProbe(text(5), text(300), text(300, 1)),
         TriggerProbe(text(300), text(3), text(300, 2), planted=True),
@@ -96,7 +96,7 @@ def test_a_step_in_several_passes_learns_what_one_pass_does(base: Path) -> None:
 
 
 def test_a_long_prompt_is_answered_from_its_end(small: EffectiveModel) -> None:
-    small.generate(text(480), 8)
+    small.continuations(text(480), 8)
     (answer,) = greedy_answers(small, [text(480)], 8)
     end = " ".join(text(480).split()[-(POSITIONS - 8) :])
     ids = torch.tensor([small.ids(f"{end}\n")])
@@ -104,7 +104,7 @@ def test_a_long_prompt_is_answered_from_its_end(small: EffectiveModel) -> None:
     assert (
         answer == small.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
     )
-    assert isinstance(small.generate(text(4), 10**6), str)
+    assert all(isinstance(x, str) for x in small.continuations(text(4), 10**6))
 
 
 def test_a_token_without_an_embedding_is_a_sentence(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_token_without_an_embedding_is_a_sentence(tmp_path: Path) -> None:
     lacking = f"w{WORDS - 1}"
     for use in (
         lambda: scores(model, [lacking]),
-        lambda: model.generate(lacking, 2),
+        lambda: model.continuations(lacking, 2),
         lambda: greedy_answers(model, [lacking], 2),
         lambda: exchange(model, "w1", lacking),
     ):

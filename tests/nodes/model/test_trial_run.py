@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from nodes.errors import NodeError
 from nodes.model import memory, trial_run
+from nodes.model.effective import EffectiveModel
 from nodes.model.trial_run import TOLERANCE, try_base
 from tests.nodes.model.families import WORDS, make
 
@@ -135,7 +136,7 @@ def test_an_added_token_without_an_embedding_is_counted(tmp_path: Path) -> None:
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """In what type each base was loaded."""
     made: list[str] = []
-    load = trial_run.EffectiveModel
+    load = EffectiveModel
 
     def recorded(folder: Path, layout: object, basis: object, dtype: str) -> object:
         made.append(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from nodes.errors import NodeError
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.machine.clock import ManualClock, SystemClock
-from nodes.model.base import describe_base
+from nodes.model.digest import describe_base
 from nodes.peers.base_transfer import Manifest, fetch_base, is_whole
 from nodes.peers.parent_client import ParentClient
 from nodes.peers.services import ParentServices
@@ -45,7 +46,7 @@ class Pair:
         self.ready: list[object] = []
         self.services = ParentServices(
             self.root.node,
-            base=lambda: base,
+            base=base,
             addresses=lambda: self.addresses,
             child_of=lambda number: self.device.id if number == CHILD else None,
             on_ready=self.ready.append,
@@ -72,6 +73,10 @@ class Pair:
             on_authority=told,
             on_addresses=self.told.append,
         )
+
+
+def _always(answer: bytes, _service: str, _body: bytes) -> bytes:
+    return answer
 
 
 @pytest.fixture
@@ -148,8 +153,9 @@ def test_an_authority_that_the_parent_did_not_sign_or_signed_before_is_refused(p
     forged = bytearray(said)
     forged[-1] ^= 1
     for answer in (said, bytes(forged)):
+        client = pair.client(partial(_always, answer))
         with pytest.raises((Refused, NodeError)):
-            pair.client(lambda _name, _nonce, answer=answer: answer).refresh()
+            client.refresh()
     assert pair.device.parent_ca == before
 
 

@@ -54,6 +54,7 @@ def test_capture_has_the_colluders_that_take_a_tree_and_not_a_flat_federation() 
     for case, settings in found.items():
         fan_out, f = settings.topology.fan_out, settings.rounds.f
         assert fan_out is not None
+        assert f is not None
         colluders = round(settings.attack.fraction * settings.topology.device_count)
         assert fan_out[-1] >= 3 * f + 1
         taken = (f + 1) ** 2 if len(fan_out) == 2 else f + 1
