@@ -169,7 +169,7 @@ class IsolatedEngine:
         return worker
 
     def _died(self) -> NodeError:
-        assert self._worker is not None
+        assert self._worker is not None  # noqa: S101  asked of a worker that was there
         process = self._worker.process
         self._kill()
         status = process.returncode

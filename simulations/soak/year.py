@@ -28,7 +28,7 @@ from nodes.learning.lesson import Lesson
 from nodes.machine.clock import ManualClock
 from nodes.model.coordinates import Coordinates
 from nodes.model.layout import Layer, Layout
-from nodes.model.learner import Learned
+from nodes.model.learned import Learned
 from nodes.model.probe import Probe
 from nodes.parent.parent import Parent
 from nodes.parent.settlement import Settlement
@@ -264,7 +264,7 @@ class Year:
     def _client(self, member: Member, above: Member) -> ParentClient:
         services = ParentServices(
             above.node,
-            base=lambda: None,
+            base=self.folder / "no-base",
             addresses=lambda: (),
             child_of=lambda _: member.node.home.id,
             on_ready=lambda _: None,

@@ -67,7 +67,7 @@ def test_an_answer_that_looks_like_markup_is_shown(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_root(tmp_path, base)
-    answer = Answer(1, {"base": "[/INST] [bold", "effective": "\x1b[2J[/]"})
+    answer = Answer(1, 0, {"base": "[/INST] [bold", "effective": "\x1b[2J[/]"})
     monkeypatch.setattr("nodes.serving.ask.answer_from", lambda *_: answer)
     result = CliRunner().invoke(banyan, ["ask", "/", "words", "--nodes", str(tmp_path)])
     assert (result.exit_code, result.stderr) == (0, "")
