@@ -19,6 +19,7 @@ from torch import nn
 
 from aggregation.replay import ONLY_NEW, Drawn, Portion, mixture
 from nodes.model.effective import EffectiveModel, packs
+from nodes.model.learned import Learned
 
 
 @dataclass(frozen=True)
