@@ -27,7 +27,7 @@ help:  ## Show this list.
 install: $(STAMP)  ## Install into .venv; does nothing when that is up to date.
 
 demo: $(STAMP)  ## Run the whole network on this machine: five to fifteen minutes.
-	$(BIN)/banyan demo $(ARGS)
+	$(BIN)/banyan demo --with-parent $(ARGS)
 
 test: lint types check  ## Lint, types and tests.
 

@@ -25,7 +25,7 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Member, Membership
+from protocol.membership import Member, Membership, MembershipParts
 from protocol.statements import (
     Abstention,
     Certificate,
@@ -68,6 +68,7 @@ __all__ = [
     "Member",
     "Members",
     "Membership",
+    "MembershipParts",
     "Network",
     "NodeId",
     "PayloadFormat",

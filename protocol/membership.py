@@ -70,6 +70,17 @@ Holding = tuple[str, str]
 """Something that one node has and no other may have: its kind and its value."""
 
 
+@dataclass(frozen=True)
+class MembershipParts:
+    """All that a membership holds; see the attributes of ``Membership``."""
+
+    members: tuple[Member, ...]
+    revoked: tuple[NodeId, ...]
+    revocations: Mapping[NodeId, int]
+    keepers: tuple[tuple[str, str, NodeId], ...]
+    users: tuple[tuple[str, str, tuple[NodeId, ...]], ...]
+
+
 @dataclass
 class Membership:
     """Who was enrolled at one parent, with what, and who was revoked.
@@ -110,6 +121,28 @@ class Membership:
     def revocations(self) -> Mapping[NodeId, int]:
         """How often each node was revoked: it may have been let in again since."""
         return self._revocations
+
+    def to_plain(self) -> MembershipParts:
+        """All that was recorded, as values that can be written down."""
+        return MembershipParts(
+            members=tuple(self._members.values()),
+            revoked=self.revoked,
+            revocations=dict(self._revocations),
+            keepers=tuple((*holding, node) for holding, node in self._keepers.items()),
+            users=tuple((*holding, tuple(sorted(n))) for holding, n in self._users.items()),
+        )
+
+    @classmethod
+    def from_plain(cls, parts: MembershipParts, path: tuple[Certificate, ...]) -> Membership:
+        """The membership of which ``to_plain`` gave the parts."""
+        membership = cls(path)
+        membership._members = {member.node: member for member in parts.members}
+        membership._revoked = set(parts.revoked)
+        membership._revocations = dict(parts.revocations)
+        membership._keepers = {(kind, value): node for kind, value, node in parts.keepers}
+        membership._users = {(kind, value): frozenset(n) for kind, value, n in parts.users}
+        membership.active = tuple(sorted(membership._members.keys() - membership._revoked))
+        return membership
 
     # -- what may be done
 

@@ -12,7 +12,7 @@ import typer
 from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 from simulations.chaos.cli import chaos
 from simulations.runner import cli as runner
-from simulations.soak.cli import failures, kills, soak
+from simulations.soak.cli import failures, kills, soak, year
 
 bench = typer.Typer(help="Run benchmarks against other libraries.", no_args_is_help=True)
 sim = runner.app
@@ -20,6 +20,7 @@ sim.command("chaos")(chaos)
 sim.command("soak")(soak)
 sim.command("kills")(kills)
 sim.command("failures")(failures)
+sim.command("year")(year)
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A base folder; default: SmolLM2, converted on first use.")
@@ -46,6 +47,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="The demo's folder; it is replaced.")] = Path(
         "runs/demo"
     ),
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when the process that started this ends.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Run a whole network here: four tiers, real text, a real attacker, signed releases.
@@ -54,9 +58,12 @@ def demo(
       banyan demo --quick
       banyan demo --no-attack --out runs/calm
     """
-    from simulations.demo.run import run_demo
+    from contextlib import nullcontext
 
-    with one_sentence():
+    from simulations.demo.run import run_demo
+    from simulations.processes import ending_with_parent
+
+    with one_sentence(), ending_with_parent() if with_parent else nullcontext():
         try:
             shown = errors if json else console
             report = run_demo(out.resolve(), quick=quick, attack=not no_attack, console=shown)

@@ -20,7 +20,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, NamedTuple, Self
 
 from nodes.errors import NodeError
@@ -178,6 +178,30 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Within it this process gets SIGTERM when the process that started it is gone.
+
+    For who is started by ``make`` or a script that may be killed: nobody would end it. A child
+    that SIGKILL leaves behind is known by its other parent.
+    """
+    parent, over = os.getppid(), Event()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    watcher = Thread(target=watch, name="ending-with-parent", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def two_addresses(folder: Path) -> Iterator[tuple[Machine, Machine]]:
 
 @contextmanager
 def _machines(
-    folder: Path, addresses: tuple[str, str], prefixes: list[tuple[str, ...]]
+    folder: Path, addresses: tuple[str, str], prefixes: Sequence[tuple[str, ...]]
 ) -> Iterator[tuple[Machine, Machine]]:
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "scp").write_text(SCP)

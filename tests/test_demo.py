@@ -66,19 +66,49 @@ def test_nothing_hostile_is_counted_and_each_refusal_has_a_reason(
     assert hostile["at_the_door"]["unknown-transport-key"] >= 1
 
 
-def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path) -> None:
-    family: list[psutil.Process] = []
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path, sent: signal.Signals) -> None:
     with demo(tmp_path) as process:
-        until = time.monotonic() + LIMIT_S
-        while len(family) < 20:
-            assert time.monotonic() < until
-            assert process.poll() is None
-            family = psutil.Process(process.pid).children(recursive=True)
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        family = whole_family(process)
+        process.send_signal(sent)
         process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(family, timeout=20)
+    assert process.returncode == (130 if sent is signal.SIGINT else -sent)
+    assert left_of(family) == []
+
+
+def test_a_demo_ends_with_a_make_that_is_killed(tmp_path: Path) -> None:
+    """As ``make demo`` starts it; a killed make says nothing to its children."""
+    command = [sys.executable, "-c", MAKE, str(tmp_path / "demo")]
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as make:
+        family = whole_family(make)
+        make.kill()
+        make.wait()
+        assert left_of(family) == []
+
+
+MAKE = """
+import subprocess, sys
+words = ["demo", "--quick", "--with-parent", "--out", sys.argv[1]]
+subprocess.run([sys.executable, "-m", "nodes.cli", *words])
+"""
+NODES = 19
+
+
+def whole_family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All below a process, once every node of the demo runs."""
+    family: list[psutil.Process] = []
+    until = time.monotonic() + LIMIT_S
+    while len(family) <= NODES:
+        assert time.monotonic() < until
+        assert process.poll() is None
+        family = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.2)
+    return family
+
+
+def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that do not end; they are killed."""
+    _, alive = psutil.wait_procs(family, timeout=60)
     for member in alive:
         member.kill()
-    assert process.returncode == 130
-    assert not alive
+    return alive

@@ -49,7 +49,6 @@ def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
         yield {"A": one, "B": two}
 
 
-@pytest.mark.xfail(strict=False, reason="certificates name loopback only, ports are not kept")
 def test_the_readme_runs_a_network_on_two_machines(
     machines: dict[str, Machine], base: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,9 +110,9 @@ def import_adapter(
             raise NodeError("not-empty", f"{to} is there already: name another file.")
         home = open_home_in(find(node, nodes))
 
-        def layers_of_base(names: list[str]) -> tuple[Layer, ...]:
+        def layers_of_base(names: Sequence[str]) -> tuple[Layer, ...]:
             base = load_config(home.folder / "node.toml").model.base
-            return Layout.of_model(outline_base(base), names, 1).layers
+            return Layout.of_model(outline_base(base), list(names), 1).layers
 
         basis = from_bytes(home.basis_file.read_bytes(), home.layout)
         imported = import_peft(folder, home.layout, basis, layers_of_base)

@@ -152,7 +152,12 @@ def enrol(
 def join_(
     folder: Annotated[Path, typer.Argument(help="The folder in which the request was made.")],
     bundle: Annotated[Path, typer.Argument(help="The bundle from the parent's operator.")],
-    base: Annotated[Path, typer.Option(help="The network's base on this machine.")],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="The network's base, if it is on this machine. Default: from the parent."
+        ),
+    ] = None,
     text: TextOption = None,
     probes: ProbesOption = None,
     host: HostOption = EVERYWHERE,
@@ -162,7 +167,7 @@ def join_(
 ) -> None:
     """Become a member with the bundle that the parent's operator signed.
 
-    Example: banyan node join runs/clinic clinic.bundle --base models/smollm2 --text notes.txt
+    Example: banyan node join runs/clinic clinic.bundle --text notes.txt
     """
     from nodes.config.files import write_config
     from nodes.machine.clock import SystemClock
@@ -178,7 +183,7 @@ def join_(
             home, addresses = join(folder, data, SystemClock())
             config = write_config(
                 home,
-                base=base.resolve(),
+                base=base.resolve() if base else None,
                 uplink=addresses,
                 host=host,
                 port=port,

@@ -88,6 +88,7 @@ def find_child(folder: Path, child: str, *, active: bool = False) -> str:
 
     Raises ``NodeError`` ``not-a-member``, or ``many-nodes`` when several match.
     """
+    from nodes.cli.status_lines import told_apart
     from nodes.dashboard.status import StatusReader
     from nodes.errors import NodeError
 
@@ -106,7 +107,8 @@ def find_child(folder: Path, child: str, *, active: bool = False) -> str:
         raise NodeError(
             "not-a-member",
             f"No child of {folder} has the name {child!r} or an id that begins with it (at least "
-            f"{LEAST_ID} characters); there are {', '.join(sorted(names.values())) or 'none'}.",
+            f"{LEAST_ID} characters); there are "
+            f"{', '.join(sorted(told_apart(names).values())) or 'none'}.",
         )
     if len(matching) > 1:
         raise NodeError(

@@ -22,7 +22,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from nodes.machine.terminal import visible
+from nodes.machine.terminal import visible, visible_in_json
 
 
 class PlainConsole(Console):
@@ -61,7 +61,7 @@ def one_sentence() -> Iterator[None]:
     """
     try:
         yield
-    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, EOFError):
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:
         if _debugging():
@@ -93,7 +93,7 @@ def write_any_letter() -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON, one document; in ASCII where stdout cannot write all its letters."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = visible_in_json(json.dumps(value, indent=2, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:

@@ -79,7 +79,7 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
 def write_config(
     home: Home,
     *,
-    base: Path,
+    base: Path | None = None,
     uplink: Sequence[str] = (),
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -89,6 +89,8 @@ def write_config(
     """Write ``node.toml`` into a node's folder; an existing one is kept as ``node.toml.old``.
 
     Args:
+        base: where the base is on this machine; by default it comes from the parent, into the
+            node's own folder.
         uplink: the parent's addresses, ``host:port``.
         host: where this node listens, if it can have children.
         port: likewise; by default one that is free now, and 0 leaves the choice to the first run.
@@ -98,7 +100,7 @@ def write_config(
     Raises ``NodeError``: ``bad-address``, ``cannot-listen``, ``bad-config`` for what could not be
     read again; then nothing is written.
     """
-    sections: dict[str, dict[str, Any]] = {"model": {"base": str(base)}}
+    sections: dict[str, dict[str, Any]] = {"model": {"base": str(base)}} if base else {}
     if uplink:
         sections["uplink"] = {"addresses": list(distinct(uplink))}
     if not home.is_device:

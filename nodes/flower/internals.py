@@ -155,8 +155,6 @@ class FleetClient:
             if not response.messages_list:
                 return None
             described = message_from_proto(response.messages_list[0])
-            # In this machine's time: an answer's is limited to what is left of the message's.
-            described.metadata.__dict__["_created_at"] += self.signer.clock.ahead_s
             tree, run_id = response.message_object_trees[0], described.metadata.run_id
             parts = [part.object_id for part in iterate_object_tree(tree)]
             if len(parts) > self._limits.objects:
@@ -174,10 +172,6 @@ class FleetClient:
             )
             self._fleet.ConfirmMessageReceived(confirmation)
             return _assemble(described.metadata, tree.object_id, contents, self._limits)
-
-    def date(self, answer: Message) -> None:
-        """Date an answer in the parent's time. Once: it is part of what is sent."""
-        answer.metadata.__dict__["_created_at"] -= self.signer.clock.ahead_s
 
     def push(self, message: Message) -> None:
         """Send an answer made with ``Message(…, reply_to=…)``. Sending it again is harmless."""
@@ -225,6 +219,12 @@ def _translated() -> Iterator[None]:
         raise explain_failure(error) from None
     except (ObjectPullError, DecodeError, ValueError, KeyError, TypeError) as error:
         raise LinkDown(f"The parent's message cannot be read: {error}") from None
+
+
+def date(answer: Message, message: Message, elapsed_s: float) -> None:
+    """Date an answer from its message and the time since, whatever this machine's clock says."""
+    created_at, ttl = message.metadata.created_at, message.metadata.ttl
+    answer.metadata.__dict__.update(_created_at=created_at + elapsed_s, _ttl=ttl - elapsed_s)
 
 
 # -- messages on both ends --------------------------------------------------------------------

@@ -20,7 +20,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from nodes.flower.errors import LinkDown, LinkError, Refusal
-from nodes.flower.internals import CLIENT_FAILED, FleetClient
+from nodes.flower.internals import CLIENT_FAILED, FleetClient, date
 from nodes.flower.reports import LinkReports
 from nodes.flower.traffic import Traffic
 from nodes.machine.clock import Clock
@@ -152,10 +152,10 @@ class Uplink:
                     return
                 stop.wait(self._poll_s)
                 continue
+            pulled = time.monotonic()
             reply = _ask(client_app, message, context)
-            until = time.monotonic() + reply.metadata.ttl
-            self._client.date(reply)
-            self._deliver(reply, until, stop)
+            date(reply, message, time.monotonic() - pulled)
+            self._deliver(reply, pulled + message.metadata.ttl, stop)
 
     def _deliver(self, reply: Message, until: float, stop: threading.Event) -> None:
         """Send an answer, again and again while the link is down: it may be hours of work."""

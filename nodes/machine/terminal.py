@@ -17,6 +17,11 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def visible_in_json(text: str) -> str:
+    """Replace the same characters of a JSON text by JSON's escapes: it still says the same."""
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def in_one_line(text: str, most: int = 600) -> str:
     """Return a text as one visible line of at most ``most`` characters."""
     line = visible(" ".join(text.split()))

@@ -169,7 +169,7 @@ def _factors(folder: Path) -> dict[str, tuple[Matrix, Matrix]]:
         pickled = f"; {_PICKLE} is a pickle and is not read" if (folder / _PICKLE).exists() else ""
         raise NodeError("no-adapter", f"{folder} has no {WEIGHTS}{pickled}.")
     try:
-        tensors = dict(deserialize(path.read_bytes()))
+        tensors = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
     except (OSError, ValueError, SafetensorError) as error:
         raise NodeError("no-adapter", f"{path} cannot be read: {str(error)[:120]}.") from None
     names = sorted(tensors)

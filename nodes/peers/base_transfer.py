@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from nodes.errors import NodeError
+from nodes.model.base_files import base_files
 from nodes.model.digest import describe_base
 from protocol import Network
 
@@ -26,7 +27,8 @@ log = structlog.get_logger()
 
 PART_BYTES = 4 * 1024 * 1024
 MAX_FILES, MAX_BYTES = 4096, 1 << 40
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(safetensors|json|jinja|txt|model)")
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}"
+_NAME = re.compile(rf"({_PART}/)?{_PART}\.(safetensors|json|jinja|txt|model)")
 
 Call = Callable[[str, bytes], bytes]
 """Asks a service of the other node by its name."""
@@ -50,9 +52,11 @@ class Manifest:
 
     @classmethod
     def of_folder(cls, folder: Path) -> Manifest:
-        """Describe the files in a base's folder."""
-        paths = sorted(p for p in folder.iterdir() if p.is_file() and _NAME.fullmatch(p.name))
-        files = (BaseFile(p.name, p.stat().st_size, _sha256(p)) for p in paths)
+        """Describe the files of the base in a folder."""
+        files = (
+            BaseFile(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
+            for path in base_files(folder).all
+        )
         return cls(folder, tuple(files))
 
     @classmethod
@@ -87,7 +91,7 @@ def is_whole(folder: Path, network: Network) -> bool:
         info = describe_base(folder)
     except NodeError:
         return False
-    return (info.digest, info.tokenizer_digest) == (network.base, network.tokenizer)
+    return info.is_called(network.base, network.tokenizer)
 
 
 def fetch_base(
@@ -132,7 +136,9 @@ def fetch_base(
 
 def _fetch_file(call: Call, folder: Path, file: BaseFile, stop: threading.Event) -> Iterator[int]:
     """Fetch what is missing of one file; yield the bytes that are here, after each part."""
-    whole, partial = folder / file.name, folder / f".{file.name}.part"
+    whole = folder / file.name
+    whole.parent.mkdir(exist_ok=True)
+    partial = whole.with_name(f".{whole.name}.part")
     if whole.exists() and whole.stat().st_size == file.length and _sha256(whole) == file.sha256:
         yield file.length
         return
@@ -156,7 +162,7 @@ def _fetch_file(call: Call, folder: Path, file: BaseFile, stop: threading.Event)
 
 
 def _check_room(manifest: Manifest) -> None:
-    here = sum(p.stat().st_size for p in manifest.folder.iterdir())
+    here = sum(p.stat().st_size for p in manifest.folder.rglob("*") if p.is_file())
     free, lacking = shutil.disk_usage(manifest.folder).free, manifest.total - here
     if lacking > free:
         raise NodeError(

@@ -14,6 +14,7 @@ from nodes.machine.clock import Clock
 from nodes.state.artefacts import ArtefactStore
 from nodes.state.home import Home
 from nodes.state.ledger import Claim, Ledger, LedgerEntry
+from nodes.state.ledger_files import LedgerFiles, Mark, check_not_lost
 from protocol import Digest, NodeId
 
 
@@ -65,6 +66,18 @@ class Artefacts(Protocol):
         """Return an artefact's length in bytes. Raises ``ArtefactError``."""
         ...
 
+    def intact(self, digest: Digest) -> bool:
+        """Return whether the artefact is there and matches its digest."""
+        ...
+
+    def heal(self, digest: Digest, data: bytes) -> None:
+        """Store the bytes of an artefact that is missing or damaged. Raises ``ArtefactError``."""
+        ...
+
+    def digests(self) -> Iterator[Digest]:
+        """Yield every artefact in the store."""
+        ...
+
     def delete(self, digest: Digest) -> None:
         """Remove an artefact; an absent one is no error."""
         ...
@@ -74,16 +87,47 @@ class Artefacts(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """The mark and the checkpoint of a ledger; see ``nodes.state.ledger_files.LedgerFiles``."""
+
+    def mark(self) -> Mark | None:
+        """Read the mark."""
+        ...
+
+    def write_mark(self, mark: Mark) -> None:
+        """Replace the mark."""
+        ...
+
+    def checkpoint(self) -> bytes | None:
+        """Read the last checkpoint."""
+        ...
+
+    def write_checkpoint(self, data: bytes) -> None:
+        """Replace the checkpoint."""
+        ...
+
+
 @dataclass(frozen=True)
 class Storage:
-    """The storage of one node."""
+    """The storage of one node.
+
+    Attributes:
+        beside: where checkpoints are kept; None: every start folds the whole ledger.
+        checkpoint_every: events between two checkpoints.
+    """
 
     ledger: Events
     artefacts: Artefacts
+    beside: Beside | None = None
+    checkpoint_every: int = 2000
 
 
 def on_disk(home: Home, clock: Clock) -> Storage:
-    """Open the storage in the node's state folder. Raises ``DatabaseError``."""
-    return Storage(
-        Ledger.open(home.ledger_file, clock.now_ms), ArtefactStore(home.folder / "artefacts")
-    )
+    """Open the storage in the node's state folder.
+
+    Raises ``DatabaseError``, ``ArtefactError``, and ``NodeError`` ``lost-ledger`` when there was
+    another ledger than is there now.
+    """
+    check_not_lost(home.folder, home.ledger_file)
+    ledger = Ledger.open(home.ledger_file, clock.now_ms)
+    return Storage(ledger, ArtefactStore(home.folder / "artefacts"), LedgerFiles(home.folder))

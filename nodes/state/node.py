@@ -16,11 +16,14 @@ import structlog
 
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Randomness, SystemRandomness
+from nodes.state import checkpoint
+from nodes.state.artefacts import ArtefactError
 from nodes.state.event_codec import read, write
 from nodes.state.events import LedgerEvent, MemberEnrolled, NodeCreated
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage, on_disk
-from nodes.state.ledger import Claim, LedgerError
+from nodes.state.ledger import START, Claim, Head, LedgerError
+from nodes.state.ledger_files import Mark, lost
 from nodes.state.node_state import NodeState
 from nodes.state.position import Position
 from nodes.state.records import ZERO, HeldRelease
@@ -58,12 +61,14 @@ class Node:
     ) -> None:
         self.home, self.clock, self.randomness = home, clock, randomness or SystemRandomness()
         self.lock = threading.RLock()
-        storage = storage or on_disk(home, clock)
+        self.storage = storage = storage or on_disk(home, clock)
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
-        self.state = NodeState(membership=Membership(home.path))
-        self._read_upto = 0
+        self.state, self._head = self._restored()
+        self._checkpointed = self._read_upto
+        self._marked: tuple[int, int] | None = None
         self._certificates: dict[Digest, Certificate] = {}
         self._signed: tuple[tuple[object, ...], Snapshot, Envelope] | None = None
+        self._check_mark()
         self.catch_up()
         if self._read_upto == 0:
             self.record(NodeCreated(node=home.id, scope=str(home.scope)))
@@ -113,13 +118,64 @@ class Node:
         with self.lock:
             for entry in self.ledger.events(after=self._read_upto):
                 self.state.apply(self._completed(read(entry)), entry.at_ms)
-                self._read_upto = entry.seq
+                self._head = Head(entry.seq, entry.digest)
+            self._write_beside()
+
+    @property
+    def _read_upto(self) -> int:
+        return self._head.seq
+
+    def _restored(self) -> tuple[NodeState, Head]:
+        """Read the last checkpoint, if it is one of this ledger; else begin with nothing."""
+        beside = self.storage.beside
+        if beside and (data := beside.checkpoint()):
+            restored = checkpoint.decode(data, self.home.path)
+            if restored and self._has(restored[1]):
+                return restored
+            log.warning("checkpoint-passed-over", node=self.home.id)
+        return NodeState(membership=Membership(self.home.path)), Head(0, START)
+
+    def _has(self, position: Head) -> bool:
+        """Return whether the ledger has this event."""
+        entry = next(self.ledger.events(after=position.seq - 1), None)
+        return entry is not None and (entry.seq, entry.digest) == position
+
+    def _check_mark(self) -> None:
+        """Check that the ledger is not an older one than this folder had.
+
+        Raises ``NodeError`` ``lost-ledger``.
+        """
+        beside = self.storage.beside
+        mark = beside.mark() if beside else None
+        if mark and not self._has(Head(mark.seq, mark.digest)):
+            self.close()
+            raise lost(
+                self.home.folder, f"lacks event {mark.seq}, which it had: it is another or older"
+            )
+
+    def _write_beside(self) -> None:
+        """Renew the mark when versions moved, and both files every so many events."""
+        beside, state = self.storage.beside, self.state
+        if beside is None or self._read_upto == 0:
+            return
+        versions = (state.own.version, state.sequence)
+        due = self._read_upto - self._checkpointed >= self.storage.checkpoint_every
+        if due:
+            beside.write_checkpoint(checkpoint.encode(state, self._head))
+            self._checkpointed = self._read_upto
+        if due or versions != self._marked:
+            head, rounds, tests = self._head, state.rounds.next, state.gate.tests
+            beside.write_mark(Mark(self.home.id, *head, *versions, rounds, tests))
+            self._marked = versions
 
     def _completed(self, event: LedgerEvent) -> LedgerEvent:
         """Add to a member that an older Banyan enrolled the digest of its transport key."""
         if not isinstance(event, MemberEnrolled) or event.transport is not None:
             return event
-        certificate = self._certificate(event.certificate)
+        try:
+            certificate = self._certificate(event.certificate)
+        except ArtefactError:
+            return event  # the rules of membership know what to do without
         return replace(event, transport=transport_digest(certificate.transport_key))
 
     # -- vectors

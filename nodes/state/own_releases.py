@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nodes.state.events import Released, Withdrawn
@@ -30,6 +31,29 @@ class OwnReleases:
     by_rounds: list[int] = field(default_factory=list)
     undone: list[tuple[int, int]] = field(default_factory=list)
     withdrawn: list[Withdrawn] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        version: int,
+        adapter: Digest,
+        published: Iterable[Published],
+        undone: list[tuple[int, int]],
+        withdrawn: list[Withdrawn],
+    ) -> OwnReleases:
+        """Make the record of these releases, oldest first; the rest follows from them."""
+        by_version = {each.held.version: each for each in published}
+        newest = max(by_version, default=None)
+        return cls(
+            version=version,
+            adapter=adapter,
+            latest=by_version[newest].held if newest is not None else None,
+            releases={each.held.release: each.held for each in by_version.values()},
+            published=by_version,
+            by_rounds=[v for v, each in by_version.items() if each.kind is ReleaseKind.ROUND],
+            undone=undone,
+            withdrawn=withdrawn,
+        )
 
     def is_undone(self, version: int) -> bool:
         """Return whether a rollback has taken this version back."""

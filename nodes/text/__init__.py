@@ -7,5 +7,5 @@ Knows nothing of models, training or other nodes.
 
 Others use ``files`` (``read_texts``, ``write_texts``), ``documents`` (``Budgets``, ``Part``),
 ``replay_buffer`` (``ReplayBuffer`` and its sizes), ``watched_folder`` (``Arrivals``),
-``probe_files`` (``read_probes``, ``write_probes``).
+``probe_files`` (``read_probes``, ``write_probes``), ``changes`` (``fingerprint``).
 """

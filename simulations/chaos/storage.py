@@ -15,7 +15,10 @@ from typing import Any, TypeVar, cast
 from nodes.state.interfaces import Artefacts, Events, Storage
 from nodes.state.ledger import LedgerEntry
 from protocol import Digest
-from simulations.world.storage import AppendFile, FileArtefacts, FileLedger
+from simulations.world.storage import AppendFile, FileArtefacts, FileLedger, MemoryBeside
+
+CHECKPOINT_EVERY = 7
+"""Events between two checkpoints: few, so that every start is one from a checkpoint."""
 
 T = TypeVar("T")
 
@@ -66,6 +69,7 @@ class Disk:
 
     ledger: FileLedger
     artefacts: FileArtefacts
+    beside: MemoryBeside = field(default_factory=MemoryBeside)
 
     @classmethod
     def new(cls, file: AppendFile, now_ms: Callable[[], int]) -> Disk:
@@ -76,7 +80,8 @@ class Disk:
     def opened(self, fuse: Fuse) -> Storage:
         """As one process sees it."""
         ledger = cast(Events, CrashingLedger(self.ledger, fuse))
-        return Storage(ledger, cast(Artefacts, CrashingArtefacts(self.artefacts, fuse)))
+        artefacts = cast(Artefacts, CrashingArtefacts(self.artefacts, fuse))
+        return Storage(ledger, artefacts, self.beside, CHECKPOINT_EVERY)
 
 
 @dataclass(frozen=True)

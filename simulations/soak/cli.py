@@ -96,6 +96,40 @@ def failures(
             console.print(markdown(rows), markup=False, highlight=False, soft_wrap=True)
 
 
+def year(
+    days: Annotated[int, typer.Option(min=1, help="How many days pass.")] = 400,
+    size: Annotated[
+        int, typer.Option(min=256, help="Values of an adapter; default: SmolLM2's.")
+    ] = 368_640,
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(help="A new folder for all of it.")] = Path("runs/year"),
+    json: AsJson = False,
+) -> None:
+    """Let a year pass on a clock of its own: one release a day, every certificate ends on its way.
+
+    The exit status is 1 when a node takes more disk than its policy allows, or something lapses.
+    Writes year.json.
+
+    Example: banyan sim year --days 100 --size 16384
+    """
+    import json as json_
+
+    from nodes.errors import NodeError
+    from simulations.soak.year import run_year
+    from simulations.world.build import quiet
+
+    with one_sentence(), _interruptible():
+        quiet()
+        if (out / "root").exists():
+            raise NodeError("exists", f"{out} holds an earlier run; remove it or name another.")
+        report = run_year(out.resolve(), days=days, size=size, seed=seed, say=errors.print)
+        (out / "year.json").write_text(json_.dumps(report, indent=1), "utf-8")
+        last = report["each_day"][-1]
+        rows = [{"node": name, "disk": size / 1e6} for name, size in last["bytes"].items()]
+        _show(report, YEAR_COLUMNS, rows, json)
+
+
+YEAR_COLUMNS = {"node": "{node}", "disk MB on the last day": "{disk:.1f}"}
 SOAK_COLUMNS = {
     "node": "{node}",
     "PSS MB": "{pss_mb:.0f}",

@@ -20,6 +20,10 @@ FAKETIME = (
     "/usr/local/lib/faketime/libfaketime.so.1",
 )
 FILLER = "filler"
+SLEEP = """import select, time
+time.sleep = lambda seconds: (select.select([], [], [], seconds), None)[1]
+"""
+"""libfaketime 0.9.10 lets ``clock_nanosleep`` to a moment fail, with which Python sleeps."""
 
 
 class Unavailable(Exception):
@@ -90,12 +94,14 @@ class Clocks:
         self._library = _faketime()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sitecustomize.py").write_text(SLEEP)
 
     def of(self, name: str) -> Mapping[str, str]:
         """The environment of a process that goes by the clock of this name."""
         self.set(name, 0)
         return {
             "LD_PRELOAD": str(self._library),
+            "PYTHONPATH": str(self._folder),
             "FAKETIME_TIMESTAMP_FILE": str(self._folder / name),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -125,9 +125,7 @@ def certificates_end(steps: Sequence[int], name: str) -> Case:
             for node in NAMES:
                 clocks.set(node, days * DAY_S)
             ended = [n for n in NAMES if trial.processes[n].poll() is not None]
-            for node in ended:
-                trial.start(node, extra=clocks.of(node))
-                clocks.set(node, days * DAY_S)
+            trial.start(*ended)
             by = "started again" if ended else by
             after = trial.works_after(limits.recover_s)
             taken.append(f"day {days}: {'never' if after is None else f'{after:.0f} s'}")

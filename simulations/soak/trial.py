@@ -86,6 +86,7 @@ class Trial:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _consoles: Counter[str] = field(default_factory=Counter)
     _logs: Counter[str] = field(default_factory=Counter)
+    _extra: dict[str, dict[str, str]] = field(default_factory=dict)
     _fed: int = FIRST
     _fed_at: float = 0.0
 
@@ -113,9 +114,11 @@ class Trial:
         return self.folder / name
 
     def start(self, *names: str, extra: Mapping[str, str] | None = None) -> None:
-        """Start the processes of these nodes."""
+        """Start the processes of these nodes, with what their environment had before as well."""
         for name in names:
-            self.processes[name] = self._popen(name, ("node", "run", "--with-parent"), extra)
+            known = self._extra.setdefault(name, {})
+            known.update(extra or {})
+            self.processes[name] = self._popen(name, ("node", "run", "--with-parent"), known)
 
     def command(self, name: str, *words: str) -> int:
         """Run another command about a node; returns its exit status, and notes what it said."""

@@ -217,8 +217,7 @@ class Member:
     def restart(self) -> None:
         """Forget what is in memory and read again what is stored."""
         old = self.node
-        storage = Storage(old.ledger, old.artefacts)
-        self.node = Node(old.home, self.clock, storage, old.randomness)
+        self.node = Node(old.home, self.clock, old.storage, old.randomness)
         if self.maker.tidies:
             self.node.free_unnamed()
         self._start()

@@ -19,6 +19,7 @@ from typing import Any
 from nodes.state.artefacts import ArtefactError
 from nodes.state.interfaces import Storage
 from nodes.state.ledger import START, Claim, LedgerEntry, LedgerError, canonical
+from nodes.state.ledger_files import Mark
 from protocol import Digest, NodeId, digest_of
 
 Place = tuple[int, int]
@@ -95,6 +96,18 @@ class FileArtefacts:
     def size(self, digest: Digest) -> int:
         """Its length in bytes. Raises ``ArtefactError`` ``missing-artefact``."""
         return self._place(digest)[1]
+
+    def intact(self, digest: Digest) -> bool:
+        """Whether it is there: nothing damages it."""
+        return self.has(digest)
+
+    def heal(self, digest: Digest, data: bytes) -> None:
+        """Store what was missing."""
+        self.put(data)
+
+    def digests(self) -> Iterator[Digest]:
+        """All that there are."""
+        yield from tuple(self._places)
 
     def delete(self, digest: Digest) -> None:
         """Forget where it lies."""
@@ -184,6 +197,30 @@ class FileLedger:
 
     def close(self) -> None:
         """Nothing to let go of: the file belongs to the world."""
+
+
+class MemoryBeside:
+    """The mark and the checkpoint of a ledger, in memory."""
+
+    def __init__(self) -> None:
+        self._mark: Mark | None = None
+        self._checkpoint: bytes | None = None
+
+    def mark(self) -> Mark | None:
+        """The last mark."""
+        return self._mark
+
+    def write_mark(self, mark: Mark) -> None:
+        """Replace the mark."""
+        self._mark = mark
+
+    def checkpoint(self) -> bytes | None:
+        """The last checkpoint."""
+        return self._checkpoint
+
+    def write_checkpoint(self, data: bytes) -> None:
+        """Replace the checkpoint."""
+        self._checkpoint = data
 
 
 def file_storage(file: AppendFile, artefacts: FileArtefacts, now_ms: Callable[[], int]) -> Storage:

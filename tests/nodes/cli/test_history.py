@@ -117,6 +117,8 @@ def test_two_children_of_one_name_are_told_apart_by_their_ids(
     code, output = run(made, "withdraw", "clinic", "--node", "/en")
     assert (code, "many-nodes" in output) == (1, True)
     assert all(f"{child[:12]} (clinic)" in " ".join(output.split()) for child in (gone, heir.keyid))
+    status = " ".join(run(made, "status", "--node", "/en")[1].split())
+    assert all(f"clinic {child[:12]}" in status for child in (gone, heir.keyid))
     assert run(made, "revoke", heir.keyid[:12], "--node", "/en")[0] == 0
 
 

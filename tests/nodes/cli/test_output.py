@@ -21,9 +21,11 @@ from typer.testing import CliRunner
 
 from nodes.cli.app import app as banyan
 from nodes.cli.explain import explained
-from nodes.cli.output import PlainConsole, one_sentence
+from nodes.cli.output import PlainConsole, one_sentence, print_json
 from nodes.errors import NodeError
 from nodes.machine.terminal import in_one_line, visible
+from nodes.serving.ask import Answer
+from tests.nodes.network import make_root
 
 FOREIGN = "[/INST] [bold]name[/] :smile: \x1b[31mred\x07\r \u202egnp.exe"
 SHOWN = r"[/INST] [bold]name[/] :smile: \x1b[31mred\x07\r \u202egnp.exe"
@@ -48,6 +50,29 @@ def test_a_table_shows_what_a_line_shows(capsys: pytest.CaptureFixture[str]) -> 
     table = Table(FOREIGN, title=FOREIGN)
     table.add_row(FOREIGN)
     assert printed(table, capsys).count(SHOWN) == 3
+
+
+def test_json_says_what_it_said_and_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = {FOREIGN: "\x9b31m \ud800 \x7f Größe"}
+    print_json(said)
+    out = capsys.readouterr().out
+    assert json.loads(out) == said
+    assert "Größe" in out
+    assert not set(out) & {"\x1b", "\x07", "\x7f", "\x9b", "\u202e", "\ud800"}
+
+
+def test_an_answer_that_looks_like_markup_is_shown(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_root(tmp_path, base)
+    answer = Answer(1, 0, {"base": "[/INST] [bold", "effective": "\x1b[2J[/]"})
+    monkeypatch.setattr("nodes.serving.ask.answer_from", lambda *_: answer)
+    result = CliRunner().invoke(banyan, ["ask", "/", "words", "--nodes", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "[/INST] [bold" in result.stdout
+    assert r"\x1b[2J[/]" in result.stdout
 
 
 def test_letters_of_every_language_stay() -> None:

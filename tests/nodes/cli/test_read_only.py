@@ -86,6 +86,14 @@ def test_what_only_reads_works_in_a_folder_that_cannot_be_written(
 
 
 @pytest.mark.slow
+def test_a_node_that_would_run_there_is_one_sentence(root: Path, prefix: list[str]) -> None:
+    command = [*prefix, sys.executable, "-m", "nodes.cli", "node", "run", "--node", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert str(root) in done.stderr
+
+
+@pytest.mark.slow
 def test_what_a_crash_left_in_the_log_of_writes_is_read_there_too(
     root: Path, tmp_path: Path, base: Path, request: pytest.FixtureRequest
 ) -> None:

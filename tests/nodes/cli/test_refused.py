@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -41,8 +42,8 @@ def here(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     asked = ("--request", "new/request.json", *to)
     assert banyan("node", "enrol", "--node", "root", *asked).exit_code == 0
     bundle = Bundle.decode(Path("new.bundle").read_bytes())
-    for name, field in (("layout", b"{}"), ("basis", b""), ("network", b"x"), ("address", b"?")):
-        value = field.decode() if name in {"layout", "address"} else field
+    damaged: dict[str, Any] = {"layout": "{}", "basis": b"", "network": b"x", "addresses": ("?",)}
+    for name, value in damaged.items():
         Path(f"bad-{name}.bundle").write_bytes(Bundle(**vars(bundle) | {name: value}).encode())
     Path("garbage").write_bytes(b"\xff[/]\x1b")
     Path("pointer").mkdir()
@@ -85,7 +86,7 @@ REFUSED = [
     ("node", "join", "new", "bad-layout.bundle", *JOIN),
     ("node", "join", "new", "bad-basis.bundle", *JOIN),
     ("node", "join", "new", "bad-network.bundle", *JOIN),
-    ("node", "join", "new", "bad-address.bundle", *JOIN),
+    ("node", "join", "new", "bad-addresses.bundle", *JOIN),
     ("node", "join", "device", "new.bundle", *JOIN),
     ("node", "join", "nowhere", "new.bundle", *JOIN),
     ("node", "revoke", "", *AT),

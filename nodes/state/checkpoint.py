@@ -1,0 +1,119 @@
+"""Checkpoints: the state that a ledger folds to, written down, so that a start folds only the rest.
+
+A checkpoint names the event up to which it was folded and that event's digest. One that is damaged,
+of another format or of another ledger is passed over, and the ledger is folded from its start. It
+holds plain values, checked when they are read; nothing in it is executed.
+
+``FORMAT`` must be raised whenever ``NodeState`` or a part of it changes its shape, or an event
+changes the state in another way than before: a test compares what the golden ledgers fold to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import TypeAdapter, ValidationError
+
+from nodes.state.chain_above import ChainAbove
+from nodes.state.events import Withdrawn
+from nodes.state.gate_history import GateHistory
+from nodes.state.ledger import Head
+from nodes.state.node_state import NodeState
+from nodes.state.offers import Offers
+from nodes.state.own_releases import OwnReleases
+from nodes.state.records import Published
+from nodes.state.rounds import Rounds
+from protocol import Certificate, Digest, Membership, MembershipParts, ProtocolError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class _Own:
+    """``OwnReleases`` without what follows from the rest of it."""
+
+    version: int
+    adapter: Digest
+    published: tuple[Published, ...]
+    undone: tuple[tuple[int, int], ...]
+    withdrawn: tuple[Withdrawn, ...]
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A ``NodeState`` in values that JSON has."""
+
+    own: _Own
+    above: ChainAbove
+    offers: Offers
+    rounds: Rounds
+    gate: GateHistory
+    sequence: int
+    moves: int
+    moment: int
+    membership: MembershipParts
+
+
+def encode(state: NodeState, position: Head) -> bytes:
+    """Write down the state that a ledger folds to up to an event."""
+    own = state.own
+    plain = _Plain(
+        own=_Own(
+            own.version,
+            own.adapter,
+            tuple(own.published.values()),
+            tuple(own.undone),
+            tuple(own.withdrawn),
+        ),
+        above=state.above,
+        offers=state.offers,
+        rounds=state.rounds,
+        gate=state.gate,
+        sequence=state.sequence,
+        moves=state.moves,
+        moment=state.moment,
+        membership=state.membership.to_plain(),
+    )
+    body = _adapter().dump_json(plain)
+    head = {"format": FORMAT, "seq": position.seq, "digest": position.digest, "sha256": _sum(body)}
+    return json.dumps(head).encode() + b"\n" + body
+
+
+def decode(data: bytes, path: tuple[Certificate, ...] = ()) -> tuple[NodeState, Head] | None:
+    """Read a checkpoint; None for one that is damaged or of another format.
+
+    Args:
+        path: the certificates from the root to the node, for the rules of membership.
+    """
+    first, _, body = data.partition(b"\n")
+    try:
+        head = json.loads(first)
+        if head["format"] != FORMAT or head["sha256"] != _sum(body):
+            return None
+        plain = _adapter().validate_json(body)
+        membership = Membership.from_plain(plain.membership, path)
+        position = Head(int(head["seq"]), Digest(head["digest"]))
+    except (ValueError, TypeError, KeyError, ValidationError, ProtocolError):
+        return None
+    own = OwnReleases.of(
+        plain.own.version,
+        plain.own.adapter,
+        plain.own.published,
+        list(plain.own.undone),
+        list(plain.own.withdrawn),
+    )
+    parts = (plain.above, plain.offers, plain.rounds, plain.gate)
+    counts = (plain.sequence, plain.moves, plain.moment)
+    return NodeState(own, *parts, *counts, membership), position
+
+
+def _sum(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@cache
+def _adapter() -> TypeAdapter[_Plain]:
+    return TypeAdapter(_Plain)
