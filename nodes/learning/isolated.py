@@ -135,7 +135,8 @@ class IsolatedEngine:
                 result = worker.connection.recv()
             except _DIED:
                 raise self._died(worker.process) from None
-            self._end_when_idle()
+            finally:
+                self._end_when_idle()
         if isinstance(result, Failure):
             log.warning("computing-failed", code=result.code, trace=result.trace)
             raise NodeError(result.code, result.sentence)
