@@ -34,6 +34,7 @@ from nodes.flower.environment import prepare_environment
 from nodes.learning.engine import TorchEngine
 from nodes.learning.inputs import Inputs
 from nodes.learning.interfaces import Engine
+from nodes.learning.isolated import IsolatedEngine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
@@ -147,7 +148,8 @@ class Daemon:
         inputs.check()
         self._node = Node(self._home, self._clock)
         self._node.free_unnamed()
-        self._engine = TorchEngine(self._home, self._config.model, self._stop)
+        make_engine = IsolatedEngine if self._config.model.isolate else TorchEngine
+        self._engine = make_engine(self._home, self._config.model, self._stop)
         roles = {"uplink": self._uplink, "downlink": self._downlink}
         if self._above:
             roles["questions"] = partial(self._above.client.run, self._stop)
@@ -160,6 +162,7 @@ class Daemon:
         self._tend(inputs)
         for thread in threads:
             thread.join()
+        self._engine.close()
         self._node.close()
         log.info("stopped")
         if self._failures:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from flwr.app import Context, Error, Message
@@ -25,6 +25,9 @@ from nodes.parent.tasks import Request
 from protocol import NodeId, ProtocolError
 
 log = structlog.get_logger()
+
+LEAST_SHARED = 64 * 1024
+"""Bytes of a chain from which it lies in a message's second array, which is stored once for all."""
 
 REFUSED_BY_CHILD = 1
 """The Flower error code of a child that refused what its parent sent."""
@@ -125,7 +128,7 @@ def _drive(
 
 def _push(grid: Grid, request: Request, dst: int, waiting: dict[str, _Waiting]) -> None:
     message = grid.create_message(
-        content=pack("task", request.blobs),
+        content=pack("task", request.blobs, _shared(request.blobs)),
         message_type="train",
         dst_node_id=dst,
         group_id=str(request.round),
@@ -133,9 +136,19 @@ def _push(grid: Grid, request: Request, dst: int, waiting: dict[str, _Waiting]) 
     )
     for message_id in grid.push_messages([message]):
         if message_id:
-            waiting[message_id] = _Waiting(request, time.monotonic())
+            # The message has the parts now: they need not be held a second time.
+            waiting[message_id] = _Waiting(replace(request, blobs={}), time.monotonic())
         else:
             log.warning("not-delivered", child=request.child[:12], round=request.round)
+
+
+def _shared(blobs: Mapping[str, bytes]) -> set[str]:
+    """Name the parts of a task that other children get too, where that saves memory.
+
+    An array more is a request more, so that small parts stay with the task.
+    """
+    others = {name: blob for name, blob in blobs.items() if name != "task"}
+    return set(others) if sum(map(len, others.values())) >= LEAST_SHARED else set()
 
 
 def _take(parent: Parent, request: Request, sender: NodeId, reply: Message) -> list[Request]:

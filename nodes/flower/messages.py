@@ -1,8 +1,9 @@
-"""Pack Banyan's blobs into a Flower message: one array and a list of what is in it.
+"""Pack Banyan's blobs into a Flower message: one array or two, and a list of what is in them.
 
 Flower sends every array as an object of its own, one request each; so all blobs of a message are
-laid end to end in a single uint8 array. A peer wrote the message: ``unpack`` refuses any other
-form, and no library decodes an array.
+laid end to end in a single uint8 array. What many messages have in common, such as a chain, lies in
+a second one: Flower keeps equal objects once, however many messages hold them. A peer wrote the
+message: ``unpack`` refuses any other form, and no library decodes an array.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Metadata, RecordDict
@@ -18,13 +19,16 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Metadata, RecordDict
 from protocol import Code, Refused
 
 MAX_BLOBS = 64
-_HEAD, _BODY, _PACKED = "banyan", "blobs", "packed"
+_HEAD, _BODY, _PACKED, _SHARED = "banyan", "blobs", "packed", "shared"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._/-]{0,127}")
 _STYPE, _DTYPE = "numpy.ndarray", "uint8"
 
 
-def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
-    """Pack named blobs of one kind of message, in the order given.
+def pack(kind: str, blobs: Mapping[str, bytes], shared: Collection[str] = ()) -> RecordDict:
+    """Pack named blobs of one kind of message, in the order given, the shared ones last.
+
+    Args:
+        shared: names of blobs that other messages hold too, in the same order.
 
     Raises ``ValueError`` for a kind, a name or a number of blobs that ``unpack`` would refuse.
     """
@@ -32,8 +36,10 @@ def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
         raise ValueError(f"A kind and names are {_NAME.pattern}, got {kind!r} {list(blobs)}.")
     if len(blobs) > MAX_BLOBS:
         raise ValueError(f"A message holds at most {MAX_BLOBS} blobs, got {len(blobs)}.")
-    size = sum(map(len, blobs.values()))
-    data = b"".join((_npy_head(size), *blobs.values()))
+    own = {name: blob for name, blob in blobs.items() if name not in shared}
+    common = {name: blob for name, blob in blobs.items() if name in shared}
+    blobs = own | common
+    arrays = {_PACKED: _array_of(own)} | ({_SHARED: _array_of(common)} if common else {})
     head = ConfigRecord(
         {
             "kind": kind,
@@ -42,8 +48,7 @@ def pack(kind: str, blobs: Mapping[str, bytes]) -> RecordDict:
             "lengths": " ".join(str(len(blob)) for blob in blobs.values()),
         }
     )
-    packed = Array(dtype=_DTYPE, shape=(size,), stype=_STYPE, data=data)
-    return RecordDict({_HEAD: head, _BODY: ArrayRecord({_PACKED: packed})})
+    return RecordDict({_HEAD: head, _BODY: ArrayRecord(arrays)})
 
 
 def unpack(content: RecordDict) -> tuple[str, dict[str, bytes]]:
@@ -54,20 +59,43 @@ def unpack(content: RecordDict) -> tuple[str, dict[str, bytes]]:
     head, body = content.get(_HEAD), content.get(_BODY)
     if set(content) != {_HEAD, _BODY} or not isinstance(head, ConfigRecord):
         raise _malformed("its records")
-    if not isinstance(body, ArrayRecord) or set(body) != {_PACKED}:
+    if not isinstance(body, ArrayRecord) or set(body) not in ({_PACKED}, {_PACKED, _SHARED}):
         raise _malformed("its arrays")
     kind, names, lengths = _read_head(head)
-    array, size = body[_PACKED], sum(lengths)
-    if array.dtype != _DTYPE or array.stype != _STYPE or tuple(array.shape) != (size,):
+    blobs: dict[str, bytes] = {}
+    left = list(zip(names, lengths, strict=True))
+    for name in (_PACKED, _SHARED):
+        if name in body:
+            data = _bytes_of(body[name])
+            at = 0
+            while left and at + left[0][1] <= len(data):
+                blob, length = left.pop(0)
+                blobs[blob] = bytes(data[at : at + length])
+                at += length
+            if at != len(data):
+                raise _malformed("its lengths")
+    if left:
+        raise _malformed("its lengths")
+    return kind, blobs
+
+
+def _array_of(blobs: Mapping[str, bytes]) -> Array:
+    size = sum(map(len, blobs.values()))
+    data = b"".join((_npy_head(size), *blobs.values()))
+    return Array(dtype=_DTYPE, shape=(size,), stype=_STYPE, data=data)
+
+
+def _bytes_of(array: Array) -> memoryview:
+    """Return the bytes of an array that ``_array_of`` could have made."""
+    prefix_bytes = len(_npy_head(0))
+    size = len(array.data) - prefix_bytes
+    shape = tuple(array.shape)
+    if array.dtype != _DTYPE or array.stype != _STYPE or size < 0 or shape != (size,):
         raise _malformed("its array")
     prefix = _npy_head(size)
     if len(array.data) != len(prefix) + size or not array.data.startswith(prefix):
         raise _malformed("its array's bytes")
-    blobs, at = {}, len(prefix)
-    for name, length in zip(names, lengths, strict=True):
-        blobs[name] = bytes(array.data[at : at + length])
-        at += length
-    return kind, blobs
+    return memoryview(array.data)[len(prefix) :]
 
 
 def _read_head(head: ConfigRecord) -> tuple[str, list[str], list[int]]:

@@ -6,7 +6,8 @@ one time on one machine is bounded; torch is imported only when something is com
 Knows nothing of parents, children or signatures.
 
 Others use ``interfaces`` (``Engine``, ``Corpus``: what the roles need), ``engine``
-(``TorchEngine``) and ``corpus`` (``StoredCorpus``) that fulfil them, ``lesson`` (``Lesson``,
+(``TorchEngine``), ``isolated`` (``IsolatedEngine``: the same in a process of its own) and
+``corpus`` (``StoredCorpus``) that fulfil them, ``lesson`` (``Lesson``,
 ``arrived``), ``training`` (``Learner``), ``trials`` (``Probes``, ``Trial``, ``Judged``),
 ``inputs`` (``Inputs``).
 """

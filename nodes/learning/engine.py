@@ -112,6 +112,11 @@ class TorchEngine:
                 self._keepers -= 1
                 self._let_go()
 
+    def close(self) -> None:
+        """Let the model go."""
+        with self._lock:
+            self._model = None
+
     @contextmanager
     def _loaded(self) -> Iterator[EffectiveModel]:
         lease = self._lease.hold(self._stop) if self._lease else nullcontext()

@@ -42,6 +42,7 @@ log = structlog.get_logger()
 _POLL_S = 0.2
 _END_S = 5.0
 """Seconds that the process has to end by itself."""
+_MAIN = "import sys; from nodes.learning.worker import main; main(int(sys.argv[1]))"
 _DIED = (EOFError, ConnectionError, BrokenPipeError)
 
 
@@ -133,8 +134,9 @@ class IsolatedEngine:
                         raise NodeError("stopped", "The node was stopped while it computed.")
                 result = worker.connection.recv()
             except _DIED:
-                raise self._died() from None
-            self._end_when_idle()
+                raise self._died(worker.process) from None
+            finally:
+                self._end_when_idle()
         if isinstance(result, Failure):
             log.warning("computing-failed", code=result.code, trace=result.trace)
             raise NodeError(result.code, result.sentence)
@@ -156,7 +158,8 @@ class IsolatedEngine:
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "nodes.learning.worker", str(theirs.fileno())],
+                # Not -m: the module's classes would have another name there. -P: not from here.
+                [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())],
                 stdin=subprocess.PIPE,  # closes when this process ends, however it ends
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -168,9 +171,7 @@ class IsolatedEngine:
         log.info("engine-started", pid=process.pid, seconds=round(time.monotonic() - started, 2))
         return worker
 
-    def _died(self) -> NodeError:
-        assert self._worker is not None  # noqa: S101  asked of a worker that was there
-        process = self._worker.process
+    def _died(self, process: subprocess.Popen[bytes]) -> NodeError:
         self._kill()
         status = process.returncode
         killed = status is not None and -status == signal.SIGKILL

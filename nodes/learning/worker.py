@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import traceback
 from dataclasses import dataclass
@@ -97,7 +96,3 @@ def _end_with_parent() -> None:
         while os.read(0, 1):
             pass
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

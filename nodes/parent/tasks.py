@@ -47,6 +47,7 @@ class TaskDesk:
         self._delivered: dict[NodeId, set[Digest]] = {}
         self._wanted: dict[NodeId, tuple[Digest, ...]] = {}
         self._repeats: dict[tuple[int, NodeId], int] = {}
+        self._read: dict[Digest, tuple[str, bytes]] = {}  # once for all children of a round
 
     def issued(self, task: str) -> Task | None:
         """Return the task of that id, if this parent still accepts answers to it."""
@@ -59,10 +60,13 @@ class TaskDesk:
         self._nonces = {k: n for k, n in self._nonces.items() if k[0] >= oldest}
         self._repeats = {k: n for k, n in self._repeats.items() if k[0] >= number}
         self._enclosed = {k: e for k, e in self._enclosed.items() if k in self._issued}
+        self._read.clear()
 
     def answered(self, child: NodeId, task: str) -> None:
         """Note that the child holds what this task enclosed."""
         self._delivered.setdefault(child, set()).update(self._enclosed.pop(task, set()))
+        if not self._enclosed:  # nobody waits for anything
+            self._read.clear()
 
     def wanted(self, child: NodeId, number: int, missing: Sequence[Digest]) -> bool:
         """Note what the child lacks; return whether to ask it again in this round."""
@@ -123,8 +127,10 @@ class TaskDesk:
         lacking = [digest for digest in chain if digest not in known]
         enclosed = list(dict.fromkeys((*lacking, *self._wanted.pop(child, ()))))[:MAX_ENCLOSED]
         for digest in enclosed:
-            if public := self._public(digest):
-                name, data = public
+            if digest not in self._read and (public := self._public(digest)):
+                self._read[digest] = public
+            if digest in self._read:
+                name, data = self._read[digest]
                 blobs[f"{name}/{digest}"] = data
         self._enclosed[task.task] = {*enclosed, envelope.digest}
         return Request(child, task.task, ask.round, blobs, ask.deadline_ms)

@@ -16,10 +16,28 @@ from protocol import Refused
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._/-]{0,20}", fullmatch=True)
 
 
-@given(kind=NAMES, blobs=st.dictionaries(NAMES, st.binary(max_size=200), max_size=8))
-def test_what_is_packed_is_unpacked(kind: str, blobs: dict[str, bytes]) -> None:
-    read_kind, read = unpack(pack(kind, blobs))
-    assert (read_kind, read, list(read)) == (kind, blobs, list(blobs))
+@given(
+    kind=NAMES,
+    blobs=st.dictionaries(NAMES, st.binary(max_size=200), max_size=8),
+    data=st.data(),
+)
+def test_what_is_packed_is_unpacked(
+    kind: str, blobs: dict[str, bytes], data: st.DataObject
+) -> None:
+    shared = data.draw(st.sets(st.sampled_from(sorted(blobs)))) if blobs else set()
+    read_kind, read = unpack(pack(kind, blobs, shared))
+    assert (read_kind, read) == (kind, blobs)
+    own = [name for name in blobs if name not in shared]
+    assert list(read) == own + [name for name in blobs if name in shared]
+
+
+def test_what_messages_share_is_an_array_of_its_own_and_equal() -> None:
+    one, other = (
+        pack("task", {"task": task, "adapter/1": b"chain"}, {"adapter/1"}).array_records["blobs"]
+        for task in (b"one", b"other")
+    )
+    assert one["shared"].data == other["shared"].data
+    assert one["packed"].data != other["packed"].data
 
 
 def test_blobs_travel_as_one_ordinary_array() -> None:
@@ -62,6 +80,15 @@ HOSTILE: dict[str, Callable[[], RecordDict]] = {
     ),
     "an array more": lambda: RecordDict(
         {"banyan": head(), "blobs": ArrayRecord({"packed": array(b"123"), "x": array(b"")})}
+    ),
+    "a shared array that nothing is in": lambda: RecordDict(
+        {"banyan": head(), "blobs": ArrayRecord({"packed": array(b"123"), "shared": array(b"4")})}
+    ),
+    "a blob across both arrays": lambda: RecordDict(
+        {"banyan": head(), "blobs": ArrayRecord({"packed": array(b"1"), "shared": array(b"23")})}
+    ),
+    "only a shared array": lambda: RecordDict(
+        {"banyan": head(), "blobs": ArrayRecord({"shared": array(b"123")})}
     ),
     "a field more": lambda: RecordDict({"banyan": head(x="y"), "blobs": body()}),
     "a kind of another type": lambda: RecordDict(
