@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+TIDY_EVERY_S = 3600.0
+
 FLOWERS_LOGGERS = ("flwr", "uvicorn", "uvicorn.error")
 
 MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
@@ -98,12 +100,11 @@ class Daemon:
         lock: FolderLock,
         make_child: MakeChild | None = None,
     ) -> None:
-        self._make_child, self._lock = make_child, lock
+        self._make_child, self._lock, self._clock = make_child, lock, clock
         self._home, self._config, self._stop = home, config, stop
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its address.")
         self._node = Node(home, clock)
-        self._node.free_unnamed()
         self._engine = TorchEngine(home, config.model, stop)
         self._failures: list[BaseException] = []
 
@@ -116,18 +117,29 @@ class Daemon:
         ]
         for thread in threads:
             thread.start()
+        self._tidy()
         while not self._stop.wait(30):
             trim()
             try:
                 self._lock.check()
             except NodeError as error:
                 self._fail(error)
+            if self._clock.monotonic() - self._tidied >= TIDY_EVERY_S:
+                self._tidy()
         for thread in threads:
             thread.join()
         self._node.close()
         log.info("stopped")
         if self._failures:
             raise self._failures[0]
+
+    def _tidy(self) -> None:
+        """Let go of the artefacts that nobody needs any more; what fails is tried in an hour."""
+        self._tidied = self._clock.monotonic()
+        try:
+            self._node.tidy(self._config.retention.policy(is_device=self._home.is_device))
+        except NodeError as error:
+            log.warning("not-tidied", code=error.code, why=error.sentence)
 
     def _guarded(self, role: Callable[[], None]) -> None:
         try:

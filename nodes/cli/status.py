@@ -1,4 +1,4 @@
-"""``banyan node status | verify``: what a node's ledger says, and whether it holds together."""
+"""``banyan node status``: what a node's ledger says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from nodes.cli.find import NodeOption, NodesOption, find, open_home_in
+from nodes.cli.find import NodeOption, NodesOption, find, find_config, open_home_in
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 from nodes.cli.renamed import RenamedOptions
+from nodes.cli.verify import retention_lines
 
 if TYPE_CHECKING:
     from nodes.dashboard.status import Probed, Status
@@ -49,26 +50,10 @@ def status(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = 
         for part, by_source in text.items():
             sizes_of_part = "; ".join(_size(source, size) for source, size in by_source.items())
             rows.append((f"text: {part}", sizes_of_part))
+        rows += retention_lines(folder, find_config(node, nodes))
         for label, value in rows:
             table.add_row(f"[dim]{label}[/]", str(value))
         console.print(table)
-
-
-@app.command("verify", cls=RenamedOptions)
-def verify(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
-    """Check a node's whole ledger: every event against the digest of the one before it.
-
-    Example: banyan node verify --node runs/demo/nodes/en
-    """
-    from nodes.state.ledger import Ledger
-
-    with one_sentence():
-        with Ledger.open_read_only(find(node, nodes) / "ledger.sqlite") as ledger:
-            events = ledger.verify()
-        if json:
-            print_json({"events": events})
-            return
-        console.print(f"{events} events, the chain of digests holds.")
 
 
 def _rows(current: Status) -> list[tuple[str, object]]:
