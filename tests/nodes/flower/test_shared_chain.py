@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -46,6 +47,10 @@ class Asker:
         return []
 
 
+def has_answers(asker: Asker, count: int) -> bool:
+    return len(asker.answers) == count
+
+
 def stored(p: Parent) -> int:
     """Bytes of all objects that wait for somebody."""
     return sum(len(entry.content) for entry in p.state.object_store.store.values())
@@ -79,7 +84,7 @@ def test_the_chain_is_stored_once_for_all_children_and_freed_with_the_last(tmp_p
             for key, _ in keys:
                 with child(p, key, echo()):
                     answered = len(asker.answers) + 1
-                    wait_for(lambda answered=answered: len(asker.answers) == answered)
+                    wait_for(partial(has_answers, asker, answered))
             wait_for(lambda: p.held == 0)
         finally:
             stop.set()
