@@ -241,6 +241,7 @@ class Trial:
             return
         if isinstance(entry, dict) and entry.get("level") in ("warning", "error", "critical"):
             code = str(entry.get("code") or entry.get("event"))
+            code = "log" if " " in code else code  # a library's sentence
             why = str(entry.get("why") or entry.get("sentence") or entry.get("event"))
             self._note(Said(name, "log", code, why))
 

@@ -264,7 +264,7 @@ class Year:
     def _client(self, member: Member, above: Member) -> ParentClient:
         services = ParentServices(
             above.node,
-            base=lambda: None,
+            base=self.folder,
             addresses=lambda: (),
             child_of=lambda _: member.node.home.id,
             on_ready=lambda _: None,
