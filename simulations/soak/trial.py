@@ -43,7 +43,7 @@ _SAID = re.compile(r"^([a-z]+(?:-[a-z]+)+): (.+)$")
 SCALE = replace(
     SOAK,
     training={"steps": 4, "batch_size": 4, "learning_rate": 2e-2, "max_tokens": 48},
-    rounds={**SOAK.rounds, "deadline_s": 15, "resend_s": 4, "retry_s": 1},
+    rounds={**SOAK.rounds, "deadline_s": 60, "resend_s": 15, "retry_s": 1},
 )
 """Light, so that a busy machine is no cause of what is heard."""
 
