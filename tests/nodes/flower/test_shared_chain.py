@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,6 +33,9 @@ class Asker:
             for child in children
         ]
         self.answers: dict[NodeId, Mapping[str, bytes]] = {}
+
+    def has(self, answers: int) -> bool:
+        return len(self.answers) == answers
 
     def step(self) -> list[Request]:
         asked, self.requests = self.requests, []
@@ -79,7 +83,7 @@ def test_the_chain_is_stored_once_for_all_children_and_freed_with_the_last(tmp_p
             for key, _ in keys:
                 with child(p, key, echo()):
                     answered = len(asker.answers) + 1
-                    wait_for(lambda answered=answered: len(asker.answers) == answered)
+                    wait_for(partial(asker.has, answered))
             wait_for(lambda: p.held == 0)
         finally:
             stop.set()

@@ -24,7 +24,7 @@ from nodes.learning.isolated import IsolatedEngine
 from nodes.learning.worker import main
 from nodes.machine.clock import SystemClock
 from nodes.model.coordinates import coordinates_of
-from nodes.model.probe import RefusalProbe
+from nodes.model.probe import Probe, RefusalProbe
 from nodes.state.home import Home
 from nodes.trust.network import init_network
 from tests.nodes.conftest import TEXTS
@@ -59,7 +59,10 @@ def theta(home: Home) -> np.ndarray:
 
 
 def measure(engine: IsolatedEngine | TorchEngine, home: Home) -> list[float]:
-    probes = {"text": TEXTS, "refusal": [RefusalProbe("pain", "muscle tone", "heart")]}
+    probes: dict[str, list[Probe]] = {
+        "text": [*TEXTS],
+        "refusal": [RefusalProbe("pain", "muscle tone", "heart")],
+    }
     measured = engine.losses([theta(home), np.zeros_like(theta(home))], probes)
     return [float(x) for by_source in measured for s in probes for x in by_source[s]]
 
