@@ -34,6 +34,9 @@ class Asker:
         ]
         self.answers: dict[NodeId, Mapping[str, bytes]] = {}
 
+    def has(self, answers: int) -> bool:
+        return len(self.answers) == answers
+
     def step(self) -> list[Request]:
         asked, self.requests = self.requests, []
         return asked
@@ -84,7 +87,7 @@ def test_the_chain_is_stored_once_for_all_children_and_freed_with_the_last(tmp_p
             for key, _ in keys:
                 with child(p, key, echo()):
                     answered = len(asker.answers) + 1
-                    wait_for(partial(has_answers, asker, answered))
+                    wait_for(partial(asker.has, answered))
             wait_for(lambda: p.held == 0)
         finally:
             stop.set()

@@ -60,7 +60,7 @@ def theta(home: Home) -> np.ndarray:
 
 def measure(engine: IsolatedEngine | TorchEngine, home: Home) -> list[float]:
     probes: dict[str, list[Probe]] = {
-        "text": list(TEXTS),
+        "text": [*TEXTS],
         "refusal": [RefusalProbe("pain", "muscle tone", "heart")],
     }
     measured = engine.losses([theta(home), np.zeros_like(theta(home))], probes)
