@@ -69,7 +69,7 @@ def test_what_a_checkpoint_was_folded_from_is_pinned() -> None:
         sums.append(digest_of(checkpoint.encode(state, HEAD).partition(b"\n")[2])[:16])
     assert (checkpoint.FORMAT, sums) == (
         1,
-        ["d25fe5f94e566336", "e58fdc75d22d8579", "63bc63f834db4396"],
+        ["82ad4fb50c99be38", "197bb8ff3aa77952", "5318d0e04444b58f"],
     )
 
 
