@@ -125,6 +125,19 @@ class Child:
         else:
             self._troubles.clear("offer")
 
+    def lend(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
+        """Give the parent back what it lost of its chain, as far as this node holds it.
+
+        A parent may have all of it: it is what it handed down.
+        """
+        wanted = set(blobs.get("wanted", b"").decode("ascii", "replace").split())
+        artefacts, lent = self._node.artefacts, dict[str, bytes]()
+        for link in self._node.state.above.links:
+            for digest in {link.envelope, link.adapter} & wanted:
+                if artefacts.intact(digest):
+                    lent[digest] = artefacts.get(digest)
+        return "artefacts", lent
+
     # -- what comes from the parent
 
     def _verified_task(self, blobs: Blobs) -> Task:

@@ -40,9 +40,12 @@ def answer(child: Child, message: Message) -> Message:
     """Answer one message from the parent; refuse one that does not verify, with its code."""
     try:
         kind, blobs = unpack(message.content)
-        if kind != "task":
-            raise NodeError("unknown-kind", f"A parent sends tasks, not {kind}.")
-        return Message(pack(*child.answer(blobs)), reply_to=message)
+        match kind:
+            case "task":
+                return Message(pack(*child.answer(blobs)), reply_to=message)
+            case "lend":
+                return Message(pack(*child.lend(blobs)), reply_to=message)
+        raise NodeError("unknown-kind", f"A parent sends tasks, not {kind}.")
     except (ProtocolError, NodeError) as error:
         log.warning("task-refused", code=str(error.code), why=error.sentence)
         return Message(Error(REFUSED_BY_CHILD, str(error.code)), reply_to=message)
@@ -128,7 +131,7 @@ def _drive(
 
 def _push(grid: Grid, request: Request, dst: int, waiting: dict[str, _Waiting]) -> None:
     message = grid.create_message(
-        content=pack("task", request.blobs, _shared(request.blobs)),
+        content=pack(request.kind, request.blobs, _shared(request.blobs)),
         message_type="train",
         dst_node_id=dst,
         group_id=str(request.round),

@@ -19,6 +19,7 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
 from nodes.learning.training import NOTHING_NEW
+from nodes.parent.mending import Mending
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -99,6 +100,7 @@ class Parent:
         self._ready_lock = threading.Lock()
         state = node.state
         self._version = state.own.version
+        self._mending = Mending(node)
         self._revocations = dict(state.membership.revocations)
         """The revocations of each child that the machine has heard of."""
         self._machine = RoundMachine(
@@ -142,6 +144,8 @@ class Parent:
         requests = self._catch_up()
         if self._node.state.own.latest is None:
             return []  # no chain yet: there is nothing to ask children for
+        if self._mending.lacking:
+            return self._mending.requests(self._machine.members, self._node.clock.now_ms())
         if self.finished and self._machine.open is None:
             return requests
         requests += self._woken()
@@ -164,6 +168,9 @@ class Parent:
     ) -> list[Request]:
         """Take the answer that ``sender`` gave to ``task``; return the tasks to send now."""
         now, asked = self._node.clock.now_ms(), self._desk.issued(task)
+        if kind == "artefacts":
+            self._mending.take(sender, blobs)
+            return []
         requests = self._catch_up()
         try:
             match kind:

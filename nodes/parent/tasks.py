@@ -27,13 +27,17 @@ asking for what it was already sent is not served for ever."""
 
 @dataclass(frozen=True)
 class Request:
-    """A task to send: its parts, and when its answer is no longer waited for."""
+    """A message to send: its parts, and when its answer is no longer waited for.
+
+    ``kind`` is ``task``, or ``lend`` for what the parent lost of its chain.
+    """
 
     child: NodeId
     task: str
     round: int
     blobs: dict[str, bytes]
     deadline_ms: int
+    kind: str = "task"
 
 
 class TaskDesk:

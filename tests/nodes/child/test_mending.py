@@ -50,3 +50,36 @@ def test_one_damaged_artefact_of_the_chain_is_fetched_again(
             waiting += root.parent.receive(device.node.home.id, request.task, kind, blobs)
         assert len(list(events_of(root.node.ledger, UpdateAccepted))) == 2
         np.testing.assert_array_equal(device.node.effective(), root.node.effective())
+
+
+@pytest.mark.slow
+def test_a_parent_gets_its_own_release_back_from_a_child(tmp_path: Path, base: Path) -> None:
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        publish(
+            root.node, np.full(root.node.size, 1e-2, np.float32), Made(kind=ReleaseKind.BY_HAND)
+        )
+        device = made.child(root, "device", "/", np.ones(root.node.size, np.float32))
+        liar = made.child(root, "liar", "/", None)
+        root.rounds()
+        latest = root.node.state.own.latest
+        assert latest is not None
+        for digest in (latest.adapter, latest.envelope):
+            file = root.node.home.folder / "artefacts" / digest[:2] / digest
+            file.write_bytes(file.read_bytes()[:-1] + b"!")
+        made.restart(root)
+        assert root.parent is not None
+        asked = root.parent.step()
+        assert {request.kind for request in asked} == {"lend"}
+        assert root.parent.step() == []  # it waits, and opens no round meanwhile
+        rubbish = {"x": b"not what was asked for"}
+        assert root.parent.receive(liar.node.home.id, "lend-1", "artefacts", rubbish) == []
+        assert not root.node.artefacts.intact(latest.adapter)
+        child = Child(device.node, device.config, device.toy)
+        kind, lent = child.lend(asked[0].blobs)
+        root.parent.receive(device.node.home.id, "lend-1", kind, lent)
+        for digest in (latest.adapter, latest.envelope):
+            assert root.node.artefacts.intact(digest)
+        root.close_round()
+        root.advance(2000)
+        assert {request.kind for request in root.parent.step()} == {"task"}
