@@ -20,6 +20,7 @@ from nodes.state.events import (
     MemberEnrolled,
     MemberRevoked,
     NodeCreated,
+    Recovered,
     Released,
     RoundClosed,
     RoundOpened,
@@ -100,6 +101,8 @@ class Status:
                 self.revoked = [child for child in self.revoked if child != event.child]
             case MemberRevoked():
                 self.revoked.append(event.child)
+            case Recovered():
+                self.version = event.published[-1].held.version if event.published else 0
             case RoundOpened():
                 self.round, self.round_open = event.round, True
                 self.tolerates = event.tolerates
