@@ -21,6 +21,7 @@ from nodes.state.events import (
     MemberEnrolled,
     MemberRevoked,
     NodeCreated,
+    Recovered,
     Released,
     RoundClosed,
     RoundOpened,
@@ -120,6 +121,8 @@ class Status:
             case MemberRevoked():
                 self.revoked.append(event.child)
                 self.abstaining.pop(event.child, None)
+            case Recovered():
+                self.version = event.published[-1].held.version if event.published else 0
             case RoundOpened():
                 self.round, self.round_open = event.round, True
                 self.tolerates = event.tolerates

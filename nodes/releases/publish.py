@@ -189,7 +189,7 @@ def _undone(node: Node, spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
         version
         for after, until in spans
         for version in range(after + 1, until + 1)
-        if published[version].kind != ReleaseKind.REBASE
+        if version not in published or published[version].kind != ReleaseKind.REBASE
     ]
     starts = [v for v in gone if v - 1 not in gone]
     ends = [v for v in gone if v + 1 not in gone]

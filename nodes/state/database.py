@@ -32,10 +32,16 @@ class DatabaseError(NodeError):
 
 
 class Database:
-    """One SQLite file with ``schema`` at ``version``. Thread-safe."""
+    """One SQLite file with ``schema`` at ``version``. Thread-safe.
 
-    def __init__(self, path: Path, schema: str, version: int, *, read_only: bool = False) -> None:
-        self._path = path
+    Args:
+        remedy: what a person can do about a damaged file.
+    """
+
+    def __init__(
+        self, path: Path, schema: str, version: int, *, read_only: bool = False, remedy: str = ""
+    ) -> None:
+        self._path, self._remedy = path, remedy
         self._lock = threading.RLock()
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         # A reader opens for writing too: after a crash it may have to replay the write-ahead log.
@@ -128,7 +134,10 @@ class Database:
                 f"this one reads {version}). Install that version.",
             )
         if stored != version:
-            raise DatabaseError("broken-database", f"{self._path} is not a database of Banyan.")
+            raise DatabaseError(
+                "broken-database",
+                f"{self._path} is not a database of Banyan. {self._remedy}".strip(),
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -146,7 +155,8 @@ class Database:
             elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 code, what = "database-busy", f"Another process keeps {path} locked: {error}."
             else:
-                code, what = "broken-database", f"{path} is damaged or not a database: {error}."
+                code, what = "broken-database", f"{path} is damaged or not a database: {error}. "
+                what = f"{what}{self._remedy}".strip()
             raise DatabaseError(code, what) from error
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from aggregation.gate import Budget, GateVerdict, Reason, SourceFigures
-from nodes.state.records import ZERO, HeldRelease, Seated, TrainingMeasured, Undone
+from nodes.state.records import ZERO, HeldRelease, Published, Seated, TrainingMeasured, Undone
 from protocol import (
     Digest,
     KeyId,
@@ -116,6 +116,25 @@ class MemberRevoked(LedgerEvent):
 
     KIND = "member-revoked"
     child: NodeId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered(LedgerEvent):
+    """The ledger before this one was lost; what is here was proven by signatures.
+
+    Attributes:
+        published: the node's proven releases, oldest first; the last is what it holds, and nothing
+            of it is on offer.
+        undone: the spans of own versions that stand no longer.
+        sequence, round, tests: where snapshots, rounds and the gate's tests go on.
+    """
+
+    KIND = "recovered"
+    published: tuple[Published, ...]
+    undone: tuple[Versions, ...]
+    sequence: int
+    round: int
+    tests: int
 
 
 # The chain above ----------------------------------------------------------------------------

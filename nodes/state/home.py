@@ -13,6 +13,8 @@
     replay.sqlite     the replay buffer: text (mode 0600; only where there is text)
     replay.key        divides it, and must be kept with it (mode 0600)
     arrivals.sqlite   which files of the watched folder were read
+    ledger.mark       how far the ledger came; ledger.checkpoint: what it folds to
+    daemon.lock       held by the daemon while it runs
     ledger.sqlite     artefacts/    node.toml    flower/    logs/
 
 Opening a home verifies all of it; a node never starts on a folder that does not hold together.

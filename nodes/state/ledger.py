@@ -21,11 +21,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from nodes.errors import NodeError
-from nodes.state.database import Database
+from nodes.state.database import Database, DatabaseError
 from protocol import Digest, NodeId
 
 START = Digest("")
 """Stands for the previous digest before the first event."""
+
+REMEDY = "Put it back from a copy, or rebuild what can be proven: `banyan node recover`."
 
 _VERSION = 1
 _BATCH = 512
@@ -141,8 +143,13 @@ class Ledger:
         Raises ``DatabaseError`` when the file cannot be read, is not a ledger, or was written by
         a newer version.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(Database(path, _SCHEMA, _VERSION), now_ms)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(
+                "disk-error", f"{path} cannot be read or written: {error.strerror}."
+            ) from error
+        return cls(Database(path, _SCHEMA, _VERSION, remedy=REMEDY), now_ms)
 
     @classmethod
     def open_read_only(cls, path: Path) -> Self:
@@ -152,7 +159,7 @@ class Ledger:
         """
         if not path.is_file():
             raise LedgerError("no-ledger", f"There is no ledger at {path}.")
-        return cls(Database(path, _SCHEMA, _VERSION, read_only=True), lambda: 0)
+        return cls(Database(path, _SCHEMA, _VERSION, read_only=True, remedy=REMEDY), lambda: 0)
 
     def close(self) -> None:
         """Close the file. What was appended is on disk already."""
@@ -302,7 +309,7 @@ def _event(row: tuple[Any, ...]) -> LedgerEntry:
         any(not isinstance(text, str) for text in texts)
         or _digest(previous, seq, at_ms, kind, body, claim) != digest
     ):
-        raise LedgerError("broken-ledger", f"Event {seq} does not match its digest.")
+        raise LedgerError("broken-ledger", f"Event {seq} does not match its digest. {REMEDY}")
     claimed = Claim(*json.loads(claim)) if claim else None
     return LedgerEntry(seq, at_ms, kind, body, claimed, Digest(previous), Digest(digest))
 
@@ -310,4 +317,6 @@ def _event(row: tuple[Any, ...]) -> LedgerEntry:
 def _check_follows(previous: LedgerEntry | None, event: LedgerEntry) -> None:
     last = Head(previous.seq, previous.digest) if previous else Head(0, START)
     if (event.seq, event.previous) != (last.seq + 1, last.digest):
-        raise LedgerError("broken-ledger", f"Event {event.seq} does not follow event {last.seq}.")
+        raise LedgerError(
+            "broken-ledger", f"Event {event.seq} does not follow event {last.seq}. {REMEDY}"
+        )

@@ -29,6 +29,7 @@ from nodes.state.events import (
     OfferWithdrawn,
     ProbesUsed,
     ReceiptsRead,
+    Recovered,
     Released,
     RoundClosed,
     RoundOpened,
@@ -120,6 +121,8 @@ class NodeState:
                 self.offers.settle(event.update)
             case OfferWithdrawn():
                 self.offers.withdraw(event, self.own.stands)
+            case Recovered():
+                self._recover(event, at_ms)
             case ReceiptsRead():
                 self.offers.seen_release = event.upto
             case RoundOpened():
@@ -153,6 +156,18 @@ class NodeState:
         self.membership.revoke(child)
         self.rounds.shut_out(child)
         self.sequence += 1
+
+    def _recover(self, event: Recovered, at_ms: int) -> None:
+        """Begin with what was proven; all that was learned counts as counted."""
+        newest = event.published[-1].held if event.published else None
+        version, adapter = (newest.version, newest.adapter) if newest else (0, ZERO)
+        undone = list(event.undone)
+        self.own = OwnReleases.of(version, adapter, event.published, undone, [])
+        self.offers.baseline = adapter
+        self.offers.start(at_ms)
+        self.sequence, self.rounds.next = event.sequence, event.round
+        self.gate.tests = event.tests
+        self.moment = len(event.published)
 
     # -- the chain above and the node's own adapter
 
