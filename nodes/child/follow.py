@@ -123,19 +123,19 @@ class Follower:
             return None
 
     def _mend(self, blobs: Blobs) -> tuple[Digest, ...]:
-        """Store what came of the installed chain's lost or damaged adapters; return what is still
+        """Store what came of the installed chain's lost or damaged parts; return what is still
         lacking."""
         received, artefacts = _by_digest(blobs), self._node.artefacts
         lacking = []
         for link in self._node.state.above.links:
-            try:
-                artefacts.get(link.adapter)
-            except ArtefactError:
-                if link.adapter in received:
-                    artefacts.put(received[link.adapter])
-                    log.info("adapter-mended", scope=link.scope, version=link.version)
+            for stored, asked in ((link.envelope, link.release), (link.adapter, link.adapter)):
+                if artefacts.intact(stored):
+                    continue
+                if asked in received:
+                    artefacts.heal(stored, received[asked])
+                    log.info("chain-mended", scope=link.scope, version=link.version)
                 else:
-                    lacking.append(link.adapter)
+                    lacking.append(asked)
         return tuple(lacking)
 
     def _keep(self, blobs: Blobs) -> None:
