@@ -53,8 +53,10 @@ CASES: Mapping[str, Case] = {
     "second-daemon": second_daemon,
     "port-taken": port_taken,
     "tls-removed": tls_removed,
-    "certificates-renewed": certificates_end((200, 150, 150, 200, 200), "900 days, in steps"),
-    "certificates-lapsed": certificates_end((400,), "400 days at once"),
+    "certificates-renewed": certificates_end(
+        (200, 150, 150, 200, 200), "certificates renewed over 900 days"
+    ),
+    "certificates-lapsed": certificates_end((400,), "certificates lapsed: 400 days off"),
 }
 """Every case by its name."""
 
