@@ -140,6 +140,10 @@ def enrol(
                     line += (
                         f"\nOnly this machine reaches {', '.join(reached)}: see [downlink] host."
                     )
+            members = len(parent.state.membership.active)
+            tolerated = config.rounds.policy().tolerates(members)
+            result |= {"members": members, "tolerates": tolerated}
+            line += f"\n{home.scope} has {members} children, and tolerates {tolerated} malicious."
             for one in given:
                 give_address(parent.home, one)  # the certificate must hold it
         if json:
