@@ -7,6 +7,7 @@ of a new authority and of other addresses while both work.
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import threading
 from base64 import b64decode
@@ -21,8 +22,8 @@ from nodes.machine.clock import Clock
 from nodes.machine.files import write_file
 from nodes.machine.randomness import Randomness, SystemRandomness
 from nodes.peers.base_transfer import Call
-from nodes.state.home import Home
-from nodes.trust.renewal import install_path
+from nodes.state.home import Home, open_home
+from nodes.trust.renewal import install_path, is_due
 from protocol import (
     LIMITS,
     Envelope,
@@ -94,24 +95,32 @@ class ParentClient:
         self._on_authority, self._on_addresses = on_authority, on_addresses
         self._randomness = randomness or SystemRandomness()
         self._announced = threading.Event()
+        self._path = home.path
 
     def run(self, stop: threading.Event) -> None:
         """Keep the membership, the authority and the addresses current until ``stop``.
 
         Between questions, tell the parent of what ``announce`` was called for.
         """
-        ask_at = 0.0
+        asked, wait = -math.inf, 0.0
         while not stop.wait(_LOOK_EVERY_S):
             try:
-                if self._clock.monotonic() >= ask_at:
-                    ask_at = self._clock.monotonic() + ASK_AGAIN_S
+                since = self._clock.monotonic() - asked
+                if since >= wait or (since >= ASK_AGAIN_S and self._is_due()):
+                    asked, wait = self._clock.monotonic(), ASK_AGAIN_S
                     self.refresh()
-                    ask_at = self._clock.monotonic() + ASK_EVERY_S
+                    wait = ASK_EVERY_S
                 if self._announced.is_set():
                     self._announced.clear()
                     self.ready()
             except (NodeError, Refused, OSError) as error:
                 log.debug("parent-not-asked", why=str(error))
+
+    def _is_due(self) -> bool:
+        """Return whether a certificate from the root to this node should be renewed by now: the
+        clock may have been set."""
+        now = self._clock.now_ms()
+        return any(is_due(certificate, now) for certificate in self._path)
 
     def announce(self) -> None:
         """Let the parent hear soon that this node has something to send. Thread-safe."""
@@ -135,6 +144,7 @@ class ParentClient:
         membership = Membership.decode(answer)
         renewed = install_path(self._home, membership.path, self._clock.now_ms())
         if renewed:
+            self._path = open_home(self._home.folder, None).path
             log.info("membership-renewed", scope=str(self._home.scope))
         changed |= self._take_authority(membership.authority)
         if membership.addresses:
