@@ -49,7 +49,7 @@ def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
         yield {"A": one, "B": two}
 
 
-@pytest.mark.xfail(strict=False, reason="certificates name loopback only, ports are not kept")
+@pytest.mark.xfail(strict=False, reason="joining still asks for a base")
 def test_the_readme_runs_a_network_on_two_machines(
     machines: dict[str, Machine], base: Path
 ) -> None:
