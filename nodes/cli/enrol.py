@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -130,7 +130,11 @@ def enrol(
                     written = write_config(
                         child, base=config.model.base, uplink=reached, host=host, settings=settings
                     )
-                result = {"node": child.id, "config": str(written), "addresses": list(reached)}
+                result: dict[str, Any] = {
+                    "node": child.id,
+                    "config": str(written),
+                    "addresses": list(reached),
+                }
                 line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
                 write_file(bundle, sign(parent, request, reached))
