@@ -138,7 +138,7 @@ def enrol(
                 line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
                 write_file(bundle, sign(parent, request, reached))
-                result = {"bundle": str(bundle), "addresses": list(reached)}
+                result = {"bundle": str(bundle)}
                 line = f"Give {bundle} to the new node: banyan node join FOLDER {bundle}"
                 if all(Address.parse(one).is_loopback for one in reached):
                     line += (
@@ -146,7 +146,7 @@ def enrol(
                     )
             members = len(parent.state.membership.active)
             tolerated = config.rounds.policy().tolerates(members)
-            result |= {"members": members, "tolerates": tolerated}
+            result |= {"addresses": list(reached), "members": members, "tolerates": tolerated}
             line += f"\n{home.scope} has {members} children, and tolerates {tolerated} malicious."
             for one in given:
                 give_address(parent.home, one)  # the certificate must hold it
