@@ -316,7 +316,13 @@ class Daemon:
 
         def renew_tls() -> TlsFiles:
             names = certificate_names(home, config)
-            return make_tls(home.folder / "tls", names, identity=home.key)
+            try:
+                files = make_tls(home.folder / "tls", names, identity=home.key)
+            except Exception as error:
+                report(error, self._troubles, "tls")
+                raise
+            self._troubles.clear("tls")
+            return files
 
         parent = Parent(self._node, config, self._engine)  # a mistake in the configuration ends it
         members = MemberLinks(self._node)

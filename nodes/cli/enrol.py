@@ -130,11 +130,7 @@ def enrol(
                     written = write_config(
                         child, base=config.model.base, uplink=reached, host=host, settings=settings
                     )
-                result: dict[str, Any] = {
-                    "node": child.id,
-                    "config": str(written),
-                    "addresses": list(reached),
-                }
+                result: dict[str, Any] = {"node": child.id, "config": str(written)}
                 line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
                 write_file(bundle, sign(parent, request, reached))

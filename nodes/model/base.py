@@ -45,7 +45,7 @@ def load_base(
             bfloat16 the weights are mapped from the file, so several processes share them.
 
     Raises ``NodeError``: ``no-base``, ``bad-base`` where a file is damaged or lacks a tensor,
-    ``unsuitable-base`` for an architecture that the library does not know.
+    ``unsuitable-base`` for an architecture that the library does not know, ``not-enough-memory``.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -138,9 +138,15 @@ def _readable(part: str, source: Path | str) -> Iterator[None]:
     """Turn what a library raises about a file into one sentence; it raises anything."""
     try:
         yield
-    except (NodeError, MemoryError):
+    except NodeError:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's own kind
+            raise NodeError(
+                "not-enough-memory",
+                f"There is not enough memory to load the {part} in {source}: choose a smaller "
+                "base, end other programs, or take a machine with more memory.",
+            ) from None
         raise NodeError(
             "bad-base", f"The {part} in {source} cannot be loaded: {_first_line(error)}"
         ) from None

@@ -137,6 +137,21 @@ def test_a_missing_tensor_is_not_drawn_at_random(folder: Path) -> None:
     assert "model.layers.1.mlp.up_proj.weight" in e.value.sentence
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_memory_that_runs_out_is_not_taken_for_a_bad_file(
+    base: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
+    with pytest.raises(NodeError) as e:
+        load_base(base)
+    assert e.value.code == "not-enough-memory"
+
+
 def test_an_adapter_beside_a_base_is_not_loaded(base: Path, folder: Path) -> None:
     (folder / "adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "base_model_name_or_path": "nobody/nothing"}), "utf-8"

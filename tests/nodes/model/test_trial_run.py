@@ -59,9 +59,13 @@ def test_a_base_whose_documents_see_each_other_is_refused_with_the_reason(
     assert BAD[family] in error.sentence
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
+WINDOWS = [("mistral", 16), ("gemma3_text", 16), ("mistral", 300)]
+"""The last one is longer than any document of a full pack."""
+
+
+@pytest.mark.parametrize(("family", "window"), WINDOWS)
 def test_the_trial_sees_a_window_that_is_left_out(
-    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, family: str, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was measured before windows counted in a document: no difference would show it."""
 
@@ -69,8 +73,10 @@ def test_the_trial_sees_a_window_that_is_left_out(
         mask = torch.zeros(sees.shape)
         return mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)[None, None]
 
+    make(tmp_path, family, sliding_window=window, max_position_embeddings=1024)
+    assert try_base(tmp_path, rank=4).difference <= TOLERANCE / 10
     monkeypatch.setattr("nodes.model.effective.attention_of", everything)
-    error = refusal(make(tmp_path, family))
+    error = refusal(tmp_path)
     assert error.code == "unsuitable-base"
     assert "nats" in error.sentence
 
