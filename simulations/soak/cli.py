@@ -155,9 +155,9 @@ def _show(
     else:
         console.print(formatted("", columns, rows))
         for check in report["checks"]:
-            mark = "[green]holds[/]" if check["holds"] else "[bold red]fails[/]"
-            console.print(mark, end=" ")
-            console.print(f"{check['name']}: {check['found']}", markup=False, soft_wrap=True)
+            mark, style = ("holds", "green") if check["holds"] else ("fails", "bold red")
+            console.print(mark, style=style, end=" ")
+            console.print(f"{check['name']}: {check['found']}", soft_wrap=True)
     if not report["passed"]:
         raise typer.Exit(1)
 
