@@ -41,6 +41,7 @@ from nodes.machine.logs import adopt, configure
 from nodes.machine.process_memory import trim
 from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
+from nodes.peers.needs import Needs
 from nodes.peers.parent_link import ParentLink
 from nodes.releases.publish import start_root
 from nodes.state.events import TrafficCounted
@@ -49,7 +50,7 @@ from nodes.state.home import ENDPOINT_FILE, Home, open_home
 from nodes.state.node import Node
 from nodes.text.changes import fingerprint
 from nodes.trust.renewal import renew_root
-from protocol import Code, NodeId, Refused
+from protocol import NodeId
 
 if TYPE_CHECKING:
     from nodes.child.child import Child
@@ -65,8 +66,6 @@ TIDY_EVERY = 6
 """Looks between givings back of memory, and checks of what may change outside."""
 LET_GO_EVERY_S = 3600.0
 """Seconds between deletions of artefacts that nobody needs any more."""
-LONGEST_WAIT_S = 60.0
-"""The longest pause before the parent is asked again for what a node cannot start without."""
 
 MakeChild = Callable[["Node", NodeConfig, Engine], "Child"]
 
@@ -136,14 +135,9 @@ class Daemon:
     def run(self) -> None:
         """Run both roles until stopped; re-raise the error with which a role could not start."""
         log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
-        keep_trying(
-            self._renew_lapsed,
-            self._stop,
-            self._troubles,
-            "membership",
-            longest_wait_s=LONGEST_WAIT_S,
-        )
-        self._fetch_base()
+        needs = Needs(self._config, self._above, self._clock, self._stop, self._troubles)
+        self._home = needs.membership(self._home)
+        needs.base(self._home)
         if self._stop.is_set():
             return
         inputs = Inputs(self._home, self._config, self._troubles)
@@ -168,51 +162,6 @@ class Daemon:
         log.info("stopped")
         if self._failures:
             raise self._failures[0]
-
-    # -- before the roles
-
-    def _renew_lapsed(self) -> None:
-        """Go on when every certificate from the root to this node holds now; ask for those that
-        ended."""
-        folder = self._home.folder
-        try:
-            self._home = open_home(folder, self._clock.now_ms())
-            return
-        except Refused as refused:
-            if refused.code not in (Code.CERTIFICATE_EXPIRED, Code.NOT_YET_VALID):
-                raise
-            self._troubles.report("membership", refused.code.value, refused.sentence)
-        if self._above:
-            self._above.client.refresh()
-        else:
-            renew_root(self._home, self._clock.now_ms())
-        self._home = open_home(folder, self._clock.now_ms())
-
-    def _fetch_base(self) -> None:
-        """Fetch the base from the parent, where the node has none of its own."""
-        from nodes.peers.base_transfer import fetch_base
-
-        folder, above = self._config.model.base, self._above
-        if above is None or folder != self._home.folder / "base":
-            return
-        told = -1
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
-            if (percent := 100 * done // max(total, 1)) >= told + 10:
-                told = percent
-                log.info("base-arriving", percent=percent, bytes=done, of=total)
-
-        def fetch() -> None:
-            fetch_base(
-                above.calls.signed,
-                folder,
-                self._home.network,
-                stop=self._stop,
-                on_progress=progress,
-            )
-
-        keep_trying(fetch, self._stop, self._troubles, "base", longest_wait_s=LONGEST_WAIT_S)
 
     # -- beside the roles
 

@@ -5,6 +5,6 @@ a signature before it is in its place; an interrupted transfer goes on where it 
 
 Knows nothing of rounds or training.
 
-Others use ``services`` (``ParentServices``), ``parent_link`` (``ParentLink``), ``base_transfer``
-(``fetch_base``).
+Others use ``services`` (``ParentServices``), ``parent_link`` (``ParentLink``), ``needs``
+(``Needs``).
 """
