@@ -82,6 +82,7 @@ def _configure(
         "lease_slots": 2,
         "keep_loaded": plan.role is Role.DEVICE,
         "isolate": False,  # its nodes are forked and share what is loaded (decision 0007)
+        **values.get("model", {}),
     }
     if uplink:
         values["uplink"] = {"poll_s": settings.poll_s}

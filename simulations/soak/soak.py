@@ -34,7 +34,7 @@ AWAY_FROM, BACK_BY = 0.2, 0.6
 """The shares of the whole time between which it is away at most."""
 START_LIMIT_S = 300.0
 """The first releases come within this, also on a busy machine."""
-FEED_S, FEED_DOCUMENTS = 20.0, 4
+FEED_S, FEED_DOCUMENTS = 60.0, 4
 SLOPE_MB_PER_HOUR = 5.0
 DESCRIPTORS = 2
 """By so many may the median of the last quarter exceed that of the third: connections vary."""
