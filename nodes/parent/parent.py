@@ -97,7 +97,7 @@ class Parent:
         self._abstaining: dict[NodeId, str] = {}
         """Why each child abstained last, as the ledger says it."""
         self._ready: set[NodeId] = set()
-        self._ready_lock = threading.Lock()
+        self._ready_lock = threading.RLock()
         state = node.state
         self._version = state.own.version
         self._mending = Mending(node)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ SOAK = replace(
         "poll_s": 0.2,
     },
 )
-ENGINE = {"isolate": True, "keep_loaded": False}
+Sections = Mapping[str, Mapping[str, Any]]
+ENGINE: Mapping[str, Any] = {"isolate": True, "keep_loaded": False}
 """As a node has it by default: it computes in a process of its own, which ends."""
 SCOPES = {"/": 0, "/en": 0, "/en/heart": 3, "/es": 2}
 """Every scope with the number of its devices."""
@@ -92,11 +94,11 @@ def plans(dealt: Mapping[str, Text], scale: DemoScale = SOAK) -> list[NodePlan]:
         if role is not Role.ROOT:
             probes = {path[1:3]: probes[path[1:3]]}
         name = path.strip("/").replace("/", "-") or "root"
-        more = {"gate": {"alpha": 0.5, "each": count // 2}, "model": ENGINE}
+        more: Sections = {"gate": {"alpha": 0.5, "each": count // 2}, "model": ENGINE}
         made.append(NodePlan(name, scope, role, probes=probes, more=more))
         for device in range(devices):
             train = tuple(dealt[path].train[device::devices][:FIRST])
-            watch = {"data": {"watch": INBOX, "rest_s": 0.5}, "model": ENGINE}
+            watch: Sections = {"data": {"watch": INBOX, "rest_s": 0.5}, "model": ENGINE}
             device_name = f"{name}-{device + 1}"
             made.append(NodePlan(device_name, scope, Role.DEVICE, train=train, more=watch))
     return made
