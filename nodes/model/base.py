@@ -68,6 +68,7 @@ def load_base(
             f"The base in {source} lacks {len(missing)} of its tensors, such as {missing[0]}. "
             "Fetch the base again.",
         )
+    model.name_or_path = tokenizer.name_or_path = str(source)  # not the links to its files
     model.requires_grad_(False)
     model.eval()
     return model, tokenizer
