@@ -63,6 +63,8 @@ LOOK_EVERY_S = 5.0
 """Seconds between looks at the node's own text: new text is announced to the parent."""
 TIDY_EVERY = 6
 """Looks between givings back of memory, and checks of what may change outside."""
+LET_GO_EVERY_S = 3600.0
+"""Seconds between deletions of artefacts that nobody needs any more."""
 LONGEST_WAIT_S = 60.0
 """The longest pause before the parent is asked again for what a node cannot start without."""
 
@@ -147,7 +149,6 @@ class Daemon:
         inputs = Inputs(self._home, self._config, self._troubles)
         inputs.check()
         self._node = Node(self._home, self._clock)
-        self._node.free_unnamed()
         make_engine = IsolatedEngine if self._config.model.isolate else TorchEngine
         self._engine = make_engine(self._home, self._config.model, self._stop)
         roles = {"uplink": self._uplink, "downlink": self._downlink}
@@ -218,6 +219,7 @@ class Daemon:
     def _tend(self, inputs: Inputs) -> None:
         """Look after what no role does, until stopped."""
         text, version, looks = self._text(), self._version(), 0
+        self._let_go()
         while not self._stop.wait(LOOK_EVERY_S):
             looks += 1
             now = self._text(), self._version()
@@ -227,6 +229,8 @@ class Daemon:
                     self._above.client.announce()
             if looks % TIDY_EVERY == 0:
                 self._tidy(inputs)
+            if looks % round(LET_GO_EVERY_S / LOOK_EVERY_S) == 0:
+                self._let_go()
 
     def _tidy(self, inputs: Inputs) -> None:
         trim()
@@ -243,6 +247,15 @@ class Daemon:
             report(error, self._troubles, "tidying")
         else:
             self._troubles.clear("tidying")
+
+    def _let_go(self) -> None:
+        """Delete the artefacts that nobody needs any more; what fails is tried in an hour."""
+        try:
+            self._node.tidy(self._config.retention.policy(is_device=self._home.is_device))
+        except Exception as error:
+            report(error, self._troubles, "retention")
+        else:
+            self._troubles.clear("retention")
 
     def _text(self) -> object:
         """Return what changes when a device's own text does."""

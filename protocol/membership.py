@@ -118,6 +118,11 @@ class Membership:
         return tuple(sorted(self._revoked))
 
     @property
+    def members(self) -> tuple[Member, ...]:
+        """All as they were last enrolled, revoked or not."""
+        return tuple(self._members.values())
+
+    @property
     def revocations(self) -> Mapping[NodeId, int]:
         """How often each node was revoked: it may have been let in again since."""
         return self._revocations
@@ -125,7 +130,7 @@ class Membership:
     def to_plain(self) -> MembershipParts:
         """All that was recorded, as values that can be written down."""
         return MembershipParts(
-            members=tuple(self._members.values()),
+            members=self.members,
             revoked=self.revoked,
             revocations=dict(self._revocations),
             keepers=tuple((*holding, node) for holding, node in self._keepers.items()),

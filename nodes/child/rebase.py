@@ -12,7 +12,7 @@ the node that the release had counted count no longer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,8 @@ def change_of(node: Node, chain: Chain) -> Change:
         return Change(
             above=chain.total - node.ancestors_total(),
             offered=_sum(node, state.offers.fresh, zero),
-            taken_back=_sum(node, (install.effect for install in installs), zero),
-            uncounted=_sum(node, (offer.delta for offer in counted), zero),
+            taken_back=_sum(node, _kept(node, (i.effect for i in installs)), zero),
+            uncounted=_sum(node, _kept(node, (offer.delta for offer in counted)), zero),
             undone=Undone(
                 installs=tuple(state.above.place_of(install) for install in installs),
                 offers=tuple(state.offers.place_of(offer) for offer in counted),
@@ -209,6 +209,19 @@ def _held(node: Node, link: Link) -> HeldRelease:
         node.artefacts.put(link.envelope),
         node.artefacts.put(link.adapter),
     )
+
+
+def _kept(node: Node, vectors: Iterable[Digest]) -> Iterator[Digest]:
+    """Yield the vectors that the node still has.
+
+    It keeps what an ancestor may take back; one that goes further back than this node's own policy
+    is followed without that.
+    """
+    for digest in vectors:
+        if digest == ZERO or node.artefacts.has(digest):
+            yield digest
+        else:
+            log.warning("effect-not-kept", digest=digest)
 
 
 def _sum(node: Node, vectors: Iterable[Digest], zero: Vector) -> Vector:

@@ -74,20 +74,24 @@ def _since(node: Node, latest: Link, fetch: Fetch) -> Iterator[Release | Digest]
 
 def _events(node: Node, latest: Release, verdicts: list[tuple[int, Verdict]]) -> list[LedgerEvent]:
     """Turn verdicts into the ledger's events, in the order in which they were given."""
-    counted = {offer.update: node.vector(offer.delta) for offer in node.state.offers.counted}
+    counted: dict[Digest, Digest] = {o.update: o.delta for o in node.state.offers.counted}
     position = node.position()
     events: list[LedgerEvent] = []
     for version, verdict in verdicts:
         update = verdict.update
         if verdict.code == WITHDRAWN and update in counted:
-            position = position.withdrawn(counted.pop(update))
+            delta = counted.pop(update)
+            if delta != ZERO and not node.artefacts.has(delta):
+                log.warning("delta-not-kept", update=update)  # it stays counted: not offered twice
+                continue
+            position = position.withdrawn(node.vector(delta))
             baseline, copies = node.keep(position.baseline), node.keep_all(position.copies)
             events.append(OfferWithdrawn(update=update, baseline=baseline, copies=copies))
         elif update in position.copies:
             undone = any(version in span for span in latest.undone)
             if verdict.verdict is VerdictKind.ACCEPTED and not undone:
-                position, counted[update] = position.counted(update)
-                delta = node.keep(counted[update])
+                position, vector = position.counted(update)
+                delta = counted[update] = node.keep(vector)
                 events.append(OfferCounted(update=update, version=version, delta=delta))
             else:
                 position = position.settled(update)

@@ -32,10 +32,13 @@ NamesOption = Annotated[
 
 
 def check_listening(host: str, port: int | None, names: Sequence[str]) -> None:
-    """Check these options before anything is made. Raises ``NodeError`` ``bad-address``."""
-    from nodes.config.addresses import parse_host, parse_reachable
+    """Check these options before anything is made.
 
-    parse_host(host)
+    Raises ``NodeError`` ``bad-address``, and ``cannot-listen`` for a host of another machine.
+    """
+    from nodes.config.addresses import free_port, parse_host, parse_reachable
+
+    free_port(parse_host(host))
     for name in names:
         parse_reachable(name, port or 1)
 

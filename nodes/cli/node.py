@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import enrol, history, publish, rollback, run, status, take_in
+from nodes.cli import enrol, history, publish, rollback, run, status, take_in, verify
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
-for subject in (enrol, run, status, history, rollback, publish, take_in):
+for subject in (enrol, run, status, verify, history, rollback, publish, take_in):
     app.add_typer(subject.app)

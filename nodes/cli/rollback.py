@@ -100,6 +100,11 @@ def withdraw(
             f"{child}; {result['deleted']} stored updates and {result['forgotten']} shared "
             "documents deleted."
         )
+        if result["beyond"]:
+            console.print(
+                f"Versions {', '.join(map(str, result['beyond']))} counted {child} too and stay as "
+                "they are: the updates of their rounds are kept no longer."
+            )
         if result["kept"]:
             console.print(
                 f"{result['kept']} stored updates stay: an older release is made of the same bytes."

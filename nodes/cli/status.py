@@ -1,4 +1,4 @@
-"""``banyan node status | verify``: what a node's ledger says, and whether it holds together."""
+"""``banyan node status``: what a node's ledger says."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from nodes.cli.find import NodeOption, NodesOption, find, open_home_in
+from nodes.cli.find import NodeOption, NodesOption, find, find_config, open_home_in
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 from nodes.cli.renamed import RenamedOptions
 from nodes.cli.status_lines import lines, text_lines, trouble_lines
+from nodes.cli.verify import retention_lines
 
 app = typer.Typer()
 
@@ -53,24 +54,8 @@ def status(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = 
             trouble_lines(troubles, now),
             lines(current, now),
             text_lines(text),
+            retention_lines(folder, find_config(node, nodes)),
         ):
             for label, value in several:
                 table.add_row(label, str(value))
         console.print(table)
-
-
-@app.command("verify", cls=RenamedOptions)
-def verify(node: NodeOption = None, nodes: NodesOption = Path(), json: AsJson = False) -> None:
-    """Check a node's whole ledger: every event against the digest of the one before it.
-
-    Example: banyan node verify --node runs/demo/nodes/en
-    """
-    from nodes.state.ledger import Ledger
-
-    with one_sentence():
-        with Ledger.open_read_only(find(node, nodes) / "ledger.sqlite") as ledger:
-            events = ledger.verify()
-        if json:
-            print_json({"events": events})
-            return
-        console.print(f"{events} events, the chain of digests holds.")

@@ -19,6 +19,7 @@ from aggregation.replay import ALIKE, SHIFTED, Portion, ShiftPolicy
 from nodes.config.addresses import distinct, parse_host, parse_reachable
 from nodes.config.policy import RoundPolicy
 from nodes.errors import NodeError
+from nodes.state.retention import RetentionPolicy
 from nodes.text.documents import Budgets
 from nodes.text.probe_files import FORMS
 from protocol import LIMITS
@@ -235,6 +236,26 @@ class ReplaySettings(Section):
         )
 
 
+class RetentionSettings(Section):
+    """How much of its past a node keeps; see docs/decisions/0018-retention-and-checkpoints.md.
+
+    ``max_bytes`` is of all artefacts: by default 180 MB at a device and 900 MB at others.
+    """
+
+    withdrawal_days: float = Field(default=90, ge=0)
+    rollback_versions: int = Field(default=30, ge=1)
+    max_bytes: int | None = Field(default=None, ge=0)
+
+    def policy(self, *, is_device: bool) -> RetentionPolicy:
+        """Return these settings as the policy of a device's store, or of another node's."""
+        default = 180_000_000 if is_device else 900_000_000
+        return RetentionPolicy(
+            withdrawal_ms=round(self.withdrawal_days * 24 * 3600 * 1000),
+            rollback_versions=self.rollback_versions,
+            max_bytes=default if self.max_bytes is None else self.max_bytes,
+        )
+
+
 class TrainingSettings(Section):
     """A device's training in one round.
 
@@ -266,6 +287,7 @@ class NodeConfig(Section):
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     replay: ReplaySettings = ReplaySettings()
+    retention: RetentionSettings = RetentionSettings()
     training: TrainingSettings = TrainingSettings()
 
     @model_validator(mode="after")

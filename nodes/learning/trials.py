@@ -179,7 +179,8 @@ class Probes:
         """Measure the best states that are not the current one."""
         sources_of: dict[Digest, list[str]] = {}
         for source in drawn:
-            if digest := self.node.state.best.get(source):
+            digest = self.node.state.best.get(source)
+            if digest and self.node.artefacts.has(digest):
                 sources_of.setdefault(digest, []).append(source)
         best: dict[str, NDArray[np.float64]] = {}
         for digest, sources in sources_of.items():

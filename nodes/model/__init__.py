@@ -10,6 +10,10 @@ Others use ``digest`` (``describe_base``), ``base_files`` (``base_files``: what 
 ``base`` (``load_base``), ``trial_run`` (``try_base``: whether a network can be made on it),
 ``memory`` (``require_memory``), ``coordinates`` (``coordinates_of``), ``layout`` (``Layout``),
 ``basis``, ``effective`` (``EffectiveModel``), ``learner`` (``train``), ``learned``
-(``Learned``), ``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy
-answers), ``peft_io`` and ``peft_import`` (adapters for and of other tools).
+Others use ``digest`` (``describe_base``), ``base_files`` (``base_files``: what belongs to a base),
+``base`` (``load_base``), ``trial_run`` (``try_base``: whether a network can be made on it),
+``memory`` (``require_memory``), ``coordinates`` (``coordinates_of``), ``layout`` (``Layout``),
+``basis``, ``effective`` (``EffectiveModel``), ``learner`` (``train``), ``learned`` (``Learned``),
+``probe`` and ``safety`` (what is measured), ``answers`` (questions and greedy answers), ``peft_io``
+and ``peft_import`` (adapters for and of other tools).
 """

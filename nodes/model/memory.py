@@ -39,10 +39,11 @@ def foretell(model: PreTrainedModel, dtype: str = "auto") -> Memory:
     config = model.config.get_text_config(decoder=True)
     weights = size * sum(parameter.numel() for parameter in model.parameters())
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    # A layer keeps for the backward pass about 16 vectors of the hidden size for each token; the
-    # logits are there twice.
+    # For the backward pass a layer keeps about 16 vectors of the hidden size of each token, and the
+    # logits are there twice. Measured on SmolLM2-135M, a step of 508 tokens: 771 MB in float32, 758
+    # in bfloat16, where much is in float32 too.
     token = 16 * config.num_hidden_layers * config.hidden_size + 2 * vocabulary
-    return Memory(weights, PASS_TOKENS * size * token, free_bytes())
+    return Memory(weights, PASS_TOKENS * 4 * token, free_bytes())
 
 
 def require_memory(parameters: int, dtype: str = "auto") -> None:

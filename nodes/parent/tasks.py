@@ -145,6 +145,8 @@ class TaskDesk:
         releases = {link.release: link for link in state.above.links} | state.own.releases
         if digest in releases:
             return "release", artefacts.get(releases[digest].envelope)
+        if not artefacts.has(digest):
+            return None  # an adapter that is kept no longer
         if any(link.adapter == digest for link in releases.values()):
             return "adapter", artefacts.get(digest)
         return None

@@ -21,8 +21,8 @@ from nodes.releases.publish import WITHDRAWN, Made, release
 from nodes.state.event_codec import events_of
 from nodes.state.events import Aggregated, LedgerEvent, Released, Withdrawn
 from nodes.state.node import Node
-from nodes.state.node_state import NodeState
-from nodes.state.records import Seated
+from nodes.state.records import ZERO, Seated
+from nodes.state.retention import referred
 from nodes.state.vectors import Vector, sum_of
 from nodes.text.replay_buffer import forget
 from protocol import Digest, NodeId, ReleaseKind, Verdict, VerdictKind
@@ -39,6 +39,8 @@ class Withdrawal:
         deleted: how many stored updates were deleted.
         kept: how many had to stay because the node itself holds the same bytes.
         forgotten: how many shared documents were forgotten.
+        beyond: the versions that counted it and cannot be computed again: the updates of their
+            rounds are kept no longer.
     """
 
     version: int
@@ -47,10 +49,13 @@ class Withdrawal:
     deleted: int
     kept: int
     forgotten: int
+    beyond: tuple[int, ...] = ()
 
 
 def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None) -> Withdrawal:
     """Publish this node's adapter as if ``child`` had never sent it an update.
+
+    A round whose updates are kept no longer ([retention] withdrawal_days) stays as it is.
 
     Args:
         versions: the releases to compute again; all that counted an update of ``child`` by default,
@@ -58,25 +63,39 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
 
     Raises:
         NodeError: ``not-a-member`` when no child has that id, ``nothing-to-withdraw`` when nothing
-            that stands came from it, ``no-artefact`` when an update of the round is gone.
+            that stands came from it, ``no-artefact`` when no round that counted it can be
+            computed again.
     """
     if node.state.membership.get(child) is None:
         raise NodeError("not-a-member", f"{node.home.scope} has no child {child[:12]}….")
 
     forgotten = forget(node.home.folder, child) if versions is None else 0
 
+    beyond: list[int] = []
+
     def build() -> list[LedgerEvent]:
+        beyond.clear()
         moved: dict[int, Vector] = {}
         verdicts: list[Verdict] = []
         for version, round_ in _rounds(node).items():
             gone = _gone(node, version)
             chosen = versions is None or version in versions
             if chosen and round_.stands and child in round_.seats.keys() - gone:
+                if not _is_kept(node, round_, gone):
+                    beyond.append(version)
+                    continue
                 moved[version] = _without(node, round_, version, child, gone)
                 left_out = {child}
                 if round_.is_void(gone | {child}) and not round_.is_void(gone):
                     left_out |= set(round_.released.accepted) - gone
                 verdicts += [_taken_back(c, round_.seats[c].update) for c in sorted(left_out)]
+        if beyond and not moved:
+            raise NodeError(
+                "no-artefact",
+                f"Versions {', '.join(map(str, beyond))} of {node.home.scope} counted updates of "
+                f"{child[:12]}…, but the updates of their rounds are kept no longer "
+                "([retention] withdrawal_days and max_bytes): they cannot be computed again.",
+            )
         if not moved:
             raise NodeError(
                 "nothing-to-withdraw",
@@ -95,13 +114,14 @@ def withdraw(node: Node, child: NodeId, versions: Collection[int] | None = None)
     try:
         node.transact(build)
     except NodeError as error:
-        if error.code != "nothing-to-withdraw" or not forgotten:
+        if error.code not in {"nothing-to-withdraw", "no-artefact"} or not forgotten:
             raise
-        return Withdrawal(node.state.own.version, (), 0.0, 0, 0, forgotten)
+        return Withdrawal(node.state.own.version, (), 0.0, 0, 0, forgotten, tuple(beyond))
     deleted, undeletable = _delete(node, child) if versions is None else (0, 0)
     done = node.state.own.withdrawn[-1]
     norm = float(np.linalg.norm(node.vector(node.state.own.published[done.version].moved)))
-    return Withdrawal(done.version, tuple(done.moved), norm, deleted, undeletable, forgotten)
+    recomputed, stay = tuple(done.moved), tuple(beyond)
+    return Withdrawal(done.version, recomputed, norm, deleted, undeletable, forgotten, stay)
 
 
 def _taken_back(child: NodeId, update: Digest) -> Verdict:
@@ -123,31 +143,11 @@ def _delete(node: Node, child: NodeId) -> tuple[int, int]:
     for round_ in _rounds(node).values():
         for sender, seat in round_.seats.items():
             (own if sender == child else others).add(seat.payload)
-    needed = others | _vectors_of(node.state)
+    needed = others | referred(node.state)
     stored = {payload for payload in own if node.artefacts.has(payload)}
     for payload in sorted(stored - needed):
         node.artefacts.delete(payload)
     return len(stored - needed), len(stored & needed)
-
-
-def _vectors_of(state: NodeState) -> set[Digest]:
-    """List every vector that a state refers to; artefacts are named by their content."""
-    published, withdrawn = state.own.published.values(), state.own.withdrawn
-    seated = state.rounds.open.seated.values() if state.rounds.open else ()
-    return {
-        state.own.adapter,
-        state.offers.baseline,
-        *(link.adapter for link in state.above.links),
-        *(release.held.adapter for release in published),
-        *(release.moved for release in published),
-        *(install.effect for install in state.above.installs),
-        *(sent.copy for sent in state.offers.sent.values()),
-        *(offer.delta for offer in state.offers.counted),
-        *(digest for states in state.gate.best_held.values() for _, digest in states),
-        *(digest for each in withdrawn for digest in each.moved.values()),
-        *(seat.payload for seat in seated),
-        *(stand_in.seat.payload for stand_in in state.rounds.stand_ins.values()),
-    }
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,14 @@ def _rounds(node: Node) -> dict[int, _Round]:
                 version = event.held.version
                 rounds[version] = _Round(aggregated, event, not node.state.own.is_undone(version))
     return rounds
+
+
+def _is_kept(node: Node, round_: _Round, gone: set[NodeId]) -> bool:
+    """Return whether all that a round is computed again from is still stored."""
+    wanted = {seat.payload for child, seat in round_.seats.items() if child not in gone}
+    if not gone:
+        wanted |= {round_.released.moved, round_.released.rehearsal}
+    return all(digest == ZERO or node.artefacts.has(digest) for digest in wanted)
 
 
 def _gone(node: Node, version: int) -> set[NodeId]:

@@ -7,6 +7,7 @@ from nodes.releases.publish import Made, release
 from nodes.state.event_codec import events_of
 from nodes.state.events import LedgerEvent, OfferCounted, UpdateSent
 from nodes.state.node import Node
+from nodes.state.records import ZERO
 from protocol import Digest, ReleaseKind
 
 
@@ -15,7 +16,8 @@ def roll_back(node: Node, to: int) -> int:
 
     Raises:
         NodeError: ``no-version`` for a version that there is not, or that was itself undone,
-            ``nothing-to-undo`` when only re-bases came since.
+            ``nothing-to-undo`` when only re-bases came since, ``no-artefact`` when the version is
+            kept no longer.
     """
 
     def build() -> list[LedgerEvent]:
@@ -34,6 +36,7 @@ def roll_back(node: Node, to: int) -> int:
                 "nothing-to-undo",
                 f"Since version {to} {node.home.scope} has only followed the chain above it.",
             )
+        _check_kept(node, to)
         target = node.vector(state.own.published[to].held.adapter)
         for version, published in state.own.published.items():
             if version > to and published.kind == ReleaseKind.REBASE:
@@ -50,6 +53,42 @@ def roll_back(node: Node, to: int) -> int:
 
     node.transact(build)
     return node.state.own.version
+
+
+def _check_kept(node: Node, to: int) -> None:
+    """Check that all of which the state of version ``to`` is made is still stored.
+
+    Raises ``NodeError`` ``no-artefact``, which names the oldest version that is.
+    """
+    if _is_kept(node, to):
+        return
+    own = node.state.own
+    oldest = next((v for v in range(to, own.version) if _is_kept(node, v)), own.version)
+    raise NodeError(
+        "no-artefact",
+        f"Version {to} of {node.home.scope} is kept no longer ([retention] rollback_versions and "
+        f"max_bytes); the oldest that can be brought back is {oldest}.",
+    )
+
+
+def _is_kept(node: Node, to: int) -> bool:
+    own = node.state.own
+    if to not in own.published or own.is_undone(to):
+        return False
+    wanted = {own.published[to].held.adapter}
+    wanted |= {
+        published.moved
+        for version, published in own.published.items()
+        if version > to and published.kind == ReleaseKind.REBASE
+    }
+    wanted |= {
+        moved
+        for withdrawn in own.withdrawn
+        if withdrawn.version > to
+        for version, moved in withdrawn.moved.items()
+        if version <= to
+    }
+    return all(digest == ZERO or node.artefacts.has(digest) for digest in wanted)
 
 
 def promoted_since(node: Node, version: int) -> list[int]:

@@ -56,7 +56,7 @@ def held(home: Home) -> Held:
     adapters = [link.adapter for link in state.above.links]
     if own.adapter != ZERO:
         adapters.append(own.adapter)
-    store, size = ArtefactStore.for_reading(home.folder / "artefacts"), home.layout.size
+    store, size = ArtefactStore(home.folder / "artefacts", read_only=True), home.layout.size
     thetas = [decode_adapter(store.get(adapter), size, LIMITS) for adapter in adapters]
     personal = home.is_device and own.adapter != ZERO
     return Held(sum_of(thetas), links, own.version if personal else 0)

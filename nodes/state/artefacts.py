@@ -14,9 +14,8 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 import structlog
 
@@ -28,6 +27,7 @@ log = structlog.get_logger()
 
 TEMPORARY = ".part-"
 CORRUPT = "corrupt"
+_CORRUPT_S = 30 * 24 * 3600
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -48,8 +48,10 @@ class ArtefactError(NodeError):
 class ArtefactStore:
     """A folder of artefacts, ``ab/abcdef…`` by the first two characters of the digest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self._folder = folder
+        if read_only:
+            return
         with self._explained():
             folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
@@ -133,14 +135,6 @@ class ArtefactStore:
         """Remove an artefact; an absent one is no error."""
         self._path(digest).unlink(missing_ok=True)
 
-    @classmethod
-    def for_reading(cls, folder: Path) -> Self:
-        """Return a store that changes nothing unless it is asked to: the folder may be read-only,
-        or absent."""
-        store = cls.__new__(cls)
-        store._folder = folder
-        return store
-
     def digests(self) -> Iterator[Digest]:
         """Yield every artefact in the store, in order of digest."""
         for path in sorted(self._folder.glob("[0-9a-f][0-9a-f]/*")):
@@ -169,7 +163,15 @@ class ArtefactStore:
             if entry.st_mtime <= newest:
                 self.delete(digest)
                 count, freed = count + 1, freed + entry.st_size
+        self._forget_corrupt(newest - _CORRUPT_S)
         return count, freed
+
+    def _forget_corrupt(self, newest: float) -> None:
+        """Delete damaged files that were moved aside before a time: nobody looked at them."""
+        for path in self._folder.glob(f"{CORRUPT}/*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime <= newest:
+                    path.unlink()
 
     def _path(self, digest: Digest) -> Path:
         if not is_digest(digest):

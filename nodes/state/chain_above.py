@@ -17,13 +17,15 @@ class ChainAbove:
     """The chain that the node follows.
 
     Attributes:
-        snapshot, sequence: of the parent's snapshot that was installed last.
+        snapshot, sequence: of the parent's snapshot that was installed last; ``envelope``: its
+            stored bytes.
         links: the releases of the chain, root first.
         installs: the last changes of the chain that nothing took back since.
         forgotten: how many standing changes came before those.
     """
 
     snapshot: Digest | None = None
+    envelope: Digest | None = None
     sequence: int = 0
     links: tuple[HeldRelease, ...] = ()
     installs: list[Install] = field(default_factory=list)
@@ -31,7 +33,8 @@ class ChainAbove:
 
     def install(self, event: ChainInstalled) -> None:
         """Take the chain of a new snapshot."""
-        self.snapshot, self.sequence, self.links = event.snapshot, event.sequence, event.chain
+        self.snapshot, self.envelope = event.snapshot, event.envelope
+        self.sequence, self.links = event.sequence, event.chain
 
     def place_of(self, install: Install) -> int:
         """Return the place of a change among all that stand, as an event names it."""

@@ -15,12 +15,15 @@ import json
 from dataclasses import dataclass
 from functools import cache
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from nodes.state.chain_above import ChainAbove
+from nodes.state.event_codec import read
 from nodes.state.events import Withdrawn
 from nodes.state.gate_history import GateHistory
-from nodes.state.ledger import Head
+from nodes.state.interfaces import Beside, Events
+from nodes.state.ledger import START, Head
 from nodes.state.node_state import NodeState
 from nodes.state.offers import Offers
 from nodes.state.own_releases import OwnReleases
@@ -29,6 +32,8 @@ from nodes.state.rounds import Rounds
 from protocol import Certificate, Digest, Membership, MembershipParts, ProtocolError
 
 FORMAT = 1
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,32 @@ def decode(data: bytes, path: tuple[Certificate, ...] = ()) -> tuple[NodeState, 
     parts = (plain.above, plain.offers, plain.rounds, plain.gate)
     counts = (plain.sequence, plain.moves, plain.moment)
     return NodeState(own, *parts, *counts, membership), position
+
+
+def restore(
+    ledger: Events, beside: Beside | None, path: tuple[Certificate, ...] = ()
+) -> tuple[NodeState, Head]:
+    """Read the last checkpoint, if it is one of this ledger; else begin with nothing."""
+    if beside and (data := beside.checkpoint()):
+        restored = decode(data, path)
+        if restored and has(ledger, restored[1]):
+            return restored
+        log.warning("checkpoint-passed-over")
+    return NodeState(membership=Membership(path)), Head(0, START)
+
+
+def has(ledger: Events, position: Head) -> bool:
+    """Return whether a ledger has this event."""
+    entry = next(ledger.events(after=position.seq - 1), None)
+    return entry is not None and (entry.seq, entry.digest) == position
+
+
+def current(ledger: Events, beside: Beside | None) -> NodeState:
+    """Read the state as of a ledger's last event; change nothing."""
+    state, head = restore(ledger, beside)
+    for entry in ledger.events(after=head.seq):
+        state.apply(read(entry), entry.at_ms)
+    return state
 
 
 def _sum(body: bytes) -> str:

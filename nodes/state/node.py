@@ -8,7 +8,7 @@ memory, so that a crash anywhere leaves either the old state or the new one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +16,17 @@ import structlog
 
 from nodes.machine.clock import Clock
 from nodes.machine.randomness import Randomness, SystemRandomness
-from nodes.state import checkpoint
+from nodes.state import checkpoint, retention
 from nodes.state.artefacts import ArtefactError
 from nodes.state.event_codec import read, write
 from nodes.state.events import LedgerEvent, MemberEnrolled, NodeCreated
 from nodes.state.home import Home
 from nodes.state.interfaces import Storage, on_disk
-from nodes.state.ledger import START, Claim, Head, LedgerError
+from nodes.state.ledger import Claim, Head, LedgerError
 from nodes.state.ledger_files import Mark, lost
-from nodes.state.node_state import NodeState
 from nodes.state.position import Position
 from nodes.state.records import ZERO, HeldRelease
+from nodes.state.retention import RetentionPolicy
 from nodes.state.vectors import Vector, sum_of
 from protocol import (
     LIMITS,
@@ -34,7 +34,6 @@ from protocol import (
     ChainEntry,
     Digest,
     Envelope,
-    Membership,
     NodeId,
     Scope,
     Snapshot,
@@ -44,7 +43,6 @@ from protocol import (
     seal,
     transport_digest,
 )
-from protocol.ids import is_digest
 
 log = structlog.get_logger()
 
@@ -63,7 +61,7 @@ class Node:
         self.lock = threading.RLock()
         self.storage = storage = storage or on_disk(home, clock)
         self.ledger, self.artefacts = storage.ledger, storage.artefacts
-        self.state, self._head = self._restored()
+        self.state, self._head = checkpoint.restore(self.ledger, storage.beside, home.path)
         self._checkpointed = self._read_upto
         self._marked: tuple[int, int] | None = None
         self._certificates: dict[Digest, Certificate] = {}
@@ -125,21 +123,6 @@ class Node:
     def _read_upto(self) -> int:
         return self._head.seq
 
-    def _restored(self) -> tuple[NodeState, Head]:
-        """Read the last checkpoint, if it is one of this ledger; else begin with nothing."""
-        beside = self.storage.beside
-        if beside and (data := beside.checkpoint()):
-            restored = checkpoint.decode(data, self.home.path)
-            if restored and self._has(restored[1]):
-                return restored
-            log.warning("checkpoint-passed-over", node=self.home.id)
-        return NodeState(membership=Membership(self.home.path)), Head(0, START)
-
-    def _has(self, position: Head) -> bool:
-        """Return whether the ledger has this event."""
-        entry = next(self.ledger.events(after=position.seq - 1), None)
-        return entry is not None and (entry.seq, entry.digest) == position
-
     def _check_mark(self) -> None:
         """Check that the ledger is not an older one than this folder had.
 
@@ -147,7 +130,7 @@ class Node:
         """
         beside = self.storage.beside
         mark = beside.mark() if beside else None
-        if mark and not self._has(Head(mark.seq, mark.digest)):
+        if mark and not checkpoint.has(self.ledger, Head(mark.seq, mark.digest)):
             self.close()
             raise lost(
                 self.home.folder, f"lacks event {mark.seq}, which it had: it is another or older"
@@ -201,16 +184,37 @@ class Node:
             copies = {update: self.vector(sent.copy) for update, sent in offers.sent.items()}
             return Position(self.vector(own.adapter), self.vector(offers.baseline), copies)
 
-    def free_unnamed(self) -> int:
-        """Delete artefacts that no event of the ledger names; return how many bytes they had.
+    # -- artefacts
 
-        Such artefacts were stored before a crash, or for an update that was refused, and nothing
-        reads them again. Young ones stay: another process may be about to name them.
+    def heal(self, digest: Digest, data: bytes) -> None:
+        """Store an artefact that is missing or damaged; others may send it: the digest says what
+        it is.
+
+        Raises ``ArtefactError`` ``corrupt-artefact`` for other bytes than that, ``disk-full``.
         """
-        named = {d for entry in self.ledger.events() for d in _digests_in(entry.body)}
-        count, freed = self.artefacts.collect(named)
+        self.artefacts.heal(digest, data)
+
+    def damaged(self) -> list[Digest]:
+        """List the artefacts that the node needs now and are missing or damaged; read them all."""
+        with self.lock:
+            digests = retention.needed(self.state)
+        return sorted(digest for digest in digests if not self.artefacts.intact(digest))
+
+    def tidy(self, policy: RetentionPolicy) -> int:
+        """Delete the artefacts that nobody needs any more; return how many bytes they had.
+
+        Young ones stay: another process may be about to name them.
+        """
+        with self.lock:
+            self.catch_up()
+            plan = retention.plan(
+                self.state, self.ledger, self.artefacts, policy, self.clock.now_ms()
+            )
+        count, freed = self.artefacts.collect(plan.keep, retention.MIN_AGE_S)
         if count:
             log.info("artefacts-freed", count=count, bytes=freed)
+        if plan.missing:
+            log.warning("artefacts-missing", digests=plan.missing)
         return freed
 
     # -- what the node is
@@ -284,16 +288,3 @@ class Node:
             adapter=link.adapter,
             length=self.artefacts.size(link.adapter),
         )
-
-
-def _digests_in(value: object) -> Iterator[Digest]:
-    """Yield every digest that the body of an event holds, however deep."""
-    if isinstance(value, str):
-        if is_digest(value):
-            yield Digest(value)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _digests_in(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _digests_in(part)

@@ -73,10 +73,12 @@ class NodeState:
     membership: Membership = field(default_factory=Membership)
 
     @classmethod
-    def from_ledger(cls, ledger: Events) -> NodeState:
-        """Fold a whole ledger into its state."""
+    def from_ledger(cls, ledger: Events, upto: int | None = None) -> NodeState:
+        """Fold a whole ledger, or its events up to a number, into its state."""
         state = cls()
         for entry in ledger.events():
+            if upto is not None and entry.seq > upto:
+                break
             state.apply(read(entry), entry.at_ms)
         return state
 

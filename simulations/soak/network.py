@@ -35,6 +35,7 @@ INBOX = "inbox"
 SOAK = replace(
     QUICK,
     releases=10**9,
+    training={**QUICK.training, "steps": 10},
     rounds={
         "deadline_s": 30,
         "resend_s": 10,

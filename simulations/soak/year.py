@@ -309,7 +309,8 @@ class Year:
             member.node.close()
             _age(self.folder / name)
             fresh = self._open(name)
-            fresh.node.free_unnamed()
+            policy = fresh.config.retention.policy(is_device=fresh.node.home.is_device)
+            fresh.node.tidy(policy)
             member.node = fresh.node
             member.restart_roles()
 

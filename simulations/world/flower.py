@@ -38,6 +38,7 @@ from simulations.world.hosts import Hosts, Usage, own_usage, turn_of
 from simulations.world.members import Maker, Member, Turn
 from simulations.world.places import Place
 from simulations.world.post import Delivery
+from simulations.world.ray_path import prepare_ray
 from simulations.world.storage import AppendFile, FileArtefacts, file_storage
 
 TIMEOUT_S = 3600.0
@@ -97,6 +98,7 @@ def live(given: Settings, seed: int, folder: Path, use: Callable[[Hosts], None])
         folder: for the members; on a cluster every machine must see it.
     """
     prepare_environment(folder / "flower")
+    prepare_ray()
     from flwr.simulation import run_simulation
 
     logging.getLogger("flwr").setLevel(logging.ERROR)

@@ -219,7 +219,8 @@ class Member:
         old = self.node
         self.node = Node(old.home, self.clock, old.storage, old.randomness)
         if self.maker.tidies:
-            self.node.free_unnamed()
+            config = self.maker.config_of(self.place)
+            self.node.tidy(config.retention.policy(is_device=old.home.is_device))
         self._start()
 
     def _start(self) -> None:

@@ -21,10 +21,11 @@ def banyan(*words: str) -> Result:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Every file and folder, also hidden ones."""
+    """Every file and folder, also hidden ones; without what only says how far a ledger was read."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
+        if path.name != "ledger.mark"
     }
 
 

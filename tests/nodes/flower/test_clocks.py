@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,10 +111,9 @@ def test_the_parents_clock_may_be_set_while_it_runs(tmp_path: Path) -> None:
 def test_an_answer_of_a_child_whose_clock_is_wrong_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flwr.app.message import message as flowers
-
-    now = flowers.now
-    monkeypatch.setattr(flowers, "now", lambda: now() + timedelta(hours=2))  # dates answers
+    flowers = sys.modules["flwr.app.message.message"]  # dates answers
+    now = vars(flowers)["now"]
+    monkeypatch.setattr(flowers, "now", lambda: now() + timedelta(hours=2))
     key, public = key_pair()
     with parent(tmp_path) as p:
         flower_id = p.downlink.admit_child(public)

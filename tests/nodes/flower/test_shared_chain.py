@@ -50,6 +50,10 @@ class Asker:
         return []
 
 
+def has_answers(asker: Asker, count: int) -> bool:
+    return len(asker.answers) == count
+
+
 def stored(p: Parent) -> int:
     """Bytes of all objects that wait for somebody."""
     return sum(len(entry.content) for entry in p.state.object_store.store.values())

@@ -69,7 +69,7 @@ def test_what_a_checkpoint_was_folded_from_is_pinned() -> None:
         sums.append(digest_of(checkpoint.encode(state, HEAD).partition(b"\n")[2])[:16])
     assert (checkpoint.FORMAT, sums) == (
         1,
-        ["13c12288e8bd3cff", "74ec99c836d13ebf", "15d770fb1f474592"],
+        ["d25fe5f94e566336", "e58fdc75d22d8579", "63bc63f834db4396"],
     )
 
 

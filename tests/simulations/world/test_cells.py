@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,9 +88,18 @@ def test_several_processes_give_the_same_records() -> None:
     assert without_times(several) == without_times(ran())
 
 
+def spaced_interpreter(folder: Path) -> str:
+    """The interpreter of a virtual environment whose path has a space."""
+    environment = folder / "a folder" / "venv"
+    venv.create(environment, symlinks=True)
+    return str(environment / "bin" / "python")
+
+
 @pytest.mark.slow
-def test_flowers_engine_gives_the_same_records(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spaced", [False, True], ids=["plain", "in a path with a space"])
+def test_flowers_engine_gives_the_same_records(tmp_path: Path, spaced: bool) -> None:
     """In a process of its own: Ray starts others, and warns of its future."""
+    interpreter = spaced_interpreter(tmp_path) if spaced else sys.executable
     program = tmp_path / "program.py"
     program.write_text(
         "import json, sys\n"
@@ -101,8 +111,8 @@ def test_flowers_engine_gives_the_same_records(tmp_path: Path) -> None:
         "print('\\n' + json.dumps([record.model_dump(mode='json') for record in records]))\n"
     )
     settings = SMALL | {"run": {"rounds": 1, "engine": "flower"}}
-    command = [sys.executable, str(program), json.dumps(settings)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [interpreter, str(program), json.dumps(settings)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
