@@ -143,7 +143,8 @@ def enrol(
             members = len(parent.state.membership.active)
             tolerated = config.rounds.policy().tolerates(members)
             result |= {"addresses": list(reached), "members": members, "tolerates": tolerated}
-            line += f"\n{home.scope} has {members} children, and tolerates {tolerated} malicious."
+            children = "1 child" if members == 1 else f"{members} children"
+            line += f"\n{home.scope} has {children}, and tolerates {tolerated} malicious."
             for one in given:
                 give_address(parent.home, one)  # the certificate must hold it
         if json:

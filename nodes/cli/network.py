@@ -88,8 +88,6 @@ def init(
         console.print(f"  adapter    {home.layout.size:,} parameters, rank {rank}")
         console.print(f"  root node  {folder}", soft_wrap=True)
         console.print(f"  reached at {', '.join(addresses)}", soft_wrap=True)
-        console.print(
-            "  tolerates  no malicious child of fewer than 4; f of N children where N is 3f + 1"
-        )
+        console.print("  tolerates  f malicious of N children, where N is at least 3f + 1")
         first = "" if settings else f"Name its probes in {config}, then: "
         console.print(f"{first}banyan node run --node {folder}", soft_wrap=True)
