@@ -19,7 +19,6 @@ from typing import Any
 from nodes.config.sections import ModelSettings
 from nodes.errors import NodeError
 from nodes.learning.engine import TorchEngine
-from nodes.machine.clock import SystemClock
 from nodes.machine.logs import configure
 from nodes.machine.process_memory import trim
 from nodes.state.home import open_home
@@ -65,7 +64,7 @@ def _serve(connection: Connection) -> None:
         result: Any
         try:
             if engine is None:
-                home = open_home(start.folder, SystemClock().now_ms())
+                home = open_home(start.folder, None)  # whether it may take part, its parent knows
                 configure(None, "warning", home.certificate.name)
                 # This process is what is let go of; until then the model stays.
                 model = start.model.model_copy(update={"keep_loaded": True})

@@ -27,7 +27,7 @@ from protocol import NodeId, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
-PASSING = {"stopped", "disk-full", "disk-error", "database-busy", "engine-died"}
+PASSING = {"stopped", "disk-full", "disk-error", "database-busy"}
 """Errors that are not the round's: they pass, and the round is settled then."""
 
 MOST_TRIALS = 3
