@@ -64,8 +64,7 @@ def span(ms: int) -> str:
 
 
 def _abstains(abstention: Abstention, now_ms: int) -> str:
-    since = span(now_ms - abstention.since_ms)
-    return f"{abstention.reason}, {_times(abstention.count)} in a row, for {since}"
+    return f"{abstention.reason}, for {span(now_ms - abstention.since_ms)}"
 
 
 def _times(count: int) -> str:

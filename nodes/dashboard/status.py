@@ -7,7 +7,7 @@ same figures.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,14 @@ class Probed:
 
 @dataclass(frozen=True)
 class Abstention:
-    """A child that has nothing for its rounds: why, since when, and how many times in a row.
+    """A child that has nothing for its rounds: why, and since when.
 
-    It ends with an accepted update, and begins anew with another reason.
+    It ends with an accepted update, and begins anew with another reason. How often it said so is
+    not known: a parent records a reason once.
     """
 
     reason: str
     since_ms: int
-    last_ms: int
-    count: int
 
 
 @dataclass
@@ -153,8 +152,7 @@ class Status:
     def _abstain(self, event: Abstained, at_ms: int) -> None:
         known = self.abstaining.get(event.child)
         if known is None or known.reason != event.reason:
-            known = Abstention(event.reason, at_ms, at_ms, 0)
-        self.abstaining[event.child] = replace(known, last_ms=at_ms, count=known.count + 1)
+            self.abstaining[event.child] = Abstention(event.reason, at_ms)
 
     def _judge(self, event: GateJudged) -> None:
         self.gates_passed += event.accepted

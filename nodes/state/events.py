@@ -312,7 +312,10 @@ class UpdateRefused(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Abstained(LedgerEvent):
-    """A child has nothing for this round, and says why."""
+    """A child has nothing for this round, and says why.
+
+    While it says the same in later rounds, it is not recorded again.
+    """
 
     KIND = "abstained"
     child: NodeId

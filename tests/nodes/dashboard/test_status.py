@@ -29,7 +29,7 @@ def status_after(*events: LedgerEvent) -> Status:
     return status
 
 
-def test_abstentions_in_a_row_are_counted_and_begin_anew_with_another_reason() -> None:
+def test_an_abstention_stands_until_there_is_another_reason() -> None:
     status = status_after(
         abstained(ONE, "no-text"),
         abstained(TWO, "no-data"),
@@ -37,10 +37,10 @@ def test_abstentions_in_a_row_are_counted_and_begin_anew_with_another_reason() -
         abstained(ONE, "bad-text"),
     )
     assert status.abstaining == {
-        ONE: Abstention("bad-text", since_ms=3, last_ms=4, count=2),
-        TWO: Abstention("no-data", since_ms=2, last_ms=2, count=1),
+        ONE: Abstention("bad-text", since_ms=3),
+        TWO: Abstention("no-data", since_ms=2),
     }
-    assert json.loads(json.dumps(status.to_json()))["abstaining"][ONE]["count"] == 2
+    assert json.loads(json.dumps(status.to_json()))["abstaining"][ONE]["since_ms"] == 3
 
 
 def test_an_accepted_update_and_a_revocation_end_them() -> None:

@@ -147,4 +147,4 @@ def test_the_parents_status_says_who_abstains_and_why(root: Path, device: Home, 
         above.close()
         below.close()
     result = CliRunner().invoke(app, ["node", "status", "--node", str(root)])
-    assert "device: bad-text, once in a row" in result.stdout, result.output
+    assert "device: bad-text, for" in result.stdout, result.output
