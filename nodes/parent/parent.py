@@ -8,18 +8,17 @@ messages travel is the driver's business (``nodes.flower.apps``).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
-from nodes.errors import NodeError
 from nodes.learning.interfaces import Engine
 from nodes.learning.training import NOTHING_NEW
 from nodes.parent.mending import Mending
+from nodes.parent.refusals import Refusals, costs_the_child
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -41,10 +40,10 @@ from nodes.parent.round_machine import RoundMachine
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request, TaskDesk
 from nodes.state.event_codec import write
-from nodes.state.events import Abstained, RoundOpened, UpdateAccepted, UpdateRefused
+from nodes.state.events import Abstained, RoundOpened, UpdateAccepted
 from nodes.state.ledger import Claim
 from nodes.state.node import Node
-from nodes.state.records import ZERO, Seated
+from nodes.state.records import Seated
 from protocol import (
     LIMITS,
     Abstention,
@@ -55,14 +54,9 @@ from protocol import (
     NodeId,
     PayloadFormat,
     Refused,
-    Verdict,
-    VerdictKind,
 )
 
 log = structlog.get_logger()
-
-MAX_REFUSALS = 256
-"""Refused updates that one release names."""
 
 
 class Parent:
@@ -93,7 +87,7 @@ class Parent:
         """Updates that wait for a seat."""
         self._values: dict[Digest, NDArray[np.float32]] = {}
         """The decoded payloads of seated updates, until their round is settled."""
-        self._refusals: list[Verdict] = []
+        self._refusals = Refusals(node)
         self._abstaining: dict[NodeId, str] = {}
         """Why each child abstained last, as the ledger says it."""
         self._ready: set[NodeId] = set()
@@ -186,7 +180,7 @@ class Parent:
             claim = None
             if refused.claims and asked:
                 claim = Claim(sender, asked.round, task, "refused", refused.code.value)
-            self._refuse(sender, refused, asked.round if asked else 0, claim=claim)
+            self._refusals.record(sender, refused, asked.round if asked else 0, claim=claim)
             if asked:
                 requests += self._handle(AnswerRefused(sender, asked.round, now))
             return requests
@@ -221,7 +215,7 @@ class Parent:
     def _update(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> UpdateReceived:
-        with _costs_the_child():
+        with costs_the_child():
             admitted = self._admission.admit(
                 blobs.get("envelope", b""),
                 blobs.get("payload", b""),
@@ -241,7 +235,7 @@ class Parent:
     def _abstained(
         self, sender: NodeId, task: str, blobs: Mapping[str, bytes], now: int
     ) -> AbstentionReceived:
-        with _costs_the_child():
+        with costs_the_child():
             abstention: Abstention = self._admission.admit_abstention(
                 blobs.get("envelope", b""), sender=sender, task=task, now_ms=now
             )
@@ -258,33 +252,6 @@ class Parent:
             log.info("abstained", child=child[:12], round=number, reason=abstention.reason)
         resting = abstention.reason == NOTHING_NEW
         return AbstentionReceived(child, number, retry, now, resting)
-
-    def _refuse(
-        self,
-        child: NodeId,
-        refused: Refused,
-        number: int = 0,
-        update: Digest = ZERO,
-        claim: Claim | None = None,
-    ) -> None:
-        """Record a refusal, with a claim when the message had got as far as claiming."""
-        code = refused.code.value
-        event = UpdateRefused(
-            child=child,
-            code=code,
-            sentence=refused.sentence,
-            round=number,
-            update=update,
-            claimed=refused.claims,
-        )
-        self._node.record(event, claim)
-        if len(self._refusals) < MAX_REFUSALS:  # all are in the ledger; a release names so many
-            self._refusals.append(
-                Verdict(
-                    node=child, update=update, verdict=VerdictKind.REFUSED, code=code, share=0.0
-                )
-            )
-        log.warning("update-refused", child=child[:12], code=code, why=refused.sentence)
 
     # -- what the machine decides
 
@@ -360,7 +327,7 @@ class Parent:
         if admitted := self._admitted.pop(update, None):  # else it had a seat, and so a claim
             task = admitted.update
             claim = Claim(child, task.round, task.task, "refused", reason)
-        self._refuse(child, refused, update=update, claim=claim)
+        self._refusals.record(child, refused, update=update, claim=claim)
 
     def _close(self, close: CloseRound) -> RoundDone:
         """Settle a closed round.
@@ -377,25 +344,9 @@ class Parent:
         seats = dict(opened.seated) if opened else {}
         f = self._machine.policy.tolerates(len(self._machine.members))
         counted = self._settlement.settle(
-            close.round, seats, f, self._refusals, close.absent, values
+            close.round, seats, f, self._refusals.verdicts, close.absent, values
         )
         if counted:
             self._refusals.clear()
         versions = {child: node.state.rounds.counted[child] for child in counted}
         return RoundDone(versions, node.clock.now_ms())
-
-
-@contextmanager
-def _costs_the_child() -> Iterator[None]:
-    """Refuse an answer whose bytes make a library fail: that is its sender's, not this node's.
-
-    Errors of the machine pass: the answer may be sound.
-    """
-    try:
-        yield
-    except (Refused, NodeError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        log.exception("answer-unreadable")
-        why = f"The answer cannot be read: {type(error).__name__}."
-        raise Refused(Code.MALFORMED, why) from None
