@@ -16,6 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from nodes.child.follow import Blobs, Follower, Judge
+from nodes.child.mend import mend_position
 from nodes.child.offer import GatheredOffers, LearnedOffers, Offer, OfferSource
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
@@ -24,6 +25,7 @@ from nodes.learning.interfaces import Corpus, Engine
 from nodes.learning.training import NOTHING_NEW, Learner
 from nodes.learning.trials import Probes
 from nodes.machine.troubles import Troubles
+from nodes.state.artefacts import ArtefactError
 from nodes.state.events import UpdateSent
 from nodes.state.node import Node
 from nodes.state.records import ZERO
@@ -99,6 +101,10 @@ class Child:
             if missing := self._follower.follow(task, blobs):
                 return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
             offer = self._offers.offer(task)
+        except ArtefactError as error:
+            mended = error.digest is not None and mend_position(self._node)
+            self._report(error.code, error.sentence)
+            return self._abstain(task, error.code, retry=mended)
         except NodeError as error:
             if error.code == "stopped":
                 raise

@@ -269,6 +269,19 @@ class OfferWithdrawn(LedgerEvent):
     copies: Mapping[Digest, Digest]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PositionMended(LedgerEvent):
+    """The node lost vectors of its own that nobody else has, and goes on without them.
+
+    ``adapter`` is what it holds of its own from now on, ``baseline`` what counts as counted; no
+    copy is under way any more.
+    """
+
+    KIND = "position-mended"
+    adapter: Digest
+    baseline: Digest
+
+
 # Rounds with the children -------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from nodes.state.events import (
     OfferCounted,
     OfferSettled,
     OfferWithdrawn,
+    PositionMended,
     ProbesUsed,
     ReceiptsRead,
     Recovered,
@@ -121,6 +122,8 @@ class NodeState:
                 self.offers.settle(event.update)
             case OfferWithdrawn():
                 self.offers.withdraw(event, self.own.stands)
+            case PositionMended():
+                self._mend(event)
             case Recovered():
                 self._recover(event, at_ms)
             case ReceiptsRead():
@@ -222,6 +225,12 @@ class NodeState:
         self.offers.keep_standing(self.own.stands)
         self.gate.forget_since(self.own.published[min(event.moved)].moment)
         self.rounds.forget_stand_in(event.child)
+
+    def _mend(self, event: PositionMended) -> None:
+        self.moment += 1
+        self.moves += event.adapter != self.own.adapter
+        self.own.adapter = event.adapter
+        self.offers.restart(event.baseline)
 
     def _train(self, event: Trained) -> None:
         self.offers.trained = event

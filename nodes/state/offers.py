@@ -112,6 +112,10 @@ class Offers:
         """Forget contributions that are no longer part of the adapter."""
         self.contributions = [c for c in self.contributions if stands(*c)]
 
+    def restart(self, baseline: Digest) -> None:
+        """Begin anew from this baseline, with nothing under way."""
+        self.baseline, self.sent, self.fresh, self.trained = baseline, {}, [], None
+
     def displace(self, baseline: Digest, copies: Mapping[Digest, Digest]) -> None:
         """Move the baseline and every copy under way to where they are now."""
         self.baseline = baseline

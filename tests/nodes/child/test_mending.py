@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from nodes.child.child import Child
+from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
 from nodes.releases.publish import Made, publish
 from nodes.state.event_codec import events_of
-from nodes.state.events import UpdateAccepted
+from nodes.state.events import PositionMended, UpdateAccepted
+from nodes.state.records import ZERO
 from nodes.text.files import write_texts
 from protocol import ReleaseKind
-from tests.nodes.toy import tree
+from tests.nodes.toy import distance, tree
 
 
 @pytest.mark.slow
@@ -83,3 +85,34 @@ def test_a_parent_gets_its_own_release_back_from_a_child(tmp_path: Path, base: P
         root.close_round()
         root.advance(2000)
         assert {request.kind for request in root.parent.step()} == {"task"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["adapter", "baseline"])
+def test_a_personal_device_goes_on_without_what_nobody_else_has(
+    tmp_path: Path, base: Path, what: str
+) -> None:
+    with tree(tmp_path, base) as made:
+        target = np.ones(made.root().node.size, np.float32)
+        root = made.reopen(made.opened[0])
+        root.toy.target = target
+        root.parent = Parent(root.node, root.config, root.toy)
+        device = made.child(root, "device", "/", target, mode="personal")
+        for _ in range(3):
+            root.rounds()
+        state = device.node.state
+        assert ZERO not in (state.own.adapter, state.offers.baseline)
+        lost = state.own.adapter if what == "adapter" else state.offers.baseline
+        (device.node.home.folder / "artefacts" / lost[:2] / lost).unlink()
+        counted = len(state.offers.counted)
+        write_texts(device.node.home.folder / "train.jsonl", ["A text that is new."])
+        before = distance(root, target)
+        for _ in range(4):
+            root.rounds()
+            root.close_round()
+        (mended,) = events_of(device.node.ledger, PositionMended)
+        assert isinstance(mended, PositionMended)
+        assert mended.adapter == mended.baseline
+        assert (mended.adapter == ZERO) == (what == "adapter")
+        assert len(device.node.state.offers.counted) > counted
+        assert distance(root, target) < before
