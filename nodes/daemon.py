@@ -241,7 +241,7 @@ class Daemon:
         from nodes.flower.uplink import empty_context
 
         adopt(*FLOWERS_LOGGERS)
-        make = self._make_child or partial(Child, troubles=self._troubles)
+        make = self._make_child or partial(Child, troubles=self._troubles, ahead_ms=above.ahead_ms)
         child = make(self._node, self._config, self._engine)
 
         def link() -> None:

@@ -65,6 +65,8 @@ class Child:
         judge: by which share to follow a change above; by default what the node's probes tolerate.
         encode: writes a payload.
         troubles: where it is kept for ``status`` why the node abstains.
+        ahead_ms: by how much this machine's clock is ahead of the parent's; what goes to and comes
+            from the parent is dated by the parent's.
 
     Raises:
         NodeError: ``no-parent`` at a root.
@@ -81,14 +83,15 @@ class Child:
         judge: Judge | None = None,
         encode: Encode = encode_delta,
         troubles: Troubles | None = None,
+        ahead_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         corpus = corpus or StoredCorpus(node.home, config, node.clock)
         if node.home.parent is None:
             raise NodeError("no-parent", "A root has no parent to answer.")
         self._node, self._parent, self._encode = node, node.home.parent, encode
-        self._troubles = troubles
+        self._troubles, self._ahead_ms = troubles, ahead_ms
         probes = Probes(node, engine, config.gate.policy(), corpus)
-        self._follower = Follower(node, self._parent, probes, judge)
+        self._follower = Follower(node, self._parent, probes, judge, self._parents_now_ms)
         self._offers = offers or offer_source(node, config, engine, corpus)
 
     def answer(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
@@ -131,6 +134,9 @@ class Child:
         else:
             self._troubles.clear("offer")
 
+    def _parents_now_ms(self) -> int:
+        return self._node.clock.now_ms() - self._ahead_ms()
+
     def lend(self, blobs: Blobs) -> tuple[str, dict[str, bytes]]:
         """Give the parent back what it lost of its chain, as far as this node holds it.
 
@@ -165,7 +171,7 @@ class Child:
         for got, expected, code, name in bindings:
             if got != expected:
                 raise Refused(code, f"The task names {name} {got}, expected {expected}.")
-        if self._node.clock.now_ms() > task.deadline_ms + LIMITS.clock_skew_s * 1000:
+        if self._parents_now_ms() > task.deadline_ms + LIMITS.clock_skew_s * 1000:
             raise Refused(Code.EXPIRED, f"The deadline of round {task.round} has passed.")
         return task
 
@@ -173,7 +179,7 @@ class Child:
         node, home = self._node, self._node.home
         trained = home.layout.mask_at(task.mask_rank)
         payload = self._encode(offer.delta[trained], task.payload_format)
-        now = node.clock.now_ms()
+        now = self._parents_now_ms()
         update = Update(
             network=task.network,
             node=home.id,
@@ -235,7 +241,7 @@ class Child:
             reason=reason,
             retry=retry,
             missing=missing,
-            issued_ms=self._node.clock.now_ms(),
+            issued_ms=self._parents_now_ms(),
         )
         return "abstention", {"envelope": seal(abstention, home.key).encode()}
 

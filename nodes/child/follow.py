@@ -39,13 +39,20 @@ class Follower:
 
     Args:
         judge: by which share to follow; by default the largest that the node's probes tolerate.
+        now_ms: the parent's time; by default this machine's.
     """
 
     def __init__(
-        self, node: Node, parent: Certificate, probes: Probes, judge: Judge | None = None
+        self,
+        node: Node,
+        parent: Certificate,
+        probes: Probes,
+        judge: Judge | None = None,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._node, self._parent, self._probes = node, parent, probes
         self._judge = judge or self._largest_tolerated
+        self._now_ms = now_ms or node.clock.now_ms
         self._harmful: dict[Digest, str] = {}
         self._kept: dict[Digest, bytes] = {}
         """Releases that came before the rest of what they belong to; not verified yet."""
@@ -95,7 +102,7 @@ class Follower:
             node.home.network,
             self._parent,
             at_least=above.sequence,
-            now_ms=node.clock.now_ms(),
+            now_ms=self._now_ms(),
         )
         if digest != task.snapshot:
             raise Refused(Code.WRONG_DIGEST, "The snapshot is not the one that the task names.")

@@ -80,5 +80,5 @@ class LinkReports:
             "clock",
             "clock-differs",
             f"This machine's clock is {apart} {way} the parent's: set the one that is wrong. "
-            "Until then tasks and answers are refused.",
+            "Until then this node goes by the time of its parent.",
         )

@@ -86,6 +86,11 @@ class Uplink:
         """Bytes received and sent."""
         return self._client.traffic
 
+    @property
+    def ahead_s(self) -> float:
+        """Seconds by which this machine's clock is ahead of the parent's, as far as is known."""
+        return self._client.signer.clock.ahead_s
+
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """Try these addresses when the link is down; one that is up stays."""
         self._addresses = tuple(addresses)

@@ -50,6 +50,10 @@ class ParentLink:
         )
         return self._uplink
 
+    def ahead_ms(self) -> int:
+        """Return by how much this machine's clock is ahead of the parent's, as far as is known."""
+        return round(self._uplink.ahead_s * 1000) if self._uplink else 0
+
     def _trust(self, authority: bytes) -> None:
         self.calls.trust(authority)
         if self._uplink:

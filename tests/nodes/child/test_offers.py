@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nodes.child.child import Child
+from nodes.machine.clock import ManualClock
 from nodes.parent.withdrawal import withdraw
 from nodes.releases.rollback import promoted_since, roll_back
+from nodes.state.event_codec import events_of
+from nodes.state.events import UpdateAccepted
 from nodes.state.offers import ANSWERED_ROUNDS
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree
@@ -87,3 +91,21 @@ def test_copies_of_lost_updates_are_kept_while_they_may_count_and_no_longer(
     last = asked.round
     kept = sorted(sent.round for sent in middle.node.state.offers.sent.values())
     assert kept == list(range(last - ANSWERED_ROUNDS - 1, last + 1))
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, 3_600_000])
+def test_a_child_whose_clock_is_wrong_dates_by_its_parents(
+    tmp_path: Path, base: Path, off_ms: int
+) -> None:
+    with tree(tmp_path, base) as made:
+        root = made.root()
+        device = made.child(root, "device", "/", np.ones(root.node.size, np.float32))
+        assert root.parent is not None
+        root.advance(2000)
+        (request,) = root.parent.step()
+        device.node.clock = ManualClock(root.node.clock.now_ms() + off_ms)
+        child = Child(device.node, device.config, device.toy, ahead_ms=lambda: off_ms)
+        kind, blobs = child.answer(request.blobs)
+        assert kind == "update"
+        root.parent.receive(device.node.home.id, request.task, kind, blobs)
+        assert len(list(events_of(root.node.ledger, UpdateAccepted))) == 1
