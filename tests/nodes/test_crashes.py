@@ -19,7 +19,7 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
-WAIT_S = 90.0
+WAIT_S = 400
 RELEASES = 3
 
 
