@@ -9,7 +9,7 @@ import numpy as np
 
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.learning.training import Learner, Learning
+from nodes.learning.training import NOTHING_NEW, Learner, Learning
 from nodes.state.events import Trained
 from nodes.state.node import Node
 from nodes.state.records import ZERO
@@ -96,7 +96,8 @@ class GatheredOffers:
     def offer(self, task: Task) -> Offer:
         """Offer δ = s - b, if enough has changed since the baseline (DESIGN section 4).
 
-        Raises ``NodeError`` ``not-enough-change``.
+        Raises ``NodeError``: ``not-enough-change``, ``nothing-new`` when the parent has judged this
+        very offer.
         """
         node, promotion = self._node, self._config.promotion
         with node.lock:
@@ -105,6 +106,10 @@ class GatheredOffers:
             delta = node.vector(copy) - node.vector(state.offers.baseline)
             contributors = state.offers.contributors()
             waited_ms = node.clock.now_ms() - state.offers.baseline_ms
+            judged = any(
+                (sent.copy, sent.version) == (copy, version) and sent.round <= task.judged
+                for sent in state.offers.sent.values()
+            )
         f = self._config.rounds.policy().tolerates(len(node.state.membership.active))
         size, whole = np.linalg.norm(delta), np.linalg.norm(node.effective())
         ripe = contributors >= max(1, 2 * f + 1) and size >= promotion.least_change * whole
@@ -114,5 +119,9 @@ class GatheredOffers:
                 "not-enough-change",
                 f"Since the baseline {contributors} children contributed and the adapter moved by "
                 f"{size:.3g} of {whole:.3g}; it is not yet time to promote.",
+            )
+        if judged:
+            raise NodeError(
+                NOTHING_NEW, "Nothing was added since the parent judged what this node gathered."
             )
         return Offer(delta, task.version, 0, contributors, copy, version)

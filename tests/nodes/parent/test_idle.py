@@ -32,7 +32,7 @@ from nodes.state.events import (
     UpdateAccepted,
 )
 from nodes.text.files import write_texts
-from protocol import Digest, NodeId, ReleaseKind
+from protocol import Digest, NodeId, ReleaseKind, Role
 from tests.nodes.toy import Member, tree
 
 Event = TypeVar("Event", bound=LedgerEvent)
@@ -149,3 +149,25 @@ def test_a_device_trains_on_the_same_text_from_the_same_state_once(
 
 def events(member: Member, cls: type[Event]) -> list[Event]:
     return [e for e in events_of(member.node.ledger, cls) if isinstance(e, cls)]
+
+
+@pytest.mark.slow
+def test_a_node_with_children_offers_the_same_to_its_parent_once(
+    tmp_path: Path, base: Path
+) -> None:
+    with tree(tmp_path, base) as made:
+        root = made.root()  # whose probes refuse what the scope below learns
+        middle = made.child(root, "en", "/en", np.ones(root.node.size, np.float32), Role.INTERIOR)
+        root.rounds()
+        root.close_round()
+        made.ready(middle)
+        made.child(middle, "device", "/en", middle.toy.target)
+        middle.rounds()
+        for _ in range(4):
+            root.rounds()
+            root.close_round()
+        assert len(events(root, UpdateAccepted)) == 1
+        assert [e.reason for e in events(root, Abstained)][-1] == "nothing-new"
+        middle.rounds()  # the scope learned more
+        root.rounds()
+        assert len(events(root, UpdateAccepted)) == 2
