@@ -184,8 +184,14 @@ class Soak:
         ]
 
 
+MOVED_ON = "moved-on"
+"""How a round ends while an operator releases by hand again and again: its candidate was judged on
+a model that is no longer the node's."""
+
+
 def open_rounds(folder: Path) -> list[str]:
-    """Say which rounds of a parent never ended, or failed; its last one may be open still."""
+    """Say which rounds of a parent never ended, or failed of themselves; its last one may be open
+    still."""
     waiting: set[int] = set()
     latest, problems = 0, []
     with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
@@ -196,7 +202,7 @@ def open_rounds(folder: Path) -> list[str]:
                     latest = event.round
                 case RoundClosed():
                     waiting.discard(event.round)
-                    if event.outcome == "failed":
+                    if event.outcome == "failed" and event.code != MOVED_ON:
                         problems.append(f"round {event.round} of {folder.name}: {event.sentence}")
                 case Released(kind=ReleaseKind.ROUND):
                     waiting.discard(event.round)
@@ -229,7 +235,9 @@ def run_soak(
     if nodes.exists():
         raise NodeError("exists", f"{folder} holds an earlier run; remove it or name another.")
     folder.mkdir(parents=True, exist_ok=True)
-    with terminable(), Supervisor(ENVIRONMENT, "simulations.demo.preload") as supervisor:
+    # Not forked from one server: pages that forks share until one of them is written to would count
+    # as growth.
+    with terminable(), Supervisor(ENVIRONMENT) as supervisor:
         network = make(nodes, seed, supervisor)
         soak = Soak(network, 60 * minutes, every_s, versions, say)
         soak.run()
