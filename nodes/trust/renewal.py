@@ -16,10 +16,8 @@ from nodes.machine.files import write_file
 from nodes.state.events import LedgerEvent, MemberRenewed
 from nodes.state.home import Home
 from nodes.state.node import Node
-from nodes.trust.network import YEAR_MS
+from nodes.trust.network import BACKDATED_MS, YEAR_MS
 from protocol import Certificate, NodeId, seal, verify_path
-
-HOUR_MS = 3600 * 1000
 
 
 def is_due(certificate: Certificate, now_ms: int) -> bool:
@@ -91,9 +89,8 @@ def path_envelopes(folder: Path) -> tuple[bytes, ...]:
 
 
 def _renewed(certificate: Certificate, now_ms: int) -> Certificate:
-    # A member whose clock is a little behind must not refuse it.
     return replace(
-        certificate, valid_from_ms=now_ms - HOUR_MS, valid_until_ms=now_ms - HOUR_MS + YEAR_MS
+        certificate, valid_from_ms=now_ms - BACKDATED_MS, valid_until_ms=now_ms + YEAR_MS
     )
 
 

@@ -35,8 +35,8 @@ def ledger_removed(node: str) -> Case:
         note = f"status {status}, artefacts {before} → {left}"
         by = "itself"
         if status is not None:
-            code = trial.command(node, "node", "recover")
-            note += f", `banyan node recover` ended with {code}"
+            code = trial.command(node, "node", "recover", "--all-members")
+            note += f", `banyan node recover --all-members` ended with {code}"
             by = "banyan node recover"
             trial.start(node)
         seconds = trial.works_after(limits.recover_s)
