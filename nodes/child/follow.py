@@ -63,8 +63,11 @@ class Follower:
         Raises ``Refused`` for what does not verify, ``NodeError`` ``harmful-chain`` when a plain
         device keeps its old chain, ``moved-on`` when its own adapter keeps moving meanwhile.
         """
+        # The change to a new chain is computed from the one that is installed: it must be whole.
+        if lacking := self._mend(blobs):
+            return lacking
         if task.snapshot == self._node.state.above.snapshot:
-            return self._mend(blobs)
+            return ()
         if "snapshot" not in blobs:
             return (task.snapshot,)
         received = {**self._kept, **_by_digest(blobs)}

@@ -20,9 +20,10 @@ from tests.nodes.toy import distance, tree
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moved_on", [False, True])
 @pytest.mark.parametrize("damage", ["flipped", "lost"])
 def test_one_damaged_artefact_of_the_chain_is_fetched_again(
-    tmp_path: Path, base: Path, damage: str
+    tmp_path: Path, base: Path, damage: str, moved_on: bool
 ) -> None:
     with tree(tmp_path, base) as made:
         root = made.root()
@@ -39,6 +40,8 @@ def test_one_damaged_artefact_of_the_chain_is_fetched_again(
             content[len(content) // 2] ^= 1
             file.write_bytes(content)
         write_texts(device.node.home.folder / "train.jsonl", ["A text that is new."])
+        if moved_on:  # the change to the new chain is computed from the damaged one
+            publish(root.node, moved, Made(kind=ReleaseKind.BY_HAND))
         child = Child(device.node, device.config, device.toy)
         assert root.parent is not None
         root.close_round()
