@@ -17,7 +17,15 @@ from nodes.state.events import LedgerEvent, MemberRenewed
 from nodes.state.home import Home
 from nodes.state.node import Node
 from nodes.trust.network import BACKDATED_MS, YEAR_MS
-from protocol import Certificate, NodeId, seal, verify_path
+from protocol import (
+    LIMITS,
+    Certificate,
+    Envelope,
+    NodeId,
+    open_envelope,
+    seal,
+    verify_path,
+)
 
 
 def is_due(certificate: Certificate, now_ms: int) -> bool:
