@@ -145,7 +145,8 @@ class IsolatedEngine:
     # -- the process
 
     def _started(self) -> _Worker:
-        if self._worker is not None and self._worker.process.poll() is not None:
+        # Idle, it sends nothing: what can be read is the end of the connection.
+        if self._worker is not None and self._worker.connection.poll():
             self._end()  # it ended between two computations
         if self._worker is None:
             self._worker = self._start()
