@@ -145,8 +145,9 @@ class IsolatedEngine:
     # -- the process
 
     def _started(self) -> _Worker:
+        worker = self._worker
         # Idle, it sends nothing: what can be read is the end of the connection.
-        if self._worker is not None and self._worker.connection.poll():
+        if worker and (worker.process.poll() is not None or worker.connection.poll()):
             self._end()  # it ended between two computations
         if self._worker is None:
             self._worker = self._start()
