@@ -31,7 +31,7 @@ demo: $(STAMP)  ## Run the whole network on this machine: five to fifteen minute
 
 test: lint types check  ## Lint, types and tests.
 
-quick: lint types $(STAMP)  ## Lint, types and the tests of about a second: under two minutes.
+quick: lint types $(STAMP)  ## Lint, types and the tests of about a second: about three minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## Style and formatting.

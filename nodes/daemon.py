@@ -201,10 +201,24 @@ class Daemon:
         """Delete the artefacts that nobody needs any more; what fails is tried in an hour."""
         try:
             self._node.tidy(self._config.retention.policy(is_device=self._home.is_device))
+            damaged = self._node.damaged()
         except Exception as error:
             report(error, self._troubles, "retention")
         else:
             self._troubles.clear("retention")
+            self._say_damaged(len(damaged))
+
+    def _say_damaged(self, count: int) -> None:
+        """Let ``status`` say that artefacts which the node needs are damaged or missing."""
+        if count:
+            self._troubles.report(
+                "artefacts",
+                "damaged-artefacts",
+                f"{count} artefacts that this node needs are damaged or missing; what was signed "
+                "comes again by itself, `banyan node verify` names the rest.",
+            )
+        else:
+            self._troubles.clear("artefacts")
 
     def _text(self) -> object:
         """Return what changes when a device's own text does."""
@@ -273,11 +287,12 @@ class Daemon:
             self._troubles.clear("tls")
             return files
 
-        parent = Parent(self._node, config, self._engine)  # a mistake in the configuration ends it
+        parent: Parent | None = Parent(self._node, config, self._engine)  # a mistake ends the node
         members = MemberLinks(self._node)
 
         def wake(child: NodeId) -> None:
-            parent.wake(child)
+            if parent is not None:
+                parent.wake(child)
 
         services = ParentServices(
             self._node,
@@ -300,6 +315,8 @@ class Daemon:
 
         def rounds() -> None:
             nonlocal parent
+            if parent is None:
+                parent = Parent(self._node, config, self._engine)
             try:
                 serve(
                     downlink.grid(),
@@ -310,8 +327,7 @@ class Daemon:
                     abandon=downlink.abandon,
                 )
             except BaseException:
-                # It may be in the middle of something; the ledger is not.
-                parent = Parent(self._node, config, self._engine)
+                parent = None  # it may be in the middle of something; the ledger is not
                 raise
 
         try:

@@ -186,14 +186,6 @@ class Node:
 
     # -- artefacts
 
-    def heal(self, digest: Digest, data: bytes) -> None:
-        """Store an artefact that is missing or damaged; others may send it: the digest says what
-        it is.
-
-        Raises ``ArtefactError`` ``corrupt-artefact`` for other bytes than that, ``disk-full``.
-        """
-        self.artefacts.heal(digest, data)
-
     def damaged(self) -> list[Digest]:
         """List the artefacts that the node needs now and are missing or damaged; read them all."""
         with self.lock:
