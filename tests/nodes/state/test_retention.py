@@ -174,7 +174,7 @@ def test_a_damaged_artefact_is_named_and_healed(
     path = node.home.folder / "artefacts" / link.adapter[:2] / link.adapter
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert node.damaged() == [link.adapter]
-    node.heal(link.adapter, data)
+    node.artefacts.heal(link.adapter, data)
     assert node.damaged() == []
 
 
