@@ -55,6 +55,12 @@ WAITS = {"not-enough-change", "moved-on"}
 """Reasons to abstain that may pass: the parent asks again in the same round."""
 
 
+def _no_difference() -> int:
+    """By how many ms this clock is ahead of the parent's, where both are one. No lambda: a child
+    that stands in another process is pickled."""
+    return 0
+
+
 class Child:
     """The answers to the tasks of one parent.
 
@@ -83,7 +89,7 @@ class Child:
         judge: Judge | None = None,
         encode: Encode = encode_delta,
         troubles: Troubles | None = None,
-        ahead_ms: Callable[[], int] = lambda: 0,
+        ahead_ms: Callable[[], int] = _no_difference,
     ) -> None:
         corpus = corpus or StoredCorpus(node.home, config, node.clock)
         if node.home.parent is None:
