@@ -63,7 +63,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	"Install it, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 	@echo "Installing into $(VENV): about a minute beyond the downloads."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --no-compile -c constraints.txt -e '.[dev,fast,simulations]'
+	$(PIP) install --no-compile -c constraints.txt -e '.[dev,fast,simulations,swarm]'
 	$(PIP) install --no-compile -c constraints.txt --no-deps $(ALONE)
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@

@@ -38,6 +38,16 @@ class ReleaseKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RELEASE_KIND_ROLLBACK: _ClassVar[ReleaseKind]
     RELEASE_KIND_WITHDRAWAL: _ClassVar[ReleaseKind]
     RELEASE_KIND_BY_HAND: _ClassVar[ReleaseKind]
+
+class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FATE_UNSPECIFIED: _ClassVar[Fate]
+    FATE_WAITING: _ClassVar[Fate]
+    FATE_COUNTED: _ClassVar[Fate]
+    FATE_OUTVOTED: _ClassVar[Fate]
+    FATE_REFUSED: _ClassVar[Fate]
+    FATE_LEFT_OUT: _ClassVar[Fate]
+    FATE_WITHDRAWN: _ClassVar[Fate]
 ROLE_UNSPECIFIED: Role
 ROLE_DEVICE: Role
 ROLE_INTERIOR: Role
@@ -57,6 +67,13 @@ RELEASE_KIND_REBASE: ReleaseKind
 RELEASE_KIND_ROLLBACK: ReleaseKind
 RELEASE_KIND_WITHDRAWAL: ReleaseKind
 RELEASE_KIND_BY_HAND: ReleaseKind
+FATE_UNSPECIFIED: Fate
+FATE_WAITING: Fate
+FATE_COUNTED: Fate
+FATE_OUTVOTED: Fate
+FATE_REFUSED: Fate
+FATE_LEFT_OUT: Fate
+FATE_WITHDRAWN: Fate
 
 class Envelope(_message.Message):
     __slots__ = ("payload", "payload_type", "signatures")
@@ -373,3 +390,157 @@ class Snapshot(_message.Message):
     issued_ms: int
     expires_ms: int
     def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., sequence: _Optional[int] = ..., chain: _Optional[_Iterable[_Union[ChainEntry, _Mapping]]] = ..., revoked: _Optional[_Iterable[bytes]] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
+
+class CircleMember(_message.Message):
+    __slots__ = ("node", "name", "role", "transport", "addresses", "swarm_port")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    SWARM_PORT_FIELD_NUMBER: _ClassVar[int]
+    node: bytes
+    name: str
+    role: Role
+    transport: bytes
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    swarm_port: int
+    def __init__(self, node: _Optional[bytes] = ..., name: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., transport: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., swarm_port: _Optional[int] = ...) -> None: ...
+
+class Circle(_message.Message):
+    __slots__ = ("network", "node", "sequence", "members", "manifest", "issued_ms", "expires_ms")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    sequence: int
+    members: _containers.RepeatedCompositeFieldContainer[CircleMember]
+    manifest: bytes
+    issued_ms: int
+    expires_ms: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., sequence: _Optional[int] = ..., members: _Optional[_Iterable[_Union[CircleMember, _Mapping]]] = ..., manifest: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
+
+class Renewal(_message.Message):
+    __slots__ = ("network", "node", "key_epoch", "issued_ms")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    KEY_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    key_epoch: int
+    issued_ms: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., key_epoch: _Optional[int] = ..., issued_ms: _Optional[int] = ...) -> None: ...
+
+class Tally(_message.Message):
+    __slots__ = ("code", "count")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    count: int
+    def __init__(self, code: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class ChildState(_message.Message):
+    __slots__ = ("node", "name", "state", "reason", "since_ms", "seen_ms")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_MS_FIELD_NUMBER: _ClassVar[int]
+    node: bytes
+    name: str
+    state: str
+    reason: str
+    since_ms: int
+    seen_ms: int
+    def __init__(self, node: _Optional[bytes] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., since_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("network", "node", "scope", "role", "name", "issued_ms", "started_ms", "software", "version", "chain", "ledger", "events", "round", "round_open", "outcome", "children", "members", "refused", "troubles", "disk_free", "disk_used", "membership_until_ms", "link_until_ms", "way", "confined", "hidden", "nonce")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ROUND_OPEN_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    TROUBLES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_FIELD_NUMBER: _ClassVar[int]
+    DISK_USED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    LINK_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    WAY_FIELD_NUMBER: _ClassVar[int]
+    CONFINED_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    scope: str
+    role: Role
+    name: str
+    issued_ms: int
+    started_ms: int
+    software: str
+    version: int
+    chain: bytes
+    ledger: bytes
+    events: int
+    round: int
+    round_open: bool
+    outcome: str
+    children: _containers.RepeatedCompositeFieldContainer[ChildState]
+    members: _containers.RepeatedCompositeFieldContainer[Tally]
+    refused: _containers.RepeatedCompositeFieldContainer[Tally]
+    troubles: _containers.RepeatedCompositeFieldContainer[Tally]
+    disk_free: int
+    disk_used: int
+    membership_until_ms: int
+    link_until_ms: int
+    way: str
+    confined: bool
+    hidden: int
+    nonce: bytes
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., scope: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., issued_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., software: _Optional[str] = ..., version: _Optional[int] = ..., chain: _Optional[bytes] = ..., ledger: _Optional[bytes] = ..., events: _Optional[int] = ..., round: _Optional[int] = ..., round_open: _Optional[bool] = ..., outcome: _Optional[str] = ..., children: _Optional[_Iterable[_Union[ChildState, _Mapping]]] = ..., members: _Optional[_Iterable[_Union[Tally, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Tally, _Mapping]]] = ..., troubles: _Optional[_Iterable[_Union[Tally, _Mapping]]] = ..., disk_free: _Optional[int] = ..., disk_used: _Optional[int] = ..., membership_until_ms: _Optional[int] = ..., link_until_ms: _Optional[int] = ..., way: _Optional[str] = ..., confined: _Optional[bool] = ..., hidden: _Optional[int] = ..., nonce: _Optional[bytes] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("network", "node", "child", "update", "fate", "code", "round", "version", "release", "share", "issued_ms")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CHILD_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    FATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    node: bytes
+    child: bytes
+    update: bytes
+    fate: Fate
+    code: str
+    round: int
+    version: int
+    release: bytes
+    share: float
+    issued_ms: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., child: _Optional[bytes] = ..., update: _Optional[bytes] = ..., fate: _Optional[_Union[Fate, str]] = ..., code: _Optional[str] = ..., round: _Optional[int] = ..., version: _Optional[int] = ..., release: _Optional[bytes] = ..., share: _Optional[float] = ..., issued_ms: _Optional[int] = ...) -> None: ...

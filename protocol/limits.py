@@ -38,6 +38,7 @@ class Limits:
     max_verdicts: int = 4096
     max_probe_sources: int = 256
     max_revoked: int = 16_384
+    max_circle: int = 4096
     max_undone: int = 256
     max_targets: int = 64
     max_rank: int = 4096

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("protocol", "aggregation", "nodes", "simulations", "tests")
-GENERATED = {ROOT / "protocol" / "banyan_pb2.py"}
+GENERATED = set((ROOT / "protocol").glob("*_pb2.py"))
 
 MAY_IMPORT = {
     "protocol": {"protocol"},

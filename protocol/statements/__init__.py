@@ -3,6 +3,16 @@
 from protocol.statements.base import Statement
 from protocol.statements.kinds import check_label
 from protocol.statements.network import Certificate, LinkAuthority, Network, Role
+from protocol.statements.peers import (
+    ChildState,
+    Circle,
+    CircleMember,
+    Fate,
+    Receipt,
+    Renewal,
+    Status,
+    Tally,
+)
 from protocol.statements.releases import (
     ChainEntry,
     ProbeLoss,
@@ -20,16 +30,24 @@ __all__ = [
     "Abstention",
     "Certificate",
     "ChainEntry",
+    "ChildState",
+    "Circle",
+    "CircleMember",
+    "Fate",
     "LinkAuthority",
     "Network",
     "PayloadFormat",
     "ProbeLoss",
+    "Receipt",
     "Release",
     "ReleaseKind",
+    "Renewal",
     "Role",
     "Snapshot",
     "Span",
     "Statement",
+    "Status",
+    "Tally",
     "Task",
     "Update",
     "Verdict",
