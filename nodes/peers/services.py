@@ -1,139 +1,190 @@
-"""What a parent answers its children beside tasks; each answer is bytes, each question JSON.
+"""The peer service of one node: its listeners in the circles above and below, and what they say.
 
-==============  ================================  ==============================================
-``membership``  nothing                           the child's certificates, renewed if due; what
-                                                  TLS certificates here chain to; addresses
-``ready``       nothing                           nothing: the child has something to send
-``base``        nothing                           the files of the base: names, lengths, digests
-``base-part``   ``name``, ``offset``, ``length``  that part of a file of the base
-``authority``   a nonce, 32 bytes; unsigned       a signed ``LinkAuthority``
-==============  ================================  ==============================================
+A node with children listens for them, and at a door of its own for whoever joins or renews. A node
+with a parent, if it shares, listens for its siblings and its parent.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import datetime
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
+from nodes.config.peer_ports import peer_addresses, peer_host, peer_ports
+from nodes.config.reach import present_addresses
+from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.flower.errors import Refusal
-from nodes.flower.guard import Service
-from nodes.peers.base_transfer import PART_BYTES, Manifest
+from nodes.peers.circle.attendance import Attendance
+from nodes.peers.circle.keeper import CircleKeeper
+from nodes.peers.circle.reach import Reach
+from nodes.peers.door import Door, Whereabouts
+from nodes.peers.parent_link import ParentLink
+from nodes.peers.wire.caller import Caller
+from nodes.peers.wire.client import Credentials, PeerChannel
+from nodes.peers.wire.methods import ENROLMENT, PEER
+from nodes.peers.wire.server import Listener, PeerServer, ServerTls
 from nodes.state.node import Node
-from nodes.trust.renewal import path_envelopes, renew_member
-from nodes.trust.tls import TlsFiles
-from protocol import LinkAuthority, NodeId, ProtocolError, seal
+from nodes.trust.link_certificates import issue_link, link_is_due, peer_name
+from nodes.trust.tls import authority_pem
+from protocol import Digest, NodeId, peer_pb2
 
 log = structlog.get_logger()
 
-_BAD_REQUEST, _FORBIDDEN, _NOT_HERE = 400, 403, 404
+DIAL_S = 4.0
+"""Seconds within which a child has to answer its parent's dialling."""
+REPORT_AGAIN_MS = 30_000
+
+Handlers = Mapping[str, Callable[..., Any]]
 
 
-class ParentServices:
-    """The services of one parent.
+class PeerServices:
+    """The peer service of one node.
 
     Args:
-        base: the folder of the network's base.
-        addresses: where children reach this node at present.
-        child_of: the child that has a Flower node id.
+        above: the ways to the parent; None at a root.
         on_ready: told of a child that has something to send.
+        on_refused: told of every refusal, in few words.
     """
 
     def __init__(
         self,
         node: Node,
-        base: Path,
-        addresses: Callable[[], Sequence[str]],
-        child_of: Callable[[int], NodeId | None],
+        config: NodeConfig,
+        above: ParentLink | None,
+        *,
         on_ready: Callable[[NodeId], None],
+        on_refused: Callable[[str, str], None],
     ) -> None:
-        self._node, self._base, self._addresses = node, base, addresses
-        self._child_of, self._on_ready = child_of, on_ready
-        self._manifest: Manifest | None = None
+        self._node, self._config, self._above = node, config, above
+        self._ports = peer_ports(node.home, config)
+        self._below = config.downlink is not None and not node.home.is_device
+        self.keeper = CircleKeeper(node, lambda: Digest(""))
+        self.attendance = Attendance(on_ready, self._notice)
+        self._reach = Reach(self.keeper, self._dial, node.clock, self._tell_all)
+        self._own_link = b""
+        self._told: tuple[int, int] = (0, 0)
+        listeners = [*self._listeners_below(), *self._listeners_above()]
+        self._server = PeerServer(listeners, now_ms=node.clock.now_ms, on_refused=on_refused)
 
-    @property
-    def signed(self) -> Mapping[str, Service]:
-        """The services for members."""
-        return {
-            "membership": self._membership,
-            "ready": self._ready,
-            "base": self._list_base,
-            "base-part": self._part_of_base,
-        }
+    # -- running
 
-    @property
-    def unsigned(self) -> Mapping[str, Service]:
-        """The services for whoever asks."""
-        return {"authority": self._authority}
+    def start(self) -> None:
+        """Listen. Raises ``NodeError`` ``cannot-listen``."""
+        self._server.start()
+        log.info("peers-listening", host=peer_host(self._config), ports=self._server.ports)
 
-    def _membership(self, flower_id: int, _: bytes) -> bytes:
-        """Return a child's certificates, renewed if they are due, and how to reach this node."""
+    def run(self, stop: threading.Event) -> None:
+        """Find out which children can be dialled, until ``stop``."""
+        if self._below:
+            self._reach.run(stop)
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.stop()
+
+    def look(self) -> None:
+        """Tell the children if there is a newer snapshot or circle; cheap when there is none."""
+        if self._below and self._newest() != self._told:
+            self._tell_all()
+
+    # -- listeners
+
+    def _listeners_below(self) -> list[Listener]:
+        if not self._below:
+            return []
+        host, ports, door = peer_host(self._config), self._ports, Door(self._node, self.whereabouts)
+        members = {"Attend": self.attendance.attend, "Report": self._report}
+        identify = self.keeper.identify
+        return [
+            Listener(PEER, members, host, ports.port, self._tls_below, identify),
+            Listener(ENROLMENT, door.handlers, host, ports.door, self._tls_door, None),
+        ]
+
+    def _listeners_above(self) -> list[Listener]:
+        if self._above is None or not self._config.peers.share:
+            return []
+        handlers: Handlers = {}
+        host, port = peer_host(self._config), self._ports.siblings
+        identify = self._above.book.identify
+        return [Listener(PEER, handlers, host, port, self._above.server_tls, identify)]
+
+    def whereabouts(self) -> Whereabouts:
+        """Return where children reach this node at present."""
         try:
-            own = renew_member(self._node, self._member(flower_id))
-        except (NodeError, ProtocolError) as error:
-            raise Refusal(_FORBIDDEN, str(error.code), error.sentence) from None
-        path = [*path_envelopes(self._node.home.folder), own]
-        answer = {
-            "path": [b64encode(envelope).decode("ascii") for envelope in path],
-            "authority": self._ca().decode("ascii"),
-            "addresses": list(self._addresses()),
-        }
-        return json.dumps(answer).encode()
+            addresses = present_addresses(self._node.home, self._config)
+        except NodeError:  # a machine without a network
+            addresses = ()
+        home, config, ports = self._node.home, self._config, self._ports
+        return Whereabouts(
+            addresses=addresses,
+            peers=peer_addresses(home, config, ports.port),
+            doors=peer_addresses(home, config, ports.door),
+        )
 
-    def _ready(self, flower_id: int, _: bytes) -> bytes:
-        self._on_ready(self._member(flower_id))
-        return b""
+    # -- what this node shows
 
-    def _list_base(self, _flower_id: int, _: bytes) -> bytes:
-        return self._described_base().encode()
-
-    def _part_of_base(self, _flower_id: int, body: bytes) -> bytes:
-        manifest = self._described_base()
-        try:
-            asked: dict[str, Any] = json.loads(body)
-            name, offset, length = asked["name"], asked["offset"], asked["length"]
-            if not (isinstance(offset, int) and isinstance(length, int) and offset >= 0):
-                raise TypeError
-        except (ValueError, KeyError, TypeError):
-            raise Refusal(
-                _BAD_REQUEST, "malformed", "A part is a name, an offset, a length."
-            ) from None
-        if manifest.file(name) is None:
-            raise Refusal(_NOT_HERE, "no-such-file", "The base has no file of that name.")
-        with (manifest.folder / name).open("rb") as file:
-            file.seek(offset)
-            return bytes(file.read(max(0, min(length, PART_BYTES))))
-
-    def _authority(self, _: int, nonce: bytes) -> bytes:
+    def _tls_below(self) -> ServerTls:
         home = self._node.home
+        authority = authority_pem(home.folder / "tls", home.key)
+        return ServerTls(self._link(), home.transport_pem, authority)
+
+    def _tls_door(self) -> ServerTls:
+        return ServerTls(self._link(), self._node.home.transport_pem, None)
+
+    def _link(self) -> bytes:
+        """Return this node's certificate in the circle below, which it signs itself."""
+        now = datetime.datetime.fromtimestamp(self._node.clock.now_ms() / 1000, datetime.UTC)
+        if not self._own_link or link_is_due(self._own_link, now):
+            home = self._node.home
+            self._own_link = issue_link(home.folder / "tls", home.key, home.certificate, now)
+        return self._own_link
+
+    # -- the circle below
+
+    def _report(self, caller: Caller, request: peer_pb2.ReportRequest) -> peer_pb2.ReportReply:
+        """Take what a child reports; say what is new."""
+        self.keeper.heard(caller.member, list(request.addresses), request.swarm_port)
+        circle, sealed = self.keeper.current()
+        where = self.whereabouts()
+        return peer_pb2.ReportReply(
+            circle=sealed if circle.sequence > request.circle else b"",
+            addresses=where.addresses,
+            peers=where.peers,
+            doors=where.doors,
+            again_ms=REPORT_AGAIN_MS,
+        )
+
+    def _newest(self) -> tuple[int, int]:
+        return self._node.state.sequence, self.keeper.current()[0].sequence
+
+    def _notice(self) -> peer_pb2.ParentSays:
+        snapshot, circle = self._newest()
+        return peer_pb2.ParentSays(snapshot=snapshot, circle=circle)
+
+    def _tell_all(self) -> None:
+        self._told, notice = self._newest(), self._notice()
+        self._server.call_soon(lambda: self.attendance.tell(notice))
+
+    def tell_to_renew(self, child: NodeId) -> None:
+        """Let a child ask for its membership: something about it changed."""
+        notice = peer_pb2.ParentSays(renew=True)
+        self._server.call_soon(lambda: self.attendance.tell(notice, child))
+
+    def _dial(self, child: NodeId, address: str) -> None:
+        """Connect to a child where it says it is. Raises ``PeerError``."""
+        home = self._node.home
+
+        def credentials() -> Credentials:
+            authority = authority_pem(home.folder / "tls", home.key)
+            return Credentials(authority, self._link(), home.transport_pem)
+
+        channel = PeerChannel(lambda: [address], credentials, peer_name(child))
         try:
-            statement = LinkAuthority(
-                network=home.network.network,
-                node=home.id,
-                nonce=nonce,
-                authority=self._ca(),
-                issued_ms=self._node.clock.now_ms(),
-            )
-        except ProtocolError:
-            raise Refusal(_BAD_REQUEST, "malformed", "A nonce has 32 bytes.") from None
-        return seal(statement, home.key).encode()
+            channel.ask("Status", peer_pb2.StatusRequest(nonce=b""), timeout_s=DIAL_S)
+        finally:
+            channel.close()
 
-    def _member(self, flower_id: int) -> NodeId:
-        child = self._child_of(flower_id)
-        if child is None:
-            raise Refusal(_FORBIDDEN, "not-a-member", "No member of this node has this key.")
-        return child
 
-    def _described_base(self) -> Manifest:
-        """Describe the base once: its files are digested for that."""
-        if self._manifest is None:
-            self._manifest = Manifest.of_folder(self._base)
-        return self._manifest
-
-    def _ca(self) -> bytes:
-        return TlsFiles.in_folder(self._node.home.folder / "tls").ca.read_bytes()
