@@ -40,7 +40,8 @@ def peer_ports(home: Home, config: NodeConfig) -> PeerPorts:
     """
     configured = {name: getattr(config.peers, name) for name in PeerPorts.__annotations__}
     kept = _read(home)
-    host, ports = peer_host(config), {}
+    host = peer_host(config)
+    ports: dict[str, int] = {}
     for name, port in configured.items():
         chosen = port or kept.get(name, 0)
         while not chosen or chosen in ports.values():

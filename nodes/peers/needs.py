@@ -63,7 +63,7 @@ class Needs:
                     raise
                 self._troubles.report("membership", refused.code.value, refused.sentence)
             if self._above:
-                self._above.client.refresh()
+                self._above.client.renew()
             else:
                 renew_root(home, self._clock.now_ms())
             opened = open_home(home.folder, self._clock.now_ms())

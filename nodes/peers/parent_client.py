@@ -148,10 +148,12 @@ class ParentClient:
             if not (error.is_down or error.code == "unknown-authority") or not self._learned():
                 raise
             reply = self._door.ask("Renew", question)
-        changed = self._take_authority(reply.authority)
-        changed |= install_renewed(
+        trusted = self._home.parent_ca
+        changed = install_renewed(
             self._home, tuple(reply.path), reply.link, reply.authority, self._clock.now_ms()
         )
+        if reply.authority != trusted:
+            self._use_authority(reply.authority)
         if changed:
             self._path = open_home(self._home.folder, None).path
             self.peers.renew()
@@ -229,11 +231,14 @@ class ParentClient:
                 "bad-authority", "The parent named an authority that is none."
             ) from None
         write_file(self._home.folder / "parent-ca.pem", authority)
+        self._use_authority(authority)
+        return True
+
+    def _use_authority(self, authority: bytes) -> None:
         self._door.renew()
         self.peers.renew()
         self._on_authority(authority)
         log.info("authority-changed")
-        return True
 
     # -- the connection that stays open
 

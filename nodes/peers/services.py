@@ -96,7 +96,7 @@ class PeerServices:
         if not self._below:
             return []
         host, ports, door = peer_host(self._config), self._ports, Door(self._node, self.whereabouts)
-        members = {"Attend": self.attendance.attend, "Report": self._report}
+        members: Handlers = {"Attend": self.attendance.attend, "Report": self._report}
         identify = self.keeper.identify
         return [
             Listener(PEER, members, host, ports.port, self._tls_below, identify),
@@ -186,5 +186,3 @@ class PeerServices:
             channel.ask("Status", peer_pb2.StatusRequest(nonce=b""), timeout_s=DIAL_S)
         finally:
             channel.close()
-
-
