@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from nodes.config.addresses import Address, free_port, is_wildcard, own_addresses, with_port
+from nodes.config.addresses import Address, free_port, is_wildcard, own_addresses
 from nodes.config.reach import present_addresses
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
@@ -58,7 +58,7 @@ def peer_addresses(home: Home, config: NodeConfig, port: int) -> tuple[str, ...]
     host = peer_host(config)
     if config.downlink is not None:
         try:
-            return with_port(present_addresses(home, config, local=True), port)
+            return present_addresses(home, config, local=True, port=port)
         except NodeError:
             return ()
     if not is_wildcard(host):

@@ -17,6 +17,7 @@ from nodes.config.addresses import (
     own_addresses,
     own_name,
     parse_reachable,
+    with_port,
 )
 from nodes.config.sections import DownlinkSettings, NodeConfig
 from nodes.errors import NodeError
@@ -42,15 +43,24 @@ def listening_port(home: Home, config: NodeConfig) -> int:
     return _downlink(config).port or _kept_port(home)
 
 
-def present_addresses(home: Home, config: NodeConfig, *, local: bool = False) -> tuple[str, ...]:
+def present_addresses(
+    home: Home, config: NodeConfig, *, local: bool = False, port: int | None = None
+) -> tuple[str, ...]:
     """Return where children reach this node now, ``host:port``, the best first.
 
     Args:
         local: for a child on this machine, which gets loopback first where this node listens there.
+        port: another port of this node than that of Flower's link.
 
     Raises ``NodeError`` ``no-downlink``, and ``no-address`` with what to do.
     """
-    downlink, port = _downlink(config), listening_port(home, config)
+    if port is not None:
+        return with_port(_present(home, config, port, local=local), port)
+    return _present(home, config, listening_port(home, config), local=local)
+
+
+def _present(home: Home, config: NodeConfig, port: int, *, local: bool) -> tuple[str, ...]:
+    downlink = _downlink(config)
     everywhere = is_wildcard(downlink.host)
     addresses: list[str] = []
     if port and everywhere and local:

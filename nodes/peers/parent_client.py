@@ -72,7 +72,7 @@ class ParentClient:
         randomness: Randomness | None = None,
     ) -> None:
         assert home.parent is not None  # noqa: S101  a root asks nobody
-        self._home, self._clock, self._known, self._troubles = home, clock, known, troubles
+        self.home, self._clock, self._known, self._troubles = home, clock, known, troubles
         self._parent = home.parent
         self._on_authority, self._on_addresses = on_authority, on_addresses
         self._on_notice = on_notice
@@ -87,11 +87,11 @@ class ParentClient:
     def credentials(self) -> Credentials:
         """Return what this node shows to others of the circle, as it is on disk now."""
         try:
-            link = (self._home.folder / LINK_FILE).read_bytes()
+            link = (self.home.folder / LINK_FILE).read_bytes()
         except FileNotFoundError:
             self._due.set()
             raise PeerError(LINK_DOWN, "This node has no link certificate yet.", 1000) from None
-        return Credentials(self._home.parent_ca, link, self._home.transport_pem)
+        return Credentials(self.home.parent_ca, link, self.home.transport_pem)
 
     def close(self) -> None:
         """Close the connections."""
@@ -128,7 +128,7 @@ class ParentClient:
         """Return whether a certificate should be renewed by now: the clock may have been set."""
         now = self._clock.now_ms()
         try:
-            link = (self._home.folder / LINK_FILE).read_bytes()
+            link = (self.home.folder / LINK_FILE).read_bytes()
         except FileNotFoundError:
             return True
         moment = datetime.datetime.fromtimestamp(now / 1000, datetime.UTC)
@@ -140,7 +140,7 @@ class ParentClient:
         Raises ``PeerError`` for what the parent refuses, and whatever an answer that does not
         verify is refused for.
         """
-        question = peer_pb2.RenewRequest(renewal=ask_renewal(self._home, self._clock.now_ms()))
+        question = peer_pb2.RenewRequest(renewal=ask_renewal(self.home, self._clock.now_ms()))
         try:
             reply = self._door.ask("Renew", question)
         except PeerError as error:
@@ -148,16 +148,16 @@ class ParentClient:
             if not (error.is_down or error.code == "unknown-authority") or not self._learned():
                 raise
             reply = self._door.ask("Renew", question)
-        trusted = self._home.parent_ca
+        trusted = self.home.parent_ca
         changed = install_renewed(
-            self._home, tuple(reply.path), reply.link, reply.authority, self._clock.now_ms()
+            self.home, tuple(reply.path), reply.link, reply.authority, self._clock.now_ms()
         )
         if reply.authority != trusted:
             self._use_authority(reply.authority)
         if changed:
-            self._path = open_home(self._home.folder, None).path
+            self._path = open_home(self.home.folder, None).path
             self.peers.renew()
-            log.info("certificates-renewed", scope=str(self._home.scope))
+            log.info("certificates-renewed", scope=str(self.home.scope))
         if self._known.tell(reply.addresses, reply.peers, reply.doors):
             self._on_addresses(self._known.in_turn)
         self._troubles.clear("membership")
@@ -177,7 +177,7 @@ class ParentClient:
         it is another one than before."""
         try:
             return self.learn_authority()
-        except PeerError as error:
+        except (PeerError, ProtocolError) as error:
             log.debug("authority-not-asked", why=str(error))
             return False
 
@@ -189,19 +189,18 @@ class ParentClient:
 
         Raises ``PeerError``, ``Refused`` for an answer that the parent did not sign.
         """
-        down = PeerError(LINK_DOWN, "No address of the parent's door is known.")
+        failed: Exception = PeerError(LINK_DOWN, "No address of the parent's door is known.")
         for address in self._known.doors:
             try:
-                shown = pinned_leaf(address)
-                authority = self._ask_authority(address, shown)
-            except PeerError as error:
-                down = error
+                authority = self._ask_authority(address, pinned_leaf(address))
+            except (PeerError, ProtocolError) as error:
+                failed = error
             else:
                 return self._take_authority(authority)
-        raise down
+        raise failed
 
     def _ask_authority(self, address: str, shown: bytes) -> bytes:
-        home, nonce = self._home, self._randomness.token(32)
+        home, nonce = self.home, self._randomness.token(32)
         name = peer_name(self._parent.node)
         channel = PeerChannel(lambda: [address], lambda: Credentials(shown), name)
         try:
@@ -219,10 +218,10 @@ class ParentClient:
         return said.authority
 
     def _trusted(self) -> Credentials:
-        return Credentials(self._home.parent_ca)
+        return Credentials(self.home.parent_ca)
 
     def _take_authority(self, authority: bytes) -> bool:
-        if authority == self._home.parent_ca:
+        if authority == self.home.parent_ca:
             return False
         try:
             ssl.create_default_context(cadata=authority.decode("ascii"))
@@ -230,7 +229,7 @@ class ParentClient:
             raise NodeError(
                 "bad-authority", "The parent named an authority that is none."
             ) from None
-        write_file(self._home.folder / "parent-ca.pem", authority)
+        write_file(self.home.folder / "parent-ca.pem", authority)
         self._use_authority(authority)
         return True
 

@@ -142,6 +142,10 @@ class PeerServices:
             self._own_link = issue_link(home.folder / "tls", home.key, home.certificate, now)
         return self._own_link
 
+    def forget_link(self) -> None:
+        """Sign this node's own certificate anew: its authority is another one."""
+        self._own_link = b""
+
     # -- the circle below
 
     def _report(self, caller: Caller, request: peer_pb2.ReportRequest) -> peer_pb2.ReportReply:
