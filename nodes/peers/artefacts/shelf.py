@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from nodes.releases.public import public_adapters
 from nodes.state.artefacts import ArtefactError
 from nodes.state.node import Node
 from protocol import Digest, digest_of
+from protocol.ids import is_digest
 
 log = structlog.get_logger()
 
@@ -92,8 +94,8 @@ class DescribedBase:
             name, stamp = path.relative_to(self._folder).as_posix(), _stamp(path)
             stamps[name] = stamp
             before = known.get(name)
-            if before is not None and before[:2] == [*stamp]:
-                return Digest(str(before[2]))
+            if isinstance(before, list) and before[:2] == [*stamp] and is_digest(before[-1]):
+                return Digest(str(before[-1]))
             return sha256_of(path)
 
         try:
@@ -104,12 +106,10 @@ class DescribedBase:
         self._manifest, self._encoded, self._stamps = manifest, manifest.encode(), stamps
         described = {f.name: [*stamps[f.name], f.sha256] for f in manifest.files}
         if described != known:
-            try:
+            with suppress(OSError):  # else digested again after a restart
                 write_file(self._memory, json.dumps(described).encode())
-            except OSError:
-                pass  # digested again after a restart
 
-    def _recall(self) -> dict[str, list[object]]:
+    def _recall(self) -> dict[str, object]:
         try:
             known = json.loads(self._memory.read_bytes())
         except (OSError, ValueError):
