@@ -270,7 +270,9 @@ class PartialFile(Parts):
         if data[: len(header)] != header:
             return
         body = data[len(header) :]
-        for part, source, digest in _RECORD.iter_unpack(body[: len(body) // _RECORD.size * _RECORD.size]):
+        for part, source, digest in _RECORD.iter_unpack(
+            body[: len(body) // _RECORD.size * _RECORD.size]
+        ):
             if part < self.count:
                 yield Given(part, NodeId(source.hex()), Digest(digest.hex()))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nodes.machine.randomness import Randomness
+from nodes.state.records import ZERO
 from protocol import Digest, NodeId
 
 WRONG_BYTES, WRONG_LENGTH, TOO_MUCH = "wrong-bytes", "wrong-length", "sent-too-much"
@@ -26,7 +27,7 @@ class Location:
     here: bool
     length: int
     holders: tuple[NodeId, ...] = ()
-    torrent: Digest = Digest("")
+    torrent: Digest = ZERO
 
 
 class Source(Protocol):
@@ -107,4 +108,6 @@ def fraction(randomness: Randomness) -> float:
 
 def shuffled(randomness: Randomness, things: Sequence[T]) -> list[T]:
     """Return the things in a random order."""
-    return [thing for _, _, thing in sorted((randomness.bits(53), i, x) for i, x in enumerate(things))]
+    return [
+        thing for _, _, thing in sorted((randomness.bits(53), i, x) for i, x in enumerate(things))
+    ]

@@ -73,9 +73,7 @@ class Standing:
             pause = min(FIRST_MS << min(faults - 1, 16), LONGEST_MS)
             self._records[node] = _Record(faults, now + pause, code)
             kept = sorted(self._records.items(), key=lambda item: item[1].until_ms, reverse=True)
-            self._records = {
-                n: r for n, r in kept[:MAX_KNOWN] if r.until_ms + FORGOTTEN_MS > now
-            }
+            self._records = {n: r for n, r in kept[:MAX_KNOWN] if r.until_ms + FORGOTTEN_MS > now}
             data = {n: asdict(record) for n, record in self._records.items()}
             try:
                 write_file(self._file, json.dumps(data, indent=1).encode())
