@@ -40,7 +40,7 @@ from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.peers.needs import Needs
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.services import PeerServices
+from nodes.peers.peers import Peers
 from nodes.releases.publish import start_root
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.events import TrafficCounted
@@ -131,33 +131,33 @@ class Daemon:
         uplink = config.uplink
         self._above = ParentLink(home, uplink, clock, self._troubles) if uplink else None
         self._failures: list[BaseException] = []
-        self._wake: Callable[[NodeId], None] = lambda _: None
 
     def run(self) -> None:
         """Run both roles until stopped; re-raise the error with which a role could not start."""
         log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
         needs = Needs(self._config, self._above, self._clock, self._stop, self._troubles)
         self._home = needs.membership(self._home)
-        needs.base(self._home)
         if self._stop.is_set():
             return
-        inputs = Inputs(self._home, self._config, self._troubles)
-        inputs.check()
         self._node = Node(self._home, self._clock)
+        self._refusals = DoorRefusals(self._node)
+        self._peers = Peers(self._node, self._config, self._above, self._refusals, self._troubles)
+        try:
+            needs.base(self._node, self._peers.fetcher)
+            if self._stop.is_set():
+                return
+            inputs = Inputs(self._home, self._config, self._troubles)
+            inputs.check()
+            self._run_roles(inputs)
+        finally:
+            self._peers.close()
+            self._node.close()
+
+    def _run_roles(self, inputs: Inputs) -> None:
         make_engine = IsolatedEngine if self._config.model.isolate else TorchEngine
         self._engine = make_engine(self._home, self._config.model, self._stop)
-        self._refusals = DoorRefusals(self._node)
-        self._peers = PeerServices(
-            self._node,
-            self._config,
-            self._above,
-            on_ready=lambda child: self._wake(child),
-            on_refused=self._refusals.count,
-        )
-        roles = {"uplink": self._uplink, "downlink": self._downlink, "peers": self._serve_peers}
-        if self._above:
-            roles["renewals"] = partial(self._above.client.run, self._stop)
-            roles["attendance"] = partial(self._above.client.attend, self._stop)
+        roles = {"uplink": self._uplink, "downlink": self._downlink}
+        roles |= self._peers.roles(self._stop)
         threads = [
             threading.Thread(target=self._guarded, args=(role,), name=name)
             for name, role in roles.items()
@@ -169,7 +169,6 @@ class Daemon:
             thread.join()
         self._refusals.flush()
         self._engine.close()
-        self._node.close()
         log.info("stopped")
         if self._failures:
             raise self._failures[0]
@@ -284,14 +283,6 @@ class Daemon:
 
         keep_trying(link, self._stop, self._troubles, "child")
 
-    def _serve_peers(self) -> None:
-        self._peers.start()
-        try:
-            self._peers.run(self._stop)
-            self._stop.wait()
-        finally:
-            self._peers.stop()
-
     def _downlink(self) -> None:
         home, config, settings = self._home, self._config, self._config.downlink
         if settings is None or home.is_device:
@@ -321,7 +312,7 @@ class Daemon:
             if parent is not None:
                 parent.wake(child)
 
-        self._wake = wake
+        self._peers.on_ready = wake
         downlink = Downlink(
             host=settings.host,
             port=listening_port(home, config),
@@ -354,7 +345,7 @@ class Daemon:
                 home.folder / ENDPOINT_FILE,
                 json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
             )
-            reached_at = self._peers.whereabouts().addresses
+            reached_at = self._peers.reached_at
             log.info("listening", address=downlink.address, reached_at=reached_at)
             keep_trying(rounds, self._stop, self._troubles, "rounds")
             self._stop.wait()

@@ -57,6 +57,7 @@ class ParentClient:
         on_authority: told of the authority to trust from now on.
         on_addresses: told of the parent's addresses of Flower's link, when they are news.
         on_notice: told of what the parent says by itself.
+        on_renewed: told when this node's certificates are others than before.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class ParentClient:
         on_authority: Callable[[bytes], None],
         on_addresses: Callable[[Sequence[str]], None],
         on_notice: Notice = lambda _: None,
+        on_renewed: Callable[[], None] = lambda: None,
         randomness: Randomness | None = None,
     ) -> None:
         assert home.parent is not None  # noqa: S101  a root asks nobody
         self.home, self._clock, self._known, self._troubles = home, clock, known, troubles
         self._parent = home.parent
         self._on_authority, self._on_addresses = on_authority, on_addresses
-        self._on_notice = on_notice
+        self._on_notice, self._on_renewed = on_notice, on_renewed
         self._randomness = randomness or SystemRandomness()
         self._due, self._announced = threading.Event(), threading.Event()
         self._path = home.path
@@ -157,6 +159,7 @@ class ParentClient:
         if changed:
             self._path = open_home(self.home.folder, None).path
             self.peers.renew()
+            self._on_renewed()
             log.info("certificates-renewed", scope=str(self.home.scope))
         if self._known.tell(reply.addresses, reply.peers, reply.doors):
             self._on_addresses(self._known.in_turn)

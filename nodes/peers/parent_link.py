@@ -10,10 +10,13 @@ from nodes.config.sections import UplinkSettings
 from nodes.machine.clock import Clock
 from nodes.machine.troubles import Troubles
 from nodes.peers.circle.book import CircleBook
+from nodes.peers.circle.neighbours import Neighbours
 from nodes.peers.parent_client import ParentClient
+from nodes.peers.wire.errors import PeerError
 from nodes.peers.wire.server import ServerTls
 from nodes.state.home import Home
-from protocol import peer_pb2
+from nodes.trust.link_certificates import LINK_FILE
+from protocol import Digest, peer_pb2
 
 if TYPE_CHECKING:
     from nodes.flower.uplink import Uplink
@@ -37,6 +40,11 @@ class ParentLink:
             on_authority=self._trust,
             on_addresses=self._move,
             on_notice=lambda said: self.on_notice(said),
+            on_renewed=lambda: self.neighbours.renew(),
+        )
+        assert home.parent is not None  # noqa: S101  a node with an uplink has one
+        self.neighbours = Neighbours(
+            home.parent.node, self.client.peers, self.book, self.client.credentials
         )
         self._uplink: Uplink | None = None
 
@@ -54,11 +62,41 @@ class ParentLink:
         )
         return self._uplink
 
+    def manifest(self) -> Digest:
+        """Return the digest of the list of the base's files, as the parent says.
+
+        Asks the parent where it is not known yet. Raises ``PeerError``.
+        """
+        if not self.book.manifest:
+            if not (self._home.folder / LINK_FILE).exists():
+                self.client.renew()
+            self.report(peer_pb2.ReportRequest(circle=self.book.sequence))
+        if not self.book.manifest:
+            raise PeerError("not-here", "The parent has no base yet; it is asked again.")
+        return self.book.manifest
+
+    def report(self, request: peer_pb2.ReportRequest) -> peer_pb2.ReportReply:
+        """Report to the parent, and take in what it answers.
+
+        Raises ``PeerError``, ``Refused`` for a circle that does not verify.
+        """
+        reply: peer_pb2.ReportReply = self.client.peers.ask("Report", request)
+        if reply.circle:
+            self.book.take(reply.circle)
+        if self.known.tell(reply.addresses, reply.peers, reply.doors):
+            self._move(self.known.in_turn)
+        return reply
+
     def server_tls(self) -> ServerTls:
         """Return what this node shows to siblings that call it."""
         shown = self.client.credentials()
         assert shown.certificate and shown.key  # noqa: S101  a member has both
         return ServerTls(shown.certificate, shown.key, shown.authority)
+
+    def close(self) -> None:
+        """Close the connections to the parent's service and to siblings."""
+        self.client.close()
+        self.neighbours.close()
 
     def ahead_ms(self) -> int:
         """Return by how much this machine's clock is ahead of the parent's, as far as is known."""

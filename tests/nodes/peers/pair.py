@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import UplinkSettings
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.troubles import Troubles
+from nodes.peers.artefacts.service import GiveLimits, Serving
+from nodes.peers.artefacts.shelf import DescribedBase
+from nodes.peers.artefacts.traffic import ByteCounts
+from nodes.peers.below import CircleBelow
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.services import PeerServices
 from nodes.state.home import open_home
 from protocol import NodeId
 from tests.nodes.network import Peer, add_child, make_root, peer
@@ -23,9 +27,28 @@ class Parent:
     """A root whose peer service runs."""
 
     root: Peer
-    services: PeerServices
+    circle: CircleBelow
     ready: list[NodeId] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+
+
+def circle_below(
+    root: Peer,
+    on_ready: Callable[[NodeId], None] = lambda _: None,
+    on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
+) -> CircleBelow:
+    """Make the circle of an open node, as its daemon would."""
+    home, clock = root.home, root.node.clock
+    return CircleBelow(
+        root.node,
+        root.config,
+        peer_ports(home, root.config),
+        DescribedBase.of(root.node, root.config.model.base),
+        Serving(GiveLimits(), clock),
+        ByteCounts(home.folder / "peer-traffic.json", clock),
+        on_ready=on_ready,
+        on_refused=on_refused,
+    )
 
 
 @contextmanager
@@ -35,16 +58,10 @@ def running_parent(folder: Path, base: Path) -> Iterator[Parent]:
         root = peer(make_root(folder / "root", base))
         stack.callback(root.close)
         ready, refused = list[NodeId](), list[str]()
-        services = PeerServices(
-            root.node,
-            root.config,
-            None,
-            on_ready=ready.append,
-            on_refused=lambda code, _: refused.append(code),
-        )
-        services.start()
-        stack.callback(services.stop)
-        yield Parent(root, services, ready, refused)
+        circle = circle_below(root, ready.append, lambda code, _: refused.append(code))
+        circle.start()
+        stack.callback(circle.stop)
+        yield Parent(root, circle, ready, refused)
 
 
 def link_to(
@@ -62,7 +79,7 @@ def open_link(
     """Make the link of a device that was enrolled."""
     clock = clock or SystemClock()
     home = open_home(folder, None)
-    doors = tuple(doors) or parent.services.whereabouts().doors
+    doors = tuple(doors) or parent.circle.whereabouts().doors
     uplink = UplinkSettings(addresses=("127.0.0.1:1",), doors=doors)
     return ParentLink(home, uplink, clock, Troubles(folder / "troubles.json", clock))
 

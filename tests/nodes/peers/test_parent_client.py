@@ -16,7 +16,7 @@ from nodes.trust.enrolment import resume, revoke, suspend
 from nodes.trust.link_certificates import LINK_FILE, peer_name
 from nodes.trust.tls import TlsFiles
 from protocol import Code, LinkAuthority, Refused, SigningKey, peer_pb2, seal
-from tests.nodes.peers.pair import Parent, link_to, open_link, running, running_parent
+from tests.nodes.peers.pair import Parent, circle_below, link_to, open_link, running, running_parent
 from tests.nodes.peers.wire.pki import Authority
 
 
@@ -92,9 +92,9 @@ def test_the_child_itself_says_that_it_is_suspended_and_goes_on_when_it_is_resum
     link.client.renew()
     child = link.client.home.id
     with running(link.client.run, link.client.attend):
-        until(lambda: child in parent.services.attendance.present)
+        until(lambda: child in parent.circle.attendance.present)
         suspend(parent.root.node, child)
-        parent.services.look()  # what the daemon does every few seconds
+        parent.circle.look()  # what the daemon does every few seconds
         until(lambda: trouble() == ["suspended"])
         resume(parent.root.node, child)
         link.client.renew_soon()
@@ -110,9 +110,9 @@ def test_readiness_goes_up_and_news_come_down(parent: Parent, link: ParentLink) 
         link.client.announce()
         until(lambda: parent.ready == [link.client.home.id])
         first = heard[-1]
-        parent.services.keeper.heard(link.client.home.id, ["127.0.0.1:7"], 0)
-        parent.services.keeper.dialled(link.client.home.id, ["127.0.0.1:7"], 1)
-        parent.services.look()
+        parent.circle.keeper.heard(link.client.home.id, ["127.0.0.1:7"], 0)
+        parent.circle.keeper.dialled(link.client.home.id, ["127.0.0.1:7"], 1)
+        parent.circle.look()
         until(lambda: heard[-1] > first)
 
 
@@ -120,15 +120,9 @@ def test_readiness_goes_up_and_news_come_down(parent: Parent, link: ParentLink) 
 def test_the_parents_restart_is_survived(parent: Parent, link: ParentLink) -> None:
     link.client.renew()
     with running(link.client.attend):
-        until(lambda: parent.services.attendance.present)
-        parent.services.stop()
-        again = type(parent.services)(
-            parent.root.node,
-            parent.root.config,
-            None,
-            on_ready=parent.ready.append,
-            on_refused=lambda _code, _detail: None,
-        )
+        until(lambda: parent.circle.attendance.present)
+        parent.circle.stop()
+        again = circle_below(parent.root)
         again.start()
         try:
             until(lambda: again.attendance.present)
@@ -143,7 +137,7 @@ def test_another_authority_is_learned_by_the_parents_signature(
     files.ca.unlink()
     SigningKey.generate()
     files.ca_key.write_bytes(Authority().member("x").key or b"")  # another key, as after a loss
-    parent.services.forget_link()
+    parent.circle.forget_link()
     assert link.client.renew()
     assert link.client.home.parent_ca == files.ca.read_bytes()
     assert report(link).circle

@@ -18,9 +18,7 @@ from protocol import Digest, NodeId, digest_of
 
 CHUNK = 100_000
 """Parts do not begin where chunks do."""
-QUICK = Pace(
-    rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01
-)
+QUICK = Pace(rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01)
 
 
 def name_of(word: str) -> NodeId:
