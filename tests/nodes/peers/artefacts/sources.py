@@ -10,6 +10,7 @@ from pathlib import Path
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.randomness import SeededRandomness
 from nodes.peers.artefacts.fetch import Fetcher
+from nodes.peers.artefacts.partial import PART
 from nodes.peers.artefacts.pool import Pace
 from nodes.peers.artefacts.source import Fault, Location
 from nodes.peers.artefacts.standing import Standing
@@ -21,6 +22,9 @@ CHUNK = 100_000
 QUICK = Pace(
     rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01
 )
+
+CALM = Pace(look=0.01)
+"""Nobody is left for being slow: on a busy machine, too, each gives what it was asked for."""
 
 
 def name_of(word: str) -> NodeId:
@@ -70,11 +74,12 @@ class MemorySource:
 
 
 class Garbage(MemorySource):
-    """Gives wrong bytes of the right length, from the end of each part on."""
+    """Gives wrong bytes of the right length: the first byte of each part is another."""
 
     def bytes_of(self, digest: Digest, offset: int, length: int) -> bytes:
         data = bytearray(super().bytes_of(digest, offset, length))
-        data[-1] ^= 1
+        for start in range(0, length, PART):
+            data[start] ^= 1
         return bytes(data)
 
 

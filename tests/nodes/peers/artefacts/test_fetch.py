@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from nodes.peers.artefacts.source import TOO_MUCH, WRONG_BYTES, WRONG_LENGTH
 from nodes.peers.wire.errors import PeerError
 from protocol import Digest, digest_of
 from tests.nodes.peers.artefacts.sources import (
+    CALM,
     QUICK,
     Busy,
     Down,
@@ -80,7 +82,8 @@ def test_holders_that_the_origin_names_are_asked_first(tmp_path: Path) -> None:
 def test_a_source_of_garbage_is_named_and_nobody_else(tmp_path: Path, bad: int, seed: int) -> None:
     garbage = [Garbage(f"bad {i}", HAS) for i in range(bad)]
     sources = [MemorySource("a", HAS), *garbage, MemorySource("b", HAS)]
-    fetching = Fetching(tmp_path, list(sources), seed=seed)
+    calm = replace(CALM, double=3600, slow=3600)
+    fetching = Fetching(tmp_path, list(sources), seed=seed, pace=calm)
     assert fetch(fetching) == DATA
     guilty = {source.name for source in garbage if source.reads}
     assert guilty
@@ -94,7 +97,7 @@ def test_a_source_of_garbage_is_named_and_nobody_else(tmp_path: Path, bad: int, 
 
 def test_only_garbage_leaves_nothing_and_names_everybody(tmp_path: Path) -> None:
     sources: list[MemorySource] = [Garbage(word, HAS) for word in "abc"]
-    fetching = Fetching(tmp_path, sources)
+    fetching = Fetching(tmp_path, sources, pace=CALM)
     with pytest.raises(NodeError) as refused:
         fetch(fetching)
     assert refused.value.code == "wrong-digest"
