@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.randomness import SeededRandomness
@@ -19,9 +20,7 @@ from protocol import Digest, NodeId, digest_of
 
 CHUNK = 100_000
 """Parts do not begin where chunks do."""
-QUICK = Pace(
-    rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01
-)
+QUICK = Pace(rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01)
 
 CALM = Pace(look=0.01)
 """Nobody is left for being slow: on a busy machine, too, each gives what it was asked for."""
@@ -101,7 +100,7 @@ class More(MemorySource):
 class Stuck(MemorySource):
     """Sends something, then waits for the end of the test."""
 
-    released: threading.Event = threading.Event()
+    released: ClassVar = threading.Event()
 
     def chunks(self, data: bytes) -> Iterator[bytes]:
         yield data[:1]

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,14 @@ DATA = random.Random(0).randbytes(12 * PART + 12345)
 DIGEST = digest_of(DATA)
 HAS = {DIGEST: DATA}
 MOST = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def released() -> Iterator[None]:
+    """Those that are stuck are stuck until the end of their test."""
+    Stuck.released = threading.Event()
+    yield
+    Stuck.released.set()
 
 
 def fetch(fetching: Fetching, most: int = MOST, length: int | None = None) -> bytes:
@@ -116,14 +125,12 @@ def test_a_stuck_source_and_one_that_is_down_hold_nobody_up(tmp_path: Path) -> N
     fetching = Fetching(tmp_path, [*stuck, Down("down", HAS), good])
     assert fetch(fetching) == DATA
     assert not fetching.faults  # to be slow is no fault
-    Stuck.released.set()
 
 
 def test_the_last_part_is_asked_of_another_source(tmp_path: Path) -> None:
     patient = Pace(double=0.02, stall=3600, slow=3600, look=0.01)  # nothing else helps
     fetching = Fetching(tmp_path, [Stuck("a", HAS), MemorySource("b", HAS)], pace=patient)
     assert fetch(fetching) == DATA
-    Stuck.released.set()
 
 
 @pytest.mark.parametrize("kind", [Early, More])
@@ -201,7 +208,6 @@ def test_a_fetch_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as stopped:
         fetching.fetcher.fetch(DIGEST, tmp_path / "got", most=MOST, stop=stop)
     assert stopped.value.code == "stopped"
-    Stuck.released.set()
 
 
 class Counted(MemorySource):
