@@ -34,13 +34,18 @@ def family(
             target = rng.standard_normal(root.node.size).astype(np.float32)
             devices.append(made.child(root, name, "/", target))
         root.toy.target = np.mean([d.toy.target for d in devices], axis=0)
-        tier = made.child(root, "en", "/en", root.toy.target, role=Role.NODE)
         root.rounds()
         root.rounds()
+        tier = made.child(root, "en", "/en", root.toy.target, role=Role.INTERIOR)
+        root.rounds()
+        root.close_round()
         made.ready(tier)
-        below = made.child(tier, "below", "/en", root.toy.target)
+        tier.toy.target = rng.standard_normal(root.node.size).astype(np.float32)
+        for name in ("three", "four"):  # two: the release is neither's delta
+            noise = 0.1 * rng.standard_normal(root.node.size).astype(np.float32)
+            made.child(tier, name, "/en", tier.toy.target + noise)
         tier.rounds()
-        assert below.node.state.own.version == 0
+        root.rounds()
         withdraw(root.node, devices[1].node.home.id)
         yield made, root, devices, tier
 
@@ -79,7 +84,7 @@ def test_of_a_whole_store_only_adapters_of_releases_are_given(
 def test_children_are_sent_by_the_same_rule(
     family: tuple[Tree, Member, list[Member], Member],
 ) -> None:
-    _, root, devices, tier = family
+    _, root, _, tier = family
     assert root.parent is not None
     for digest in root.node.artefacts.digests():
         enclosed = root.parent._desk._public(digest)
