@@ -171,10 +171,8 @@ class Fetcher:
                 error = failed
             else:
                 for claim in claims:
-                    if claim.length not in (0, claimed) and self._standing.may_ask(
-                        claim.source.name
-                    ):
-                        self._on_fault(Fault.wrong_length(claim.source.name, digest))
+                    if claim.length not in (0, claimed):
+                        self._report(Fault.wrong_length(claim.source.name, digest))
                 return
         assert error is not None  # noqa: S101  there was one length at least
         raise error
@@ -289,7 +287,7 @@ class Fetcher:
             threads=self._threads,
             find=find if grows else None,
             on_bytes=self._on_bytes,
-            on_fault=self._on_fault,
+            on_fault=self._report,
             on_progress=on_progress,
         ).run(stop)
 
@@ -301,4 +299,9 @@ class Fetcher:
 
     def _blame(self, nodes: Iterable[NodeId], digest: Digest) -> None:
         for node in nodes:
-            self._on_fault(Fault.wrong_bytes(node, digest))
+            self._report(Fault.wrong_bytes(node, digest))
+
+    def _report(self, fault: Fault) -> None:
+        """Report a fault; one of a node that is paused for another is no news."""
+        if self._standing.may_ask(fault.peer):
+            self._on_fault(fault)

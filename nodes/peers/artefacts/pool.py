@@ -117,7 +117,7 @@ class Pool:
             self._rest(seat, min(retry_ms / 1000, self._pace.longest_rest), seat.overloads)
         else:
             seat.failures += 1
-            seat.dropped = seat.failures >= self._pace.failures
+            seat.dropped |= seat.failures >= self._pace.failures
             self._rest(seat, self._pace.rest, seat.failures)
 
     def drop(self, source: Source) -> None:
