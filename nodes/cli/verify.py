@@ -15,6 +15,7 @@ from nodes.cli.renamed import RenamedOptions
 if TYPE_CHECKING:
     from nodes.state.node_state import NodeState
     from nodes.state.retention import Plan
+    from protocol import NodeId
 
 app = typer.Typer()
 
@@ -115,10 +116,12 @@ def _same(one: NodeState, other: NodeState) -> bool:
     """Compare states; an old ledger does not say the transport keys, which certificates do."""
     return all(
         getattr(one, part) == getattr(other, part) for part in vars(one) if part != "membership"
-    ) and (one.membership.active, one.membership.revoked) == (
-        other.membership.active,
-        other.membership.revoked,
-    )
+    ) and _belonging(one) == _belonging(other)
+
+
+def _belonging(state: NodeState) -> tuple[tuple[NodeId, ...], ...]:
+    members = state.membership
+    return members.active, members.suspended, members.revoked
 
 
 def _plan(folder: Path, config_file: Path) -> Plan:

@@ -26,6 +26,7 @@ from nodes.flower.guard import Service
 from nodes.peers.base_transfer import PART_BYTES, Manifest
 from nodes.state.node import Node
 from nodes.trust.renewal import path_envelopes, renew_member
+from nodes.trust.standing import Standing
 from nodes.trust.tls import TlsFiles
 from protocol import LinkAuthority, NodeId, ProtocolError, seal
 
@@ -126,7 +127,8 @@ class ParentServices:
     def _member(self, flower_id: int) -> NodeId:
         child = self._child_of(flower_id)
         if child is None:
-            raise Refusal(_FORBIDDEN, "not-a-member", "No member of this node has this key.")
+            stranger = Standing.NOT_A_MEMBER
+            raise Refusal(_FORBIDDEN, stranger.code, stranger.sentence)
         return child
 
     def _described_base(self) -> Manifest:

@@ -21,7 +21,7 @@ from nodes.state.event_codec import events_of
 from nodes.state.events import MemberEnrolled, MemberRenewed
 from nodes.state.home import open_home
 from nodes.state.node import Node
-from nodes.trust.enrolment import revoke
+from nodes.trust.enrolment import resume, revoke, suspend
 from nodes.trust.network import MEMBERSHIP_MS
 from nodes.trust.renewal import renew_root
 from nodes.trust.tls import make_tls
@@ -113,6 +113,15 @@ def test_a_lapsed_membership_can_be_renewed_and_a_revoked_one_cannot(pair: Pair)
     with pytest.raises(Refusal) as refused:
         pair.client().refresh()
     assert refused.value.code == "revoked"
+
+
+def test_a_suspended_membership_is_not_renewed_until_it_is_resumed(pair: Pair) -> None:
+    suspend(pair.root.node, pair.device.id)
+    with pytest.raises(Refusal) as refused:
+        pair.client().refresh()
+    assert refused.value.code == "suspended"
+    resume(pair.root.node, pair.device.id)
+    pair.client().refresh()
 
 
 def test_a_renewal_pardons_nothing(pair: Pair) -> None:
