@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nodes.cli.find import NodeOption, NodesOption, find, find_config, open_home_in
+from nodes.cli.find import NodeOption, NodesOption, find, find_config
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 from nodes.cli.renamed import RenamedOptions
 
@@ -130,11 +130,12 @@ def _plan(folder: Path, config_file: Path) -> Plan:
     from nodes.machine.clock import SystemClock
     from nodes.state import checkpoint
     from nodes.state.artefacts import ArtefactStore
+    from nodes.state.home import open_home
     from nodes.state.ledger import Ledger
     from nodes.state.ledger_files import LedgerFiles
     from nodes.state.retention import plan
 
-    home = open_home_in(folder)
+    home = open_home(folder, None)  # of a membership that lapsed as well
     settings = load_config(config_file).retention if config_file.is_file() else RetentionSettings()
     store = ArtefactStore(folder / "artefacts", read_only=True)
     with Ledger.open_read_only(home.ledger_file) as ledger:

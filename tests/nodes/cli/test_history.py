@@ -1,4 +1,4 @@
-"""What a person types: ``banyan node history | rollback | withdraw | suspend | resume | revoke``."""
+"""``banyan node history | rollback | withdraw | suspend | resume | revoke``, as typed."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_who_is_suspended_is_heard_again_when_it_is_resumed(
     assert code == 0, output
     assert json.loads(output) == {"scope": "/en", "suspended": paused}
     middle.node.catch_up()
-    assert middle.node.state.membership.active == ()
+    assert not middle.node.state.membership.active
     assert "clinic (suspended)" in run(made, "status", "--node", "/en")[1]
     assert json.loads(run(made, "status", "--node", "/en", "--json")[1])["suspended"] == [paused]
     assert "suspended" in run(made, "suspend", "clinic", "--node", "/en")[1]
