@@ -16,7 +16,14 @@ from nodes.child import receipts
 from nodes.child.rebase import Change, change_of, install
 from nodes.errors import NodeError
 from nodes.learning.trials import Judged, Probes
-from nodes.releases.chain import Chain, Fetch, Missing, verify_chain, verify_snapshot
+from nodes.releases.chain import (
+    Chain,
+    Fetch,
+    Missing,
+    verify_chain,
+    verify_release,
+    verify_snapshot,
+)
 from nodes.state.artefacts import ArtefactError
 from nodes.state.node import Node
 from nodes.state.records import ZERO
