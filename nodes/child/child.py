@@ -239,16 +239,16 @@ class Child:
             key_epoch=home.certificate.key_epoch,
         )
         sealed = seal(update, home.key)
-        if offer.copy != ZERO:
-            # Record it before it leaves: a verdict on it must find the copy it names.
-            sent = UpdateSent(
-                round=task.round,
-                update=sealed.digest,
-                length=len(payload),
-                copy=offer.copy,
-                version=offer.version,
-            )
-            node.record(sent)
+        # Record it before it leaves: a verdict on it must find the copy it names.
+        sent = UpdateSent(
+            round=task.round,
+            update=sealed.digest,
+            length=len(payload),
+            copy=offer.copy,
+            version=offer.version,
+            deadline_ms=task.deadline_ms,
+        )
+        node.record(sent)
         log.info(
             "update-sent",
             round=task.round,
