@@ -208,6 +208,8 @@ def _changed(before: KeptReceipt, proof: Proof) -> str:
     said = proof.receipt
     if _is_known(before, proof) or before.contradicts:
         return ""
+    if (before.fate, before.code) == (said.fate, said.code) and before.version == 0:
+        return ""  # a release has named it since
     if before.fate in (Fate.COUNTED, Fate.WITHDRAWN) and said.fate is Fate.WITHDRAWN:
         return ""
     return (
