@@ -32,7 +32,7 @@ from protocol import (
     open_envelope,
     seal,
 )
-from tests.nodes.toy import Member, Tree, tree
+from tests.nodes.toy import Tree, tree
 
 
 class Pair:

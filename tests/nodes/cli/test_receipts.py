@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import Result
+from typer.testing import CliRunner
 
 from nodes.child.receipt_book import ReceiptBook
 from nodes.cli.app import app

@@ -43,9 +43,7 @@ def verdict(update: str, kind: VerdictKind, code: str = "", share: float = 0.0) 
     return Verdict(node=CHILD, update=name(update), verdict=kind, code=code, share=share)
 
 
-def released(
-    version: int, *verdicts: Verdict, kind: ReleaseKind = ReleaseKind.ROUND
-) -> Released:
+def released(version: int, *verdicts: Verdict, kind: ReleaseKind = ReleaseKind.ROUND) -> Released:
     accepted = tuple(v.node for v in verdicts if v.verdict is VerdictKind.ACCEPTED)
     return Released(
         held=HeldRelease("/", version, name(f"r{version}"), name("e"), name("a")), kind=kind,
@@ -63,7 +61,7 @@ def folded(*events: LedgerEvent) -> NodeState:
 
 def fate_after(*events: LedgerEvent) -> tuple[Fate, str, int] | None:
     known = folded(*events).fates.known.get(name("u"))
-    return known and (known.fate, known.code, known.version)
+    return (known.fate, known.code, known.version) if known else None
 
 
 ACCEPTED = verdict("u", VerdictKind.ACCEPTED, share=0.5)
