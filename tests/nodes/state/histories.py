@@ -15,7 +15,9 @@ from nodes.state.events import (
     GateJudged,
     LedgerEvent,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     NodeCreated,
     OfferCounted,
     OfferSettled,
@@ -228,9 +230,12 @@ class _Teller:
         return [OfferWithdrawn(update=update, baseline=self.name(), copies={})]
 
     def _members(self) -> Events:
-        child = self.rng.choice(CHILDREN)
-        if child in self.state.membership.active:
-            return [MemberRevoked(child=child)]
+        child, members = self.rng.choice(CHILDREN), self.state.membership
+        if child in members.active:
+            end = self.rng.choice([MemberRevoked, MemberSuspended])
+            return [end(child=child)]
+        if members.is_suspended(child):
+            return [self.rng.choice([MemberRevoked, MemberResumed])(child=child)]
         return [self.enrol(child)]
 
     def _gate(self) -> Events:
