@@ -13,6 +13,7 @@ from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
 from nodes.config.reach import present_addresses
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
+from nodes.parent.receipt_desk import ReceiptDesk
 from nodes.peers.artefacts.holders import Holders
 from nodes.peers.artefacts.service import ArtefactService, Serving
 from nodes.peers.artefacts.shelf import DescribedBase, Shelf
@@ -20,7 +21,9 @@ from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.circle.attendance import Attendance
 from nodes.peers.circle.keeper import CircleKeeper
 from nodes.peers.circle.reach import Reach
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.door import Door, Whereabouts
+from nodes.peers.receipts import ReceiptService
 from nodes.peers.wire.caller import Caller
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.peers.wire.methods import ENROLMENT, PEER
@@ -55,6 +58,7 @@ class CircleBelow:
         base: DescribedBase,
         serving: Serving,
         counts: ByteCounts,
+        snapshots: SnapshotService,
         *,
         on_ready: Callable[[NodeId], None],
         on_refused: Callable[[str, str], None],
@@ -72,6 +76,8 @@ class CircleBelow:
         members: Handlers = {
             "Attend": self.attendance.attend,
             "Report": self._report,
+            "WatchSnapshot": snapshots.watch_snapshot,
+            "Receipt": ReceiptService(ReceiptDesk(node)).receipt,
             **artefact_handlers(artefacts),
         }
         door = Door(node, self.whereabouts)

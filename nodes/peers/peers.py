@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from nodes.child.child import Child
 from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import NodeConfig
 from nodes.machine.troubles import Troubles
@@ -19,6 +20,7 @@ from nodes.peers.artefacts.shelf import DescribedBase
 from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.node import Node
@@ -54,6 +56,8 @@ class Peers:
         ports = peer_ports(node.home, config)
         base = DescribedBase.of(node, config.model.base)
         serving = Serving(GiveLimits(), node.clock)
+        self._node, self._snapshots = node, SnapshotService(node)
+        self._sequences = self._snapshots_now()
         self.below = self.above = None
         if config.downlink is not None and not node.home.is_device:
             self.below = CircleBelow(
@@ -63,6 +67,7 @@ class Peers:
                 base,
                 serving,
                 self._counts,
+                self._snapshots,
                 on_ready=lambda child: self.on_ready(child),
                 on_refused=refusals.count,
             )
@@ -75,6 +80,7 @@ class Peers:
                 base,
                 serving,
                 self._counts,
+                self._snapshots,
                 troubles,
                 on_refused=refusals.count,
             )
@@ -89,19 +95,28 @@ class Peers:
         """Where children reach this node's Flower link at present."""
         return self.below.whereabouts().addresses if self.below else ()
 
-    def roles(self, stop: threading.Event) -> Mapping[str, Callable[[], None]]:
-        """Return what runs until ``stop``, by the names of their threads."""
+    def roles(self, child: Child | None, stop: threading.Event) -> Mapping[str, Callable[[], None]]:
+        """Return what runs until ``stop``, by the names of their threads.
+
+        Args:
+            child: the node's role below its parent; None at a root.
+        """
         roles: dict[str, Callable[[], None]] = {}
         if self.below:
             roles["circle"] = partial(self._serve, stop)
-        if self.above and self._link:
+        if self.above and self._link and child:
             roles["siblings"] = partial(self.above.listen, stop)
             roles["renewals"] = partial(self._link.client.run, stop)
+            roles["sibling-watch"] = partial(self.above.watch_siblings, child, stop)
+            roles["receipts"] = partial(self.above.collect_receipts, stop)
             roles["attendance"] = partial(self._link.client.attend, stop)
         return roles
 
     def look(self) -> None:
         """Tell others what is new; called every few seconds."""
+        if (now := self._snapshots_now()) != self._sequences:
+            self._sequences = now
+            self._snapshots.notify()
         if self.below:
             self.below.look()
 
@@ -110,6 +125,10 @@ class Peers:
         self._counts.flush()
         if self._link:
             self._link.close()
+
+    def _snapshots_now(self) -> tuple[int, int]:
+        """Return what changes when a chain was installed or a release was made."""
+        return self._node.state.above.sequence, self._node.state.sequence
 
     def _serve(self, stop: threading.Event) -> None:
         assert self.below is not None  # noqa: S101  it has no other role

@@ -16,6 +16,7 @@ from nodes.peers.artefacts.service import GiveLimits, Serving
 from nodes.peers.artefacts.shelf import DescribedBase
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
 from nodes.state.home import open_home
 from protocol import NodeId
@@ -46,6 +47,7 @@ def circle_below(
         DescribedBase.of(root.node, root.config.model.base),
         Serving(GiveLimits(), clock),
         ByteCounts(home.folder / "peer-traffic.json", clock),
+        SnapshotService(root.node),
         on_ready=on_ready,
         on_refused=on_refused,
     )
