@@ -52,7 +52,7 @@ def combine(points: Points, rule: Rule, applied: tuple[str, ...], seed: int) -> 
     weights = np.ones(points.count)
     if rule.weigh is not None and len(inputs.regions.sizes):
         weights = rule.weigh(points, inputs.f)
-    size = inputs.updates.size
+    size = inputs.size
     loops = compiled_loops(n * size)
     work = (
         _WeightedMean(points, weights, loops)
@@ -110,22 +110,25 @@ class _WeightedMean:
         factors, used = self._factors[region], self._used[region]
         centre = scratch("centre", (width,), np.float64)
         centre[:] = 0
-        rows = [self._inputs.rows[row][block][columns] for row in used]
-        if self._alike[region]:  # as in a mean
-            _add(rows, None, centre, self._loops)
+        alike = self._alike[region]  # as in a mean
+        for first in range(0, len(used), AT_ONCE):
+            # A few at a time: rows may be decoded for this.
+            some = used[first : first + AT_ONCE]
+            rows = [self._inputs.rows[row][block][columns] for row in some]
+            times = None if alike else factors[first : first + AT_ONCE]
+            _add(rows, times, centre, self._loops)
+        if alike:
             centre *= factors[:1].sum()
-        else:
-            _add(rows, factors, centre, self._loops)
         return centre, self._shares[region] * width
 
 
 def _add(rows: list[Row], factors: Table | None, total: Table, loops: Loops) -> None:
-    """Add the rows, times their factors if there are any, to ``total``."""
+    """Add at most ``AT_ONCE`` rows, times their factors if there are any, to ``total``."""
     if loops:
-        times = np.zeros(len(rows) + AT_ONCE)  # what fills a gap counts nothing
+        times = np.zeros(AT_ONCE)  # what fills a gap counts nothing
         times[: len(rows)] = 1 if factors is None else factors
-        for first, some in eights(rows):
-            loops.add(some, times[first : first + AT_ONCE], total)
+        for _, some in eights(rows):
+            loops.add(some, times, total)
     elif factors is None:
         for row in rows:
             total += row
@@ -142,7 +145,7 @@ class _ByCoordinate:
     def __init__(self, points: Points, weights: Table, rule: Rule, seed: int, loops: Loops) -> None:
         assert rule.middle is not None  # noqa: S101 - chosen by the caller
         self._inputs, self._middle, self._count = points.inputs, rule.middle, points.count
-        size = points.inputs.updates.size
+        size = points.inputs.size
         self._loops, self._all = loops, size <= _EXACT
         self._draws = np.random.default_rng(seed).random(size // _LEAST_WIDTH + 1)
         self._regions = [

@@ -131,4 +131,3 @@ def _part_of_step(
     step, _ = store.vector("wide-step", made_of, home.layout.size, learn, "learning a step")
     file.write_bytes(encode_adapter(step / max(1, rounds)))
     return file
-

@@ -77,7 +77,10 @@ def rounds_of(folder: Path) -> list[Round]:
                 case Aggregated():
                     found[event.round].aggregated_ms = entry.at_ms
                 case Released(kind=ReleaseKind.ROUND):
-                    found[event.round].ended_ms, found[event.round].outcome = entry.at_ms, "released"
+                    found[event.round].ended_ms, found[event.round].outcome = (
+                        entry.at_ms,
+                        "released",
+                    )
                 case RoundClosed():
                     made = found[event.round]
                     made.ended_ms, made.outcome = entry.at_ms, event.code or event.outcome

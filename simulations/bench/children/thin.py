@@ -1,4 +1,4 @@
-"""Children without learning: real links, keys, envelopes and chains; a payload that was made before.
+"""Children without learning: real links, keys, envelopes and chains; a payload made beforehand.
 
 Many live in one process, a thread each for the link as in a node. What they must remember goes to
 one file that all of a process share; nothing of it outlives the process.
@@ -184,5 +184,3 @@ class _SharedFile(AppendFile):
         """Append."""
         with self._lock:
             return super().put(data)
-
-
