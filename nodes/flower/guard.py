@@ -11,7 +11,8 @@ It keeps these rules, cheap ones first, and reports each refusal with a stable c
 - a signed header counts once (``replayed-request``): Flower's own signature covers a timestamp
   only and would be good for minutes;
 - a body is no larger than its route needs, all objects of one answer together no larger than a
-  message may be (``too-large``), and it arrives in time (``too-slow``);
+  message may be (``too-large``), and it arrives in time (``too-slow``); of objects only so many
+  bytes are on their way at once, the others wait for their turn;
 - beside Flower's routes there are the node's own services (``services``), under the same rules but
   for the open ones, which answer whoever asks;
 - what the body claims is what the key's owner may claim; that needs Flower's messages and is asked
@@ -38,7 +39,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from nodes.flower.byte_budget import ByteBudget
 from nodes.flower.errors import Refusal
+from nodes.flower.fleet_api import REQUEST
 from nodes.flower.parent_clock import TIME_HEADER, DoorClock
 from nodes.flower.traffic import Meter, head_bytes
 from nodes.machine.clock import Clock
@@ -94,6 +97,7 @@ class DoorLimits:
     signature_ahead_s: float = 5.0
     remembered: int = 4096  # timestamps of one key
     services: int = 4  # requests to the node's own services at one time
+    uploads_bytes: int = 32 * 1024 * 1024  # of objects that are read at one time
 
 
 class Timestamps:
@@ -140,7 +144,7 @@ class Guard:
 
     Args:
         app: Flower's.
-        inspect: looks into the body of a request of this node; raises ``Refusal``.
+        inspect: parses the body of a request of this node, for the app; raises ``Refusal``.
         on_refused: told of every refusal, on the server's thread: a code and a short detail.
         meter: counts the traffic, refused requests included.
         services: further routes by their names below ``SERVICE_PREFIX``; ``open_services`` are
@@ -151,7 +155,7 @@ class Guard:
     def __init__(
         self,
         app: App,
-        inspect: Callable[[str, bytes, int], None],
+        inspect: Callable[[str, bytes, int], object],
         on_refused: Callable[[str, str], None],
         meter: Meter,
         limits: DoorLimits,
@@ -167,6 +171,7 @@ class Guard:
         self._services = {SERVICE_PREFIX + n: s for n, s in (services or {}).items()}
         self._open = {SERVICE_PREFIX + n: s for n, s in (open_services or {}).items()}
         self._serving = asyncio.Semaphore(limits.services)
+        self._uploads = ByteBudget(limits.uploads_bytes)
 
     def admit(self, public_pem: bytes) -> int:
         """Admit the holder of this key; return its Flower node id."""
@@ -208,18 +213,33 @@ class Guard:
                 await self._serve(service, 0, body, counted)
                 return
             member = self._authenticate(dict(head))
-            body = await self._read(path, dict(head), member, receive)
-            if service := self._services.get(path):
-                await self._serve(service, member.node, body, counted)
-                return
-            self._inspect(path, body, member.node)
-            if path == PUSH_MESSAGES:
-                member.objects_left = self._limits.message_bytes
+            if path == PUSH_OBJECT:
+                async with self._uploads.reserve(self._declared(dict(head))):
+                    await self._pass_on(path, member, scope, receive, counted)
+            else:
+                await self._pass_on(path, member, scope, receive, counted)
         except Refusal as refusal:
             self._report(refusal, scope)
             await _say_no(refusal, counted)
+
+    async def _pass_on(
+        self, path: str, member: Member, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Read a member's request, check it, and let a service or Flower answer it."""
+        body = await self._read(path, dict(scope["headers"]), member, receive)
+        if service := self._services.get(path):
+            await self._serve(service, member.node, body, send)
             return
-        await self._app(scope, _Replay(body, receive), counted)
+        scope = {**scope, REQUEST: self._inspect(path, body, member.node)}
+        del body
+        if path == PUSH_MESSAGES:
+            member.objects_left = self._limits.message_bytes
+        await self._app(scope, receive, send)
+
+    def _declared(self, head: dict[bytes, bytes]) -> int:
+        """Return how long a body says it is; what says nothing may be as long as any."""
+        declared = head.get(b"content-length", b"")
+        return int(declared) if declared.isdigit() else self._limits.object_bytes
 
     def _path(self, scope: Scope) -> str:
         """Return the request's path if it is one of the routes, byte for byte."""
@@ -333,17 +353,3 @@ async def _say_no(refusal: Refusal, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-class _Replay:
-    """A receiver that gives a body read earlier, then whatever the connection still says."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Event:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive()

@@ -111,7 +111,7 @@ def test_what_is_not_finite_is_refused() -> None:
     for scale in ([np.nan, 1], [np.inf, 1], [3e38, 1]):
         times = np.array(scale, np.float32)
         huge = EncodedRow(q * np.int8(2), holding, times, BLOCK)
-        with pytest.raises(AggregationError, match="not-finite|infinite"):
+        with pytest.raises(AggregationError, match="infinite"):
             Updates([huge, huge, huge])
     fits = EncodedRow(q, holding, np.array([3e38, 1], np.float32), BLOCK)
     assert Updates([fits]).count == 1
