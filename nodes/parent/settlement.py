@@ -15,6 +15,7 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.learning.corpus import StoredCorpus
 from nodes.learning.interfaces import Corpus, Engine
+from nodes.machine.process_memory import trim
 from nodes.parent.combine import Collected, Combiner, RobustCombiner, Seats, stand_ins
 from nodes.parent.gate import Gate, ProbeGate
 from nodes.releases.publish import Made, publish
@@ -97,6 +98,7 @@ class Settlement:
             )
             if deltas:
                 deltas.clear()
+                trim()
             passed = self._release(round, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
             if error.code in PASSING:
