@@ -61,6 +61,11 @@ class Bells:
         if bell:
             bell.ring(over=over)
 
+    def open(self) -> None:
+        """Let requests wait (again)."""
+        with self._lock:
+            self._closed = False
+
     def close(self) -> None:
         """End the waiting of all, also of those that come later."""
         with self._lock:

@@ -78,6 +78,7 @@ class Downlink:
 
     def start(self) -> None:
         """Listen for children. Raises ``NodeError`` ``cannot-listen``."""
+        self._fleet.bells.open()
         self._server.start()
         self._keeper.start()
 

@@ -214,7 +214,7 @@ class Guard:
                 return
             member = self._authenticate(dict(head))
             if path == PUSH_OBJECT:
-                async with self._uploads.reserve(self._declared(dict(head))):
+                async with self._uploads.reserve(self._expected(member, dict(head))):
                     await self._pass_on(path, member, scope, receive, counted)
             else:
                 await self._pass_on(path, member, scope, receive, counted)
@@ -236,10 +236,17 @@ class Guard:
             member.objects_left = self._limits.message_bytes
         await self._app(scope, receive, send)
 
-    def _declared(self, head: dict[bytes, bytes]) -> int:
-        """Return how long a body says it is; what says nothing may be as long as any."""
-        declared = head.get(b"content-length", b"")
-        return int(declared) if declared.isdigit() else self._limits.object_bytes
+    def _expected(self, member: Member, head: dict[bytes, bytes]) -> int:
+        """Return how many bytes of an object will be read at most; a longer one is refused."""
+        declared, allowed = head.get(b"content-length", b""), self._allowed(PUSH_OBJECT, member)
+        return min(int(declared), allowed) if declared.isdigit() else allowed
+
+    def _allowed(self, path: str, member: Member | None) -> int:
+        """Return the most bytes that the body of a request may have now."""
+        allowed = self._limits.request_bytes
+        if path == PUSH_OBJECT and member:
+            allowed = min(self._limits.object_bytes, member.objects_left + allowed)
+        return allowed
 
     def _path(self, scope: Scope) -> str:
         """Return the request's path if it is one of the routes, byte for byte."""
@@ -301,9 +308,7 @@ class Guard:
         self, path: str, head: dict[bytes, bytes], member: Member | None, receive: Receive
     ) -> bytes:
         """Read the body, up to the route's limit."""
-        allowed = self._limits.request_bytes
-        if path == PUSH_OBJECT and member:
-            allowed = min(self._limits.object_bytes, member.objects_left + allowed)
+        allowed = self._allowed(path, member)
         too_large = Refusal(413, "too-large", "The request is larger than its route allows.")
         declared = head.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > allowed:

@@ -124,6 +124,19 @@ def test_a_parent_that_stops_waits_for_no_question(tmp_path: Path) -> None:
             assert question.answered() is None
 
 
+def test_questions_wait_also_at_a_parent_that_was_started_again(tmp_path: Path) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as first:
+        first.downlink.admit_child(public)
+    with parent(tmp_path, fleet=first.fleet) as p:
+        node = p.downlink.admit_child(public)
+        with p.client(key) as client:
+            question = Question(client)
+            wait_for(waits(p, node))
+            p.send(node, {"n": b"3"})
+            assert question.answered() is not None
+
+
 def test_children_ask_no_more_than_they_must(circle: tuple[Parent, bytes, int]) -> None:
     p, key, node = circle
     asked = []
