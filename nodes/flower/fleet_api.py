@@ -99,9 +99,10 @@ class FleetApi:
 async def _rings(bell: Bell, left: asyncio.Future[None], until: float) -> bool:
     """Wait for a bell; False when the time is over or the node has left."""
     rung = asyncio.ensure_future(bell.rung.wait())
+    either: set[asyncio.Future[Any]] = {rung, left}
     try:
         seconds = until - asyncio.get_running_loop().time()
-        await asyncio.wait({rung, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return rung.done() and not left.done()
     finally:
         rung.cancel()

@@ -298,10 +298,12 @@ class FleetServer:
 
     def _arriving(self, message_id: str) -> bool:
         """Return whether an answer was announced whose objects are not all here yet."""
-        answer = self._state.message_ins_id_to_message_res_id.get(message_id)
-        if answer is None:
-            return False
-        with self._store.lock_store:
+        # Flower stores an answer, then registers its objects, all under this lock: without it, one
+        # that is just announced would look like one of Flower's own, which has no objects.
+        with self._state.lock, self._store.lock_store:
+            answer = self._state.message_ins_id_to_message_res_id.get(message_id)
+            if answer is None:
+                return False
             entry = self._store.store.get(answer)
             if entry is None:
                 return False

@@ -129,5 +129,5 @@ def _part_of_step(
     store = ResultStore(cache, home.network.base, say)
     made_of = [home.network.basis, STEPS]
     step, _ = store.vector("wide-step", made_of, home.layout.size, learn, "learning a step")
-    file.write_bytes(encode_adapter(step / max(1, rounds)))
+    file.write_bytes(encode_adapter(step / np.float32(max(1, rounds))))
     return file

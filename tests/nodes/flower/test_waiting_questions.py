@@ -13,6 +13,7 @@ import pytest
 from flwr.app import Message
 
 from nodes.flower.byte_budget import ByteBudget
+from nodes.flower.fleet_api import PULL_MESSAGES, Parts
 from nodes.flower.internals import FleetClient
 from nodes.flower.messages import unpack
 from tests.nodes.flower.links import WAIT_S, Parent, child, key_pair, parent, wait_for
@@ -104,8 +105,8 @@ def test_a_message_is_not_given_to_a_question_whose_child_has_gone(
         gone.connect()
         Question(gone)
         wait_for(waits(p, node))
-        for client in gone.ways._clients.values():
-            for connection in client._transport._pool.connections:  # type: ignore[attr-defined]
+        for way in gone.ways._clients.values():
+            for connection in way._transport._pool.connections:  # type: ignore[attr-defined]
                 connection._connection._network_stream._sock.shutdown(socket.SHUT_RDWR)
     wait_for(lambda: not waits(p, node)())
     with p.client(key) as client:
@@ -139,10 +140,15 @@ def test_questions_wait_also_at_a_parent_that_was_started_again(tmp_path: Path) 
 
 def test_children_ask_no_more_than_they_must(circle: tuple[Parent, bytes, int]) -> None:
     p, key, node = circle
-    asked = []
-    handlers = p.fleet.app._handlers
-    answer = handlers["/v1/fleet/pull-messages"]
-    handlers["/v1/fleet/pull-messages"] = lambda request: asked.append(1) or answer(request)
+    asked: list[object] = []
+    handlers = dict(p.fleet.app._handlers)
+    answer = handlers[PULL_MESSAGES]
+
+    def counted(request: object) -> Parts:
+        asked.append(request)
+        return answer(request)
+
+    p.fleet.app._handlers = {**handlers, PULL_MESSAGES: counted}
     with child(p, key):  # it would ask every 0.02 s
         for _ in range(3):
             p.reply(p.send(node, {}))
