@@ -28,7 +28,8 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Member, Membership, MembershipParts
+from protocol.members import Member, MembershipParts
+from protocol.membership import Membership
 from protocol.statements import (
     Abstention,
     Certificate,

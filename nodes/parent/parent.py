@@ -16,7 +16,7 @@ from nodes.config.sections import NodeConfig
 from nodes.learning.interfaces import Engine
 from nodes.learning.training import NOTHING_NEW
 from nodes.parent.mending import Mending
-from nodes.parent.refusals import Refusals, costs_the_child
+from nodes.parent.refusals import Refusals, costs_the_child, named_update
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -179,7 +179,9 @@ class Parent:
             claim = None
             if refused.claims and asked:
                 claim = Claim(sender, asked.round, task, "refused", refused.code.value)
-            self._refusals.record(sender, refused, asked.round if asked else 0, claim=claim)
+            update = named_update(self._node, sender, refused, blobs.get("envelope", b""))
+            number = asked.round if asked else 0
+            self._refusals.record(sender, refused, number, update, claim)
             if asked:
                 requests += self._handle(AnswerRefused(sender, asked.round, now))
             return requests
