@@ -35,7 +35,7 @@ from nodes.learning.isolated import IsolatedEngine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
-from nodes.machine.process_memory import trim
+from nodes.machine.process_memory import give_back_large, trim
 from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.peers.needs import Needs
@@ -96,6 +96,8 @@ def _run(
 ) -> None:
     configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
     prepare_environment(home.folder / "flower")
+    if config.model.isolate:  # torch is in another process
+        give_back_large()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
