@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nodes.errors import NodeError
 from nodes.machine.clock import Clock
+from nodes.trust.link_certificates import LINK_FILE, link_ends_ms
 from protocol import LIMITS, Certificate, Envelope
 
-LINK_FILE = "link.pem"
-"""The certificate for the link to the parent, in the state folder."""
 MEASURE_EVERY_S = 600.0
 """Seconds between measurements of how much the state folder takes."""
 
@@ -68,8 +68,8 @@ class Folder:
         try:
             changed = file.stat().st_mtime_ns
             if self._link[0] != changed:
-                self._link = changed, _end_of(file.read_bytes())
-        except (OSError, ValueError):
+                self._link = changed, link_ends_ms(file.read_bytes())
+        except (OSError, NodeError):
             return 0
         return self._link[1]
 
@@ -113,12 +113,6 @@ def software() -> str:
         return f"banyan-fl {version('banyan-fl')}"
     except PackageNotFoundError:
         return "banyan-fl"
-
-
-def _end_of(pem: bytes) -> int:
-    from cryptography import x509
-
-    return int(x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp() * 1000)
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -10,7 +10,6 @@ subtree: rows are kept apart by the child that handed them in.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,9 +88,9 @@ class StatusBook:
     def take(self, child: NodeId, statuses: Iterable[Signed]) -> list[RefusedStatus]:
         """Keep what a child hands in, as far as it verifies and is new; return what was refused.
 
-        What is here already is passed over. Raises ``Refused`` ``not-a-member``, ``revoked`` or
-        ``certificate-expired`` for the child itself: then nothing was looked at. Raises
-        ``DatabaseError`` when nothing can be kept.
+        What is here already is passed over. Raises ``NodeError`` ``not-a-member``, ``revoked``,
+        ``suspended`` or ``certificate-expired`` for the child itself: then nothing was looked at.
+        Raises ``DatabaseError`` when nothing can be kept.
         """
         now = self._node.clock.now_ms()
         with self._lock:
@@ -123,14 +122,15 @@ class StatusBook:
         if held is not None and status.issued_ms <= held.issued_ms:
             raise claim.refused(Code.REPLAYED.value, "is older than the one that is here")
         kept = Signed(statement=signed.statement, certificate=certificate)
-        self._make_room(claim, held, kept.ByteSize(), now)
+        self._make_room(claim, kept.ByteSize(), now)
         tier = 1 if claim.is_own else 2 + len(claim.between)
         self._keep(self._row(origin.node, status, kept, digest, claim.certificate.parent, tier))
 
-    def _make_room(self, claim: Claim, held: Row | None, size: int, now: int) -> None:
+    def _make_room(self, claim: Claim, size: int, now: int) -> None:
         """Check that one more fits among what a child handed in; old ones make room for it."""
         child = claim.origin.node
         for attempt in range(2):
+            held = self._rows.get((child, claim.node))
             count = self._counts.get(child, 0) + (held is None)
             total = self._bytes.get(child, 0) + size - (held.size if held else 0)
             if count <= self._limits.statuses and total <= self._limits.bytes:
@@ -159,7 +159,7 @@ class StatusBook:
 
     @property
     def heard(self) -> Mapping[NodeId, int]:
-        """When each child last called since this process started, in milliseconds."""
+        """When each child was last heard, in milliseconds."""
         return self._heard
 
     def hear(self, child: NodeId) -> None:
@@ -180,12 +180,9 @@ class StatusBook:
         What came by a child that is confined or was shut out stays here.
         """
         with self._lock:
-            membership = self._node.state.membership
-            going = {
-                row.via
-                for row in self._rows.values()
-                if row.tier == 1 and not row.confined and not membership.is_revoked(row.via)
-            }
+            active = set(self._node.state.membership.active)
+            children = [row for row in self._rows.values() if row.tier == 1]
+            going = {row.via for row in children if not row.confined and row.via in active}
             rows = [row for row in self._rows.values() if row.seq > since and row.via in going]
         return sorted(rows, key=lambda row: (row.tier, row.seq))
 
@@ -285,6 +282,8 @@ class StatusBook:
         for row in self.file.rows():
             self._remember(row)
             self._seq = max(self._seq, row.seq)
+            if row.tier == 1:
+                self._heard[row.via] = max(row.arrived_ms, self._heard.get(row.via, 0))
 
 
 def _unread(origin: Origin, code: Code, what: str) -> StatusRefused:

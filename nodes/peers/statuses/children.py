@@ -17,7 +17,9 @@ from nodes.state.events import (
     Abstained,
     LedgerEvent,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     Released,
     RoundClosed,
     UpdateAccepted,
@@ -27,12 +29,15 @@ from nodes.state.interfaces import Events
 from nodes.state.ledger import START, Head
 from nodes.state.node_state import NodeState
 from nodes.state.rounds import OFFENCES
-from protocol import Code, Digest, NodeId, ReleaseKind
+from nodes.trust.standing import Standing, standing_of
+from protocol import Certificate, Digest, NodeId, ReleaseKind
 
 _CLASSES: tuple[type[LedgerEvent], ...] = (
     Abstained,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     Released,
     RoundClosed,
     UpdateAccepted,
@@ -49,7 +54,7 @@ class ChildRecord:
         since_ms: when that began, or when the child was enrolled.
         heard_ms: when it last answered.
         offences: when it offended, as far as that counts towards quarantine.
-        out_ms: when it was last shut out.
+        out_ms: when it was last suspended or revoked.
     """
 
     refused: str = ""
@@ -85,7 +90,7 @@ class ChildrenFold:
     children: dict[NodeId, ChildRecord] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     outcome: str = ""
-    upto: Head = Head(0, START)
+    upto: Head = field(default=Head(0, START))
 
     def catch_up(self, ledger: Events, head: Head) -> None:
         """Take in what a ledger holds up to ``head`` and beyond what was looked at.
@@ -105,8 +110,10 @@ class ChildrenFold:
         match event:
             case MemberEnrolled():
                 self.children[event.child] = ChildRecord(since_ms=at_ms)
-            case MemberRevoked():
+            case MemberSuspended() | MemberRevoked():
                 self._record(event.child).out_ms = at_ms
+            case MemberResumed():
+                self._record(event.child).since_ms = at_ms
             case UpdateAccepted():
                 self._record(event.child).hear(at_ms)
             case Abstained():
@@ -148,7 +155,9 @@ class ChildrenFold:
         try:
             values = json.loads(text)
             upto = Head(int(values["upto"][0]), Digest(values["upto"][1]))
-            children = {NodeId(n): ChildRecord(**record) for n, record in values["children"].items()}
+            children = {
+                NodeId(n): ChildRecord(**record) for n, record in values["children"].items()
+            }
             fold = cls(children, Counter(values["refused"]), values["outcome"], upto)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             return cls()
@@ -156,35 +165,36 @@ class ChildrenFold:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a child stands with its parent: a state, the code behind it, and since when."""
+class ChildStanding:
+    """How a parent sees a child: a state, the code behind it, and since when."""
 
     state: str
     reason: str = ""
     since_ms: int = 0
 
 
-def standing(
+def seen_as(
     state: NodeState,
     child: NodeId,
     record: ChildRecord,
-    until_ms: int | None,
+    certificate: Certificate | None,
     now_ms: int,
-) -> Standing:
-    """Say how a child stands; what weighs more comes first.
+) -> ChildStanding:
+    """Say how a parent sees a child; what weighs more comes first.
 
     Args:
-        until_ms: when its membership ends; None where that is not known.
+        certificate: the child's present one; None where it cannot be read.
     """
-    if state.membership.is_revoked(child):
-        return Standing("revoked", Code.REVOKED.value, record.out_ms)
-    if until_ms is not None and until_ms < now_ms:
-        return Standing("lapsed", Code.CERTIFICATE_EXPIRED.value, until_ms)
+    stands = standing_of(state.membership, child, certificate, now_ms)
+    if stands is Standing.LAPSED and certificate is not None:
+        return ChildStanding(stands.value, stands.code, certificate.valid_until_ms)
+    if stands in (Standing.REVOKED, Standing.SUSPENDED):
+        return ChildStanding(stands.value, stands.code, record.out_ms)
     if state.rounds.is_quarantined(child):
         since = record.offences[-1] if record.offences else record.since_ms
-        return Standing("quarantined", record.refused or "quarantined", since)
+        return ChildStanding("quarantined", record.refused or "quarantined", since)
     if record.refused:
-        return Standing("refused", record.refused, record.since_ms)
+        return ChildStanding("refused", record.refused, record.since_ms)
     if record.abstains:
-        return Standing("abstaining", record.abstains, record.since_ms)
-    return Standing("active", "", record.since_ms)
+        return ChildStanding("abstaining", record.abstains, record.since_ms)
+    return ChildStanding("active", "", record.since_ms)

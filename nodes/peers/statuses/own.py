@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from nodes.machine.troubles import Trouble
 from nodes.peers.statuses.around import Around, Folder, software
 from nodes.peers.statuses.book import StatusBook
-from nodes.peers.statuses.children import ChildrenFold, ChildRecord, standing
+from nodes.peers.statuses.children import ChildRecord, ChildrenFold, seen_as
 from nodes.peers.statuses.verify import MAX_STATUS_BYTES
 from nodes.state.artefacts import ArtefactError
 from nodes.state.home import Home
@@ -166,9 +166,7 @@ class OwnStatus:
     def _compose(self, nonce: bytes = b"") -> tuple[Status, bytes]:
         node = self._node
         codes = tuple(trouble.code for trouble in self._troubles())
-        around = self._folder.around(
-            way=self._way(), started_ms=self._started_ms, troubles=codes
-        )
+        around = self._folder.around(way=self._way(), started_ms=self._started_ms, troubles=codes)
         with node.lock:
             head = node.head
             self._fold.catch_up(node.ledger, head)
@@ -216,9 +214,7 @@ def _children(
     children = []
     for member in state.membership.members:
         record = fold.children.get(member.node) or ChildRecord()
-        certificate = certificate_of(member.node)
-        until = certificate.valid_until_ms if certificate else None
-        stands = standing(state, member.node, record, until, now_ms)
+        stands = seen_as(state, member.node, record, certificate_of(member.node), now_ms)
         children.append(
             ChildState(
                 node=member.node,

@@ -158,10 +158,8 @@ class StatusFile:
 
     def rows(self) -> list[Row]:
         """Read everything but the statuses themselves."""
-        return [
-            Row(*values[:8], bool(values[8]), *values[9:])
-            for values in self._database.read(f"SELECT {_COLUMNS} FROM statuses")  # noqa: S608
-        ]
+        found = self._database.read(f"SELECT {_COLUMNS} FROM statuses")  # noqa: S608
+        return [Row(*values) for values in found]
 
     def signed(self, row: Row) -> Signed | None:
         """Read the kept status of a row, as it was signed; None if it is gone."""

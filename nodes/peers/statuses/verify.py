@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 from nodes.errors import NodeError
 from nodes.peers.statuses.rows import Row, StatusFile
 from nodes.state.node import Node
+from nodes.trust.standing import standing_of
 from protocol import (
     LIMITS,
     Certificate,
     Code,
-    Digest,
     Envelope,
     NodeId,
     PublicKey,
@@ -140,16 +140,12 @@ class Verifier:
     def origin(self, child: NodeId, now_ms: int) -> Origin:
         """Return what is known of a child that calls.
 
-        Raises ``Refused``: ``not-a-member``, ``revoked``, ``certificate-expired``,
-        ``not-yet-valid``.
+        Raises ``NodeError``: ``not-a-member``, ``revoked``, ``suspended``, ``certificate-expired``.
         """
         membership = self._node.state.membership
         member, certificate = membership.get(child), self._node.certificate_of(child)
-        if member is None or certificate is None:
-            raise Refused(Code.NOT_A_MEMBER, f"Node {child[:12]}… is no child of this node.")
-        if membership.is_revoked(child):
-            raise Refused(Code.REVOKED, f"{member.name} is no member of this node any more.")
-        check_validity(certificate, now_ms)
+        standing_of(membership, child, certificate, now_ms).require()
+        assert member is not None and certificate is not None  # noqa: S101  it is a member
         return Origin(certificate, self._node.artefacts.get(member.certificate))
 
     def claim(self, origin: Origin, signed: Signed) -> Claim:
