@@ -242,9 +242,7 @@ def test_a_confined_node_is_kept_by_its_parent_and_counted(tree: Tree) -> None:
 
 def test_a_root_keeps_its_own_status_and_reports_to_nobody(tree: Tree) -> None:
     root = tree.root
-    reporter = Reporter(
-        root.node.home.id, root.own, root.book, None, tree.clock, root.troubles
-    )
+    reporter = Reporter(root.node.home.id, root.own, root.book, None, tree.clock, root.troubles)
     reporter.step()
     assert [row.tier for row in root.book.file.rows()] == [0]
 
