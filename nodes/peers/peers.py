@@ -22,9 +22,13 @@ from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
 from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.statuses.book import StatusBook
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.reporter import Reporter
+from nodes.peers.statuses.rows import StatusFile
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.node import Node
-from protocol import NodeId
+from protocol import NodeId, peer_pb2
 
 
 class Peers:
@@ -58,6 +62,15 @@ class Peers:
         serving = Serving(GiveLimits(), node.clock)
         self._node, self._snapshots = node, SnapshotService(node)
         self._sequences = self._snapshots_now()
+        self._file = StatusFile(node.home.folder)
+        book = StatusBook(node, self._file)
+        own = OwnStatus(
+            node,
+            book,
+            confined=config.peers.statuses == "parent",
+            way=lambda: link.way if link else "",
+            troubles=lambda: troubles.standing,
+        )
         self.below = self.above = None
         if config.downlink is not None and not node.home.is_device:
             self.below = CircleBelow(
@@ -68,6 +81,9 @@ class Peers:
                 serving,
                 self._counts,
                 self._snapshots,
+                own,
+                book,
+                troubles,
                 on_ready=lambda child: self.on_ready(child),
                 on_refused=refusals.count,
             )
@@ -81,9 +97,19 @@ class Peers:
                 serving,
                 self._counts,
                 self._snapshots,
+                own,
                 troubles,
                 on_refused=refusals.count,
             )
+        self._reporter = Reporter(
+            node.home.id,
+            own,
+            book,
+            link.report if link else None,
+            node.clock,
+            troubles,
+            about=self.above.about if self.above else peer_pb2.ReportRequest,
+        )
 
     @property
     def fetcher(self) -> Fetcher | None:
@@ -101,7 +127,7 @@ class Peers:
         Args:
             child: the node's role below its parent; None at a root.
         """
-        roles: dict[str, Callable[[], None]] = {}
+        roles: dict[str, Callable[[], None]] = {"reports": partial(self._reporter.run, stop)}
         if self.below:
             roles["circle"] = partial(self._serve, stop)
         if self.above and self._link and child:
@@ -123,6 +149,7 @@ class Peers:
     def close(self) -> None:
         """Write what was counted, and close the connections; after all roles have ended."""
         self._counts.flush()
+        self._file.close()
         if self._link:
             self._link.close()
 

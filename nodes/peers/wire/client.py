@@ -105,6 +105,11 @@ class PeerChannel:
         finally:
             call.cancel()
 
+    @property
+    def last(self) -> str:
+        """The address at which a call was answered last; empty if none was."""
+        return self._last
+
     def renew(self) -> None:
         """Make new connections from now on: a channel keeps the credentials it was made with."""
         self.close()
