@@ -139,7 +139,8 @@ class Peers:
         return roles
 
     def look(self) -> None:
-        """Tell others what is new; called every few seconds."""
+        """Tell others what is new, and write what was counted; called every few seconds."""
+        self._counts.flush()
         if (now := self._snapshots_now()) != self._sequences:
             self._sequences = now
             self._snapshots.notify()
