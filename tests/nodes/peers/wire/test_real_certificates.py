@@ -20,7 +20,7 @@ from nodes.trust.enrolment import enrol_folder
 from nodes.trust.link_certificates import LINK_FILE, issue_link, peer_name
 from nodes.trust.renewal import answer_renewal, ask_renewal, install_renewed
 from nodes.trust.tls import authority_pem, make_tls
-from protocol import Digest, Role, Scope
+from protocol import Digest, NodeId, Role, Scope
 from tests.nodes.network import make_root
 from tests.nodes.peers.wire.test_wire import QUESTION, asking, everybody, locate, serving
 
@@ -67,13 +67,15 @@ def test_a_child_calls_its_parent_and_a_sibling(root: Node, tmp_path: Path) -> N
         keys.append(key)
         return everybody(key, address)
 
-    listeners = {root.home.id: of_parent(root), two.id: of_child(two)}
-    for node, tls in listeners.items():
+    def call(node: NodeId, tls: ServerTls) -> None:
         with (
-            serving({"Locate": locate}, lambda tls=tls: tls, identify=identify) as address,
+            serving({"Locate": locate}, lambda: tls, identify=identify) as address,
             asking(address, credentials(one), peer_name(node)) as channel,
         ):
             channel.ask("Locate", QUESTION)
+
+    call(root.home.id, of_parent(root))
+    call(two.id, of_child(two))
     member = root.state.membership.get(one.id)
     assert member is not None
     assert set(keys) == {member.transport}
