@@ -8,6 +8,7 @@ from nodes.cli import (
     enrol,
     history,
     publish,
+    receipts,
     recover,
     rollback,
     run,
@@ -18,5 +19,17 @@ from nodes.cli import (
 )
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
-for subject in (enrol, suspend, run, status, verify, history, rollback, recover, publish, take_in):
+for subject in (
+    enrol,
+    suspend,
+    run,
+    status,
+    verify,
+    history,
+    rollback,
+    recover,
+    publish,
+    take_in,
+    receipts,
+):
     app.add_typer(subject.app)

@@ -92,7 +92,7 @@ class Counting:
                 self._released(event)
             case Trained():
                 self._trained(event)
-            case UpdateSent():
+            case UpdateSent() if event.copy != ZERO:
                 self._sent.add(event.update)
             case OfferCounted():
                 self._offer_counted(event)

@@ -68,8 +68,8 @@ def test_what_a_checkpoint_was_folded_from_is_pinned() -> None:
         state = told
         sums.append(digest_of(checkpoint.encode(state, HEAD).partition(b"\n")[2])[:16])
     assert (checkpoint.FORMAT, sums) == (
-        2,
-        ["706a632e9c1aec5a", "860eff9a11881e28", "5d31e0427ac1b55e"],
+        3,
+        ["00f70aad84d46525", "a45ceecf64dbe843", "37fb77d7837c3a7a"],
     )
 
 

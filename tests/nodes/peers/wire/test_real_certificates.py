@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from nodes.trust.enrolment import enrol_folder
 from nodes.trust.link_certificates import LINK_FILE, issue_link, peer_name
 from nodes.trust.renewal import answer_renewal, ask_renewal, install_renewed
 from nodes.trust.tls import authority_pem, make_tls
-from protocol import Digest, NodeId, Role, Scope
+from protocol import Digest, Role, Scope
 from tests.nodes.network import make_root
 from tests.nodes.peers.wire.test_wire import QUESTION, asking, everybody, locate, serving
 
@@ -59,6 +60,10 @@ def of_child(home: Home) -> ServerTls:
     return ServerTls(made.certificate, made.key, home.parent_ca)
 
 
+def _same(tls: ServerTls) -> ServerTls:
+    return tls
+
+
 def test_a_child_calls_its_parent_and_a_sibling(root: Node, tmp_path: Path) -> None:
     one, two = joined(root, tmp_path / "one"), joined(root, tmp_path / "two")
     keys: list[Digest] = []
@@ -67,15 +72,13 @@ def test_a_child_calls_its_parent_and_a_sibling(root: Node, tmp_path: Path) -> N
         keys.append(key)
         return everybody(key, address)
 
-    def call(node: NodeId, tls: ServerTls) -> None:
+    listeners = {root.home.id: of_parent(root), two.id: of_child(two)}
+    for node, tls in listeners.items():
         with (
-            serving({"Locate": locate}, lambda: tls, identify=identify) as address,
+            serving({"Locate": locate}, partial(_same, tls), identify=identify) as address,
             asking(address, credentials(one), peer_name(node)) as channel,
         ):
             channel.ask("Locate", QUESTION)
-
-    call(root.home.id, of_parent(root))
-    call(two.id, of_child(two))
     member = root.state.membership.get(one.id)
     assert member is not None
     assert set(keys) == {member.transport}
