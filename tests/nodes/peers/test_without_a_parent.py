@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import NodeConfig
 from nodes.dashboard.status import StatusReader
 from nodes.machine.clock import SystemClock
-from nodes.peers.circle.keeper import CIRCLE_FILE
+from nodes.peers.circle.book import CircleBook
 from nodes.releases.publish import publish_by_hand
 from nodes.state.home import open_home
 from nodes.state.ledger import Ledger
@@ -61,13 +60,10 @@ def publish(folder: Path, value: float) -> None:
         node.close()
 
 
-def dialled(parent: Path) -> int:
-    """How many children a parent can dial."""
-    try:
-        contacts = json.loads((parent / CIRCLE_FILE).read_text())["contacts"]
-    except OSError:
-        return 0
-    return sum(bool(contact["dialled"]) for contact in contacts.values())
+def knows_a_sibling(folder: Path) -> bool:
+    """Whether a device has its parent's list of the circle, and can dial another in it."""
+    clock = SystemClock()
+    return bool(CircleBook(open_home(folder, clock.now_ms()), clock.now_ms).siblings())
 
 
 def test_a_newer_release_of_an_ancestor_comes_from_a_sibling(
@@ -96,7 +92,7 @@ def test_a_newer_release_of_an_ancestor_comes_from_a_sibling(
     )  # fmt: skip
     for folder in (root, tier, awake, away):
         nodes.start(folder)
-    wait_for(lambda: dialled(tier) == 2)
+    wait_for(lambda: knows_a_sibling(awake) and knows_a_sibling(away))
     wait_for(lambda: versions(awake).keys() == versions(away).keys() == {"/", "/en"})
     nodes.kill(away)
     known = versions(away)["/"]
