@@ -95,7 +95,8 @@ class PeerSettings(Section):
     ``host`` is that of ``[downlink]`` if it is not given, and every address at a device. Ports that
     are 0 are chosen at the first run, and kept: ``port`` for the children, ``door`` for whoever
     wants to join or renew, ``siblings`` for the parent's other children, ``swarm`` for large
-    artefacts. A node that does not ``share`` takes artefacts from others and gives none.
+    artefacts. A node that does not ``share`` takes artefacts from others and gives none. Statuses
+    go ``up`` to the root, or this node's and those below it no further than its ``parent``.
     """
 
     host: str | None = None
@@ -104,6 +105,7 @@ class PeerSettings(Section):
     siblings: int = Field(default=0, ge=0, le=65535)
     swarm: int = Field(default=0, ge=0, le=65535)
     share: bool = True
+    statuses: str = Field(default="up", pattern="^(up|parent)$")
 
     @field_validator("host")
     @classmethod

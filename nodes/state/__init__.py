@@ -9,7 +9,8 @@ Others use ``node`` (``Node``), ``home`` (``Home``, ``open_home``, ``write_home`
 a ledger can say) and ``event_codec`` (``read``, ``write``, ``events_of``), ``ledger`` (``Ledger``,
 ``LedgerEntry``, ``Claim``), ``node_state`` (``NodeState``) and its part ``offers``
 (``ANSWERED_ROUNDS``), ``records``, ``vectors`` (``Vector``, ``sum_of``), ``artefacts``
-(``ArtefactStore``, ``ArtefactError``), ``folder_lock`` (``FolderLock``), ``ledger_files``
+(``ArtefactStore``, ``ArtefactError``), ``folder_lock`` (``FolderLock``,
+``is_locked``), ``ledger_files``
 (``LedgerFiles``, ``Mark``), ``checkpoint`` (``decode``, ``current``), ``retention``
 (``RetentionPolicy``, ``plan``, ``needed``), ``database`` (``Database``),
 ``interfaces`` (``Storage``).
