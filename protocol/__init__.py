@@ -12,11 +12,14 @@ from protocol.certificates import (
     verify_path,
 )
 from protocol.codec import (
+    BLOCK,
+    EncodedDelta,
     decode_adapter,
     decode_delta,
     encode_adapter,
     encode_delta,
     encoded_size,
+    read_delta,
 )
 from protocol.envelope import Envelope, open_envelope, seal
 from protocol.errors import Code, ProtocolError, Refused
@@ -30,7 +33,8 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Member, Membership, MembershipParts
+from protocol.members import Member, MembershipParts
+from protocol.membership import Membership
 from protocol.statements import (
     Abstention,
     Certificate,
@@ -64,6 +68,7 @@ from protocol.tensors import parse_tensors, write_tensors
 from protocol.transport import TRANSPORT_CURVES, load_transport_key, transport_digest
 
 __all__ = [
+    "BLOCK",
     "LIMITS",
     "TRANSPORT_CURVES",
     "Abstention",
@@ -77,6 +82,7 @@ __all__ = [
     "Claims",
     "Code",
     "Digest",
+    "EncodedDelta",
     "Envelope",
     "Fate",
     "KeyId",
@@ -124,6 +130,7 @@ __all__ = [
     "load_transport_key",
     "open_envelope",
     "parse_tensors",
+    "read_delta",
     "seal",
     "transport_digest",
     "verify_network",
