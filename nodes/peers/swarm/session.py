@@ -106,6 +106,7 @@ class Swarm:
         self._shared: dict[bytes, _Shared] = {}
         self._dialled: dict[Endpoint, Endpoint] = {}
         self._outgoing: set[Endpoint] = set()
+        self._alive: set[Endpoint] = set()
         self._wrong: dict[str, int] = {}
         self._shut_out: dict[str, float] = {}
         self._named: list[Endpoint] = []
@@ -344,10 +345,9 @@ class Swarm:
         for alert in self._session.pop_alerts():
             kind = type(alert)
             if kind is lt.peer_connect_alert:
-                if "outgoing connection" in alert.message():
-                    self._outgoing.add(tuple(alert.endpoint))
+                self._connected(tuple(alert.endpoint), "outgoing connection" in alert.message())
             elif kind is lt.peer_disconnected_alert:
-                self._outgoing.discard(tuple(alert.endpoint))
+                self._alive.discard(tuple(alert.endpoint))
             elif isinstance(alert, lt.torrent_alert) and (shared := self._of(alert)):
                 if kind is lt.block_finished_alert:
                     endpoint = tuple(alert.endpoint)
@@ -366,6 +366,17 @@ class Swarm:
             del self._shut_out[address], self._wrong[address]
         if over:
             self._filter()
+
+    def _connected(self, endpoint: Endpoint, outgoing: bool) -> None:
+        """Keep which endpoints this node dialled. Blocks are told late, so an endpoint stays known
+        after its connection, until somebody at its address dials and may call itself the same."""
+        if outgoing:
+            self._outgoing.add(endpoint)
+            self._alive.add(endpoint)
+        else:
+            self._outgoing -= {
+                other for other in self._outgoing - self._alive if other[0] == endpoint[0]
+            }
 
     def _of(self, alert: Any) -> _Shared | None:
         return next((s for s in self._shared.values() if s.handle == alert.handle), None)
