@@ -56,6 +56,8 @@ _SETTINGS: dict[str, object] = {
     "mmap_file_size_cutoff": 1 << 30,
     "stop_tracker_timeout": 0,
     "alert_queue_size": 100_000,
+    # What waits for the disk waits in memory: the default is 100 MB.
+    "max_queued_disk_bytes": 4 << 20,
     "user_agent": "",
 }
 

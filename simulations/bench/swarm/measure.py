@@ -139,7 +139,7 @@ class _Members:
                     waiting.discard(number)
                 elif number == victim and value >= (kill_at or 0) * self._circle.artefact.length:
                     victim = None
-                    self._kill(number)
+                    self._kill(number, value)
                     break
         before = self._result.resumed
         for number, worker in self._workers.items():
@@ -151,11 +151,10 @@ class _Members:
             first = min(self._result.times)
             self._result.resumed = before[0], self._result.figures[first].got
 
-    def _kill(self, number: int) -> None:
+    def _kill(self, number: int, here: int) -> None:
         worker = self._workers[number]
         worker.process.kill()
         worker.process.join()
-        here = 0
         try:  # the last that it said
             while True:
                 what, value = worker.pipe.recv()
