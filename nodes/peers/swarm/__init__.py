@@ -1,5 +1,5 @@
 """Large artefacts for many members of a circle at once, over libtorrent; the extra ``[swarm]``.
 
-``description`` writes and reads torrents (without libtorrent), ``session`` has ``Swarm``, ``engine``
-what of libtorrent a circle uses.
+``session`` has ``Swarm``, ``description`` writes and reads torrents, without libtorrent, ``blame``
+finds who sent wrong bytes, and ``engine`` is libtorrent as a circle uses it.
 """

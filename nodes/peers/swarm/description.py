@@ -1,4 +1,4 @@
-"""Describe an artefact for a swarm: a BitTorrent v2 torrent (BEP 52) that follows from content alone.
+"""Describe an artefact for a swarm as a BitTorrent v2 torrent (BEP 52), from its content alone.
 
 Two nodes that describe the same bytes write the same torrent: one file under a fixed name, a piece
 size that follows from the length, no dates, no trackers. What another node wrote is accepted only

@@ -1,7 +1,7 @@
 """libtorrent as a circle uses it: a closed session, TLS only, peers from the circle's signed list.
 
-Nothing is announced to anybody: no trackers, no DHT, no multicast, no mapped ports. Only this module
-and ``session`` know libtorrent, and it is imported when a session is made.
+Nothing is announced to anybody: no trackers, no DHT, no multicast, no mapped ports. Only this
+module and ``session`` know libtorrent, and it is imported when a session is made.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from nodes.errors import NodeError
+from nodes.peers.swarm.blame import Endpoint
 from nodes.peers.swarm.description import Description
 from nodes.trust.tls import signed_by
-
-Endpoint = tuple[str, int]
-"""An IP address and a port."""
 
 MISSING = (
     "libtorrent is not installed, so large artefacts come over gRPC alone; "
@@ -55,7 +53,7 @@ _SETTINGS: dict[str, object] = {
     # Files are read and written, not mapped: a file that was cut short is an error, not a signal.
     "mmap_file_size_cutoff": 1 << 30,
     "stop_tracker_timeout": 0,
-    "alert_queue_size": 100_000,
+    "alert_queue_size": 50_000,
     # What waits for the disk waits in memory: the default is 100 MB.
     "max_queued_disk_bytes": 4 << 20,
     "user_agent": "",
@@ -110,7 +108,8 @@ def open_session(host: str, port: int, upload_limit: int | None) -> Any:
     if not session.ssl_listen_port():
         raise NodeError(
             "swarm-port",
-            f"The swarm cannot listen on {place}:{port}. Is the port taken, or the address another's?",
+            f"The swarm cannot listen on {place}:{port}. Set a port that is free, and an address "
+            "of this machine.",
         )
     return session
 

@@ -1,7 +1,7 @@
 """Give and get large artefacts among the members of one circle at once, through libtorrent.
 
-What arrives lies in the swarm's folder until its SHA-256 is that of the artefact. Who sent wrong bytes
-is shut out for a while, and named where this node dialled it.
+What arrives lies in the folder of the swarm until its SHA-256 is that of the artefact. Whatever is
+shared may go to every member of the circle.
 """
 
 from __future__ import annotations
@@ -14,22 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock, SystemClock
 from nodes.peers.swarm import engine
+from nodes.peers.swarm.blame import Blame, Endpoint, Sender
 from nodes.peers.swarm.description import Description
-from nodes.peers.swarm.engine import Endpoint
-
-log = structlog.get_logger()
 
 MIN_BYTES = 8 * 1024 * 1024
 MIN_RECEIVERS = 4
 """Below either, gRPC from the parent is as good."""
-SHUT_OUT_S = 3600.0
-TOLERATED = 8
-"""Wrong pieces from an address that other members have too before all of them are shut out."""
 
 _LOOK_S = 0.1
 _DIAL_S = 10.0
@@ -43,18 +36,15 @@ def is_worth_it(length: int, receivers: int) -> bool:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes of one artefact since it was added: ``sent`` and ``got`` with the protocol's own, but
-    without TLS; ``sent_data`` and ``got_data`` without either; ``wrong`` was got and thrown away."""
+    """Bytes of one artefact since it was added: ``sent`` and ``got`` with the protocol's own but
+    without TLS, ``sent_data`` and ``got_data`` without either. ``wrong`` came and was thrown away.
+    """
 
     sent: int
     got: int
     sent_data: int
     got_data: int
     wrong: int
-
-
-_Sender = tuple[Endpoint, bool]
-"""Who sent a block, and whether this node had dialled it."""
 
 
 @dataclass
@@ -66,7 +56,7 @@ class _Shared:
     handle: Any
     path: Path
     fetching: bool
-    senders: dict[int, set[_Sender]] = field(default_factory=dict)
+    senders: dict[int, set[Sender]] = field(default_factory=dict)
     renamed: threading.Event = field(default_factory=threading.Event)
     flushed: threading.Event = field(default_factory=threading.Event)
 
@@ -104,12 +94,7 @@ class Swarm:
         self._session = engine.open_session(host, port, upload_limit)
         self.port: int = self._session.ssl_listen_port()
         self._shared: dict[bytes, _Shared] = {}
-        self._dialled: dict[Endpoint, Endpoint] = {}
-        self._outgoing: set[Endpoint] = set()
-        self._alive: set[Endpoint] = set()
-        self._wrong: dict[str, int] = {}
-        self._shut_out: dict[str, float] = {}
-        self._named: list[Endpoint] = []
+        self._blame = Blame()
         self._lock = threading.RLock()
 
     @staticmethod
@@ -136,6 +121,7 @@ class Swarm:
         # In upload mode: a file that turns out to be damaged is not overwritten by what peers send.
         mode = flags.seed_mode | flags.upload_mode | (flags.super_seeding if origin else 0)
         with self._lock:
+            self._check_open()
             if description.root not in self._shared:
                 self._add(description, path.resolve(), mode, fetching=False)
 
@@ -149,9 +135,10 @@ class Swarm:
         """Return what went to and fro for an artefact; zeros if it is not in the swarm."""
         with self._lock:
             shared = self._shared.get(Description.decode(torrent).root)
-        if shared is None:
-            return Traffic(0, 0, 0, 0, 0)
-        status = shared.handle.status()
+            if shared is None:
+                return Traffic(0, 0, 0, 0, 0)
+            self._drain()
+            status = shared.handle.status()
         return Traffic(
             status.total_upload,
             status.total_download,
@@ -191,6 +178,7 @@ class Swarm:
         description = Description.decode(torrent)
         arriving = (self._folder / f"{digest}.part").resolve()
         with self._lock:
+            self._check_open()
             if description.root in self._shared:
                 raise NodeError("swarm-busy", f"Artefact {digest[:12]}… is in the swarm already.")
             shared = self._add(description, arriving, 0, fetching=True)
@@ -212,7 +200,7 @@ class Swarm:
         """Dial these members too, for everything that is being fetched now or later."""
         found = engine.resolve(peers)
         with self._lock:
-            self._dialled.update(found)
+            self._blame.dialled.update(found)
             for shared in self._shared.values():
                 if shared.fetching:
                     self._dial(shared)
@@ -237,13 +225,14 @@ class Swarm:
         one peer sent alone proves anything.
         """
         with self._lock:
+            self._check_open()
             self._drain()
-            return tuple(self._named)
+            return tuple(self._blame.named)
 
     def forget_banned(self) -> None:
         """Empty the list of ``banned``."""
         with self._lock:
-            self._named.clear()
+            self._blame.named.clear()
 
     def close(self) -> None:
         """End the session: nothing is given or fetched any more. Files stay."""
@@ -252,6 +241,10 @@ class Swarm:
                 self._session.remove_torrent(shared.handle)
             self._shared.clear()
             self._session = None
+
+    def _check_open(self) -> None:
+        if self._session is None:
+            raise NodeError("stopped", "The swarm was closed.")
 
     # -- one artefact ------------------------------------------------------------------------------
 
@@ -263,7 +256,7 @@ class Swarm:
         return shared
 
     def _dial(self, shared: _Shared) -> None:
-        for endpoint in self._dialled:
+        for endpoint in self._blame.dialled:
             shared.handle.connect_peer(endpoint, 0, 0)
 
     def _wait(
@@ -278,8 +271,10 @@ class Swarm:
         most = -1
         progressed = dialled = self._clock.monotonic()
         while True:
-            status, now = shared.handle.status(), self._clock.monotonic()
+            now = self._clock.monotonic()
             with self._lock:
+                self._check_open()
+                status = shared.handle.status()
                 self._drain()
                 if now - dialled > _DIAL_S:
                     self._dial(shared)
@@ -325,14 +320,14 @@ class Swarm:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        with self._lock:
-            shared.path, shared.fetching = into, False
+        shared.path, shared.fetching = into, False
 
     def _await(self, answer: threading.Event, failed: str) -> None:
         """Wait for the disk. Raises ``NodeError`` ``swarm-failed``."""
         until = self._clock.monotonic() + _DISK_S
         while not answer.wait(0.02):
             with self._lock:
+                self._check_open()
                 self._drain()
             if self._clock.monotonic() > until:
                 raise NodeError("swarm-failed", f"The swarm {failed}.")
@@ -341,68 +336,33 @@ class Swarm:
 
     def _drain(self) -> None:
         """Take in what libtorrent tells, and let in again who was shut out for long enough."""
-        lt, now = self._lt, self._clock.monotonic()
+        lt, now, blame = self._lt, self._clock.monotonic(), self._blame
+        changed = blame.let_in(now)
         for alert in self._session.pop_alerts():
             kind = type(alert)
             if kind is lt.peer_connect_alert:
-                self._connected(tuple(alert.endpoint), "outgoing connection" in alert.message())
+                outgoing = "outgoing connection" in alert.message()
+                blame.connected(tuple(alert.endpoint), outgoing=outgoing)
             elif kind is lt.peer_disconnected_alert:
-                self._alive.discard(tuple(alert.endpoint))
+                blame.disconnected(tuple(alert.endpoint))
             elif isinstance(alert, lt.torrent_alert) and (shared := self._of(alert)):
                 if kind is lt.block_finished_alert:
-                    endpoint = tuple(alert.endpoint)
-                    sender = endpoint, endpoint in self._outgoing
+                    sender = blame.sender(tuple(alert.endpoint))
                     shared.senders.setdefault(alert.piece_index, set()).add(sender)
                 elif kind is lt.piece_finished_alert:
                     shared.senders.pop(alert.piece_index, None)
                 elif kind is lt.hash_failed_alert:
-                    self._blame(shared.senders.pop(alert.piece_index, set()), now)
+                    senders = shared.senders.pop(alert.piece_index, set())
+                    changed |= blame.wrong_piece(senders, now)
                 elif kind is lt.file_renamed_alert:
                     shared.renamed.set()
                 elif kind is lt.cache_flushed_alert:
                     shared.flushed.set()
-        over = [address for address, until in self._shut_out.items() if until <= now]
-        for address in over:
-            del self._shut_out[address], self._wrong[address]
-        if over:
-            self._filter()
-
-    def _connected(self, endpoint: Endpoint, outgoing: bool) -> None:
-        """Keep which endpoints this node dialled. Blocks are told late, so an endpoint stays known
-        after its connection, until somebody at its address dials and may call itself the same."""
-        if outgoing:
-            self._outgoing.add(endpoint)
-            self._alive.add(endpoint)
-        else:
-            self._outgoing -= {
-                other for other in self._outgoing - self._alive if other[0] == endpoint[0]
-            }
+        if changed:
+            refused = lt.ip_filter()
+            for address in blame.shut_out:
+                refused.add_rule(address, address, 1)
+            self._session.set_ip_filter(refused)
 
     def _of(self, alert: Any) -> _Shared | None:
         return next((s for s in self._shared.values() if s.handle == alert.handle), None)
-
-    def _blame(self, senders: set[_Sender], now: float) -> None:
-        """Shut out the address that sent a wrong piece alone.
-
-        libtorrent hangs up on whom it suspects, but forgets that when the other side dials again.
-        """
-        if len(senders) != 1:
-            return
-        endpoint, outgoing = next(iter(senders))
-        address = endpoint[0]
-        dialled = self._dialled.get(endpoint) if outgoing else None
-        if dialled is not None and address not in self._shut_out:
-            self._named.append(dialled)
-        self._wrong[address] = self._wrong.get(address, 0) + 1
-        neighbours = {other for other in self._dialled if other[0] == address and other != endpoint}
-        if address in self._shut_out or (neighbours and self._wrong[address] < TOLERATED):
-            return
-        log.warning("swarm-shut-out", address=address, dialled=dialled)
-        self._shut_out[address] = now + SHUT_OUT_S
-        self._filter()
-
-    def _filter(self) -> None:
-        shut_out = self._lt.ip_filter()
-        for address in self._shut_out:
-            shut_out.add_rule(address, address, 1)
-        self._session.set_ip_filter(shut_out)

@@ -1,7 +1,7 @@
 """One artefact for many: by swarm, and over gRPC alone, through links of the same limit.
 
-Every member is a process with a loopback address of its own; each may send so many bytes a second to
-all others together. Nothing limits what it gets.
+Every member is a process with a loopback address of its own; each may send so many bytes a second
+to all others together. Nothing limits what it gets.
 """
 
 from __future__ import annotations

@@ -19,7 +19,15 @@ from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.peers.wire.server import Listener, PeerServer, ServerTls
 from nodes.trust.tls import peer_name
 from protocol import Digest, NodeId, Role, peer_pb2
-from simulations.bench.swarm.circle import Bucket, Circle, Endpoint, Figures, Member, OnProgress, serve
+from simulations.bench.swarm.circle import (
+    Bucket,
+    Circle,
+    Endpoint,
+    Figures,
+    Member,
+    OnProgress,
+    serve,
+)
 
 
 def run(pipe: Connection, circle: Circle, number: int) -> None:

@@ -91,9 +91,7 @@ def test_who_sends_wrong_bytes_is_named_and_changes_nothing(
     origin, member = members.member(upload_limit=1_000_000), members.member()
     liar = members.liar(artefact, tmp_path / "liar")
     origin.share(artefact.path, artefact.torrent, origin=False)
-    member.fetch(
-        artefact.torrent, tmp_path / "there", artefact.digest, [members.at(origin), liar]
-    )
+    member.fetch(artefact.torrent, tmp_path / "there", artefact.digest, [members.at(origin), liar])
     assert (tmp_path / "there").read_bytes() == artefact.data
     assert set(member.banned()) == {liar}
     assert 0 < member.traffic(artefact.torrent).wrong < 2_000_000
@@ -209,9 +207,7 @@ def test_a_renewed_certificate_is_used(members: Circle, artefact: Artefact, tmp_
     assert (tmp_path / "x").read_bytes() == artefact.data
 
 
-def test_of_several_authorities_the_one_that_signed_counts(
-    members: Circle, tmp_path: Path
-) -> None:
+def test_of_several_authorities_the_one_that_signed_counts(members: Circle, tmp_path: Path) -> None:
     other = pem_of(link_authority(tmp_path / "other", None, NOW))
     pem, key = link(members.authority)
     both = other + pem_of(members.authority)
@@ -251,9 +247,7 @@ def test_without_the_extra_a_swarm_says_what_to_install(tmp_path: Path) -> None:
         "try: Swarm(Path('x'), b'', b'', b'', '127.0.0.1', 0)\n"
         "except NodeError as error: print(Swarm.available(), error.code, error.sentence)\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("False no-swarm") and "banyan-fl[swarm]" in ran.stdout
 
 
