@@ -25,6 +25,8 @@ from nodes.peers.below import Handlers, artefact_handlers
 from nodes.peers.circle.sibling_watch import Installer, Sibling, SiblingWatch
 from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.service import StatusService
 from nodes.peers.wire.methods import PEER
 from nodes.peers.wire.server import Listener, PeerServer
 from nodes.state.node import Node
@@ -57,12 +59,15 @@ class CircleAbove:
         serving: Serving,
         counts: ByteCounts,
         snapshots: SnapshotService,
+        own: OwnStatus,
         troubles: Troubles,
         *,
         on_refused: Callable[[str, str], None],
+        on_listening: Callable[[], None],
     ) -> None:
         self._node, self._config, self._ports = node, config, ports
         self._link, self._troubles, self._on_refused = link, troubles, on_refused
+        self._on_listening = on_listening
         folder = node.home.folder
         standing = self._standing = Standing(folder / STANDING_FILE, node.clock)
         self._faults = FaultBook(node, standing)
@@ -76,6 +81,7 @@ class CircleAbove:
         )
         self._artefacts = ArtefactService(Shelf(node, base, own=False), None, counts.gave, serving)
         self._snapshots = snapshots
+        self._statuses = StatusService(own, None, troubles)
         self._receipts = ReceiptBook(node, self._ask_receipt, link.ahead_ms)
         self._server: PeerServer | None = None
 
@@ -85,6 +91,10 @@ class CircleAbove:
         if self._server is None:
             return ()
         return peer_addresses(self._node.home, self._config, self._ports.siblings)
+
+    def about(self) -> peer_pb2.ReportRequest:
+        """Return what a report says beside statuses: where this node can be dialled, perhaps."""
+        return peer_pb2.ReportRequest(addresses=self.addresses, circle=self._link.book.sequence)
 
     def listen(self, stop: threading.Event) -> None:
         """Listen for siblings once this node has a link certificate, until ``stop``."""
@@ -102,6 +112,7 @@ class CircleAbove:
         if not (self._node.home.folder / LINK_FILE).exists():
             return False
         handlers: Handlers = {
+            "Status": self._statuses.status,
             "WatchSnapshot": self._snapshots.watch_snapshot,
             **artefact_handlers(self._artefacts),
         }
@@ -119,6 +130,7 @@ class CircleAbove:
             return False
         self._troubles.clear("siblings")
         self._server = server
+        self._on_listening()
         return True
 
     def watch_siblings(self, child: Installer, stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,9 +129,7 @@ def test_until_the_parent_is_known_its_children_wait(world: World) -> None:
         ({"mask_rank": 4}, "wrong-mask"),
     ],
 )
-def test_a_certificate_must_fit_its_place(
-    world: World, changes: dict[str, object], code: str
-) -> None:
+def test_a_certificate_must_fit_its_place(world: World, changes: dict[str, Any], code: str) -> None:
     clinic = world.en.below("clinic", now_ms=world.now, **changes)
     assert codes(world.book.take(world.en.id, [clinic.signed(world.now)])) == [code]
 
@@ -148,7 +147,7 @@ def test_a_certificate_must_fit_its_place(
     ],
 )
 def test_a_status_must_fit_its_certificate(
-    world: World, changes: dict[str, object], code: str
+    world: World, changes: dict[str, Any], code: str
 ) -> None:
     clinic = world.en.below("clinic", now_ms=world.now)
     refused = world.book.take(world.en.id, [clinic.signed(world.now, **changes)])
