@@ -28,8 +28,9 @@ from nodes.state.node import Node
 from nodes.trust.bundle import Bundle
 from nodes.trust.network import first_certificate, make_keys
 from nodes.trust.tls import authority_pem, make_tls
-from nodes.trust.transport_keys import canonical_pem
+from nodes.trust.transport_keys import canonical_pem, transport_public_pem
 from protocol import (
+    Certificate,
     Member,
     NodeId,
     PublicKey,
@@ -69,17 +70,26 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     """
     check_label(name)
     with nothing_left(folder):
-        key, transport = make_keys(folder)
-        fields = {
-            "name": name,
-            "scope": str(scope),
-            "role": role.value,
-            "public_key": key.public.raw.hex(),
-            "transport_key": transport.decode(),
-        }
-        text = json.dumps(fields, sort_keys=True).encode()
-        request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
-        write_file(folder / "request.json", request)
+        make_keys(folder)
+        return write_request(folder, name, scope, role)
+
+
+def write_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
+    """Write what the node whose keys are in ``folder`` asks for; returns the request.
+
+    Raises as ``make_request`` does, but not ``exists``.
+    """
+    key = SigningKey.load(folder / "identity.pem")
+    fields = {
+        "name": check_label(name),
+        "scope": str(scope),
+        "role": role.value,
+        "public_key": key.public.raw.hex(),
+        "transport_key": transport_public_pem((folder / "transport.pem").read_bytes()).decode(),
+    }
+    text = json.dumps(fields, sort_keys=True).encode()
+    request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
+    write_file(folder / "request.json", request)
     return request
 
 
@@ -136,6 +146,46 @@ def certify(
     ``Refused`` ``bad-transport-key`` and what ``check_certificate`` and ``Membership.check``
     refuse. Then nothing was stored or recorded.
     """
+    certificate = _certificate(parent, key, name, scope, role, transport, rank)
+    sealed = seal(certificate, parent.home.key).encode()
+    member = Member.of(certificate, digest_of(sealed))
+
+    def build() -> list[LedgerEvent]:
+        parent.state.membership.check(member)
+        parent.artefacts.put(sealed)
+        return [MemberEnrolled.from_member(member)]
+
+    parent.transact(build)
+    return sealed
+
+
+def check_enrolment(
+    parent: Node,
+    key: PublicKey,
+    *,
+    name: str,
+    scope: Scope,
+    role: Role,
+    transport: bytes,
+    rank: int | None = None,
+) -> None:
+    """Check that ``certify`` would sign this now; sign and record nothing. Raises the same."""
+    certificate = _certificate(parent, key, name, scope, role, transport, rank)
+    with parent.lock:
+        parent.catch_up()
+        parent.state.membership.check(Member.of(certificate, digest_of(b"")))
+
+
+def _certificate(
+    parent: Node,
+    key: PublicKey,
+    name: str,
+    scope: Scope,
+    role: Role,
+    transport: bytes,
+    rank: int | None,
+) -> Certificate:
+    """Write the certificate of a child, checked but for the rules of membership; not signed."""
     home = parent.home
     require_place(home, scope, role)
     certificate = first_certificate(
@@ -151,16 +201,7 @@ def certify(
         rank=rank,
     )
     check_certificate(certificate, home.network, home.certificate)
-    sealed = seal(certificate, home.key).encode()
-    member = Member.of(certificate, digest_of(sealed))
-
-    def build() -> list[LedgerEvent]:
-        parent.state.membership.check(member)
-        parent.artefacts.put(sealed)
-        return [MemberEnrolled.from_member(member)]
-
-    parent.transact(build)
-    return sealed
+    return certificate
 
 
 def require_place(home: Home, scope: Scope, role: Role) -> None:
