@@ -89,6 +89,28 @@ class DownlinkSettings(Section):
         return names
 
 
+class PeerSettings(Section):
+    """The peer service: where this node listens for other peers than Flower's.
+
+    ``host`` is that of ``[downlink]`` if it is not given, and every address at a device. Ports that
+    are 0 are chosen at the first run, and kept: ``port`` for the children, ``door`` for whoever
+    wants to join or renew, ``siblings`` for the parent's other children, ``swarm`` for large
+    artefacts. A node that does not ``share`` takes artefacts from others and gives none.
+    """
+
+    host: str | None = None
+    port: int = Field(default=0, ge=0, le=65535)
+    door: int = Field(default=0, ge=0, le=65535)
+    siblings: int = Field(default=0, ge=0, le=65535)
+    swarm: int = Field(default=0, ge=0, le=65535)
+    share: bool = True
+
+    @field_validator("host")
+    @classmethod
+    def _host_parses(cls, host: str | None) -> str | None:
+        return None if host is None else _parsed(parse_host, host)
+
+
 class RoundSettings(Section):
     """The collection of updates from this node's children."""
 
@@ -281,6 +303,7 @@ class NodeConfig(Section):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     uplink: UplinkSettings | None = None
     downlink: DownlinkSettings | None = None
+    peers: PeerSettings = PeerSettings()
     rounds: RoundSettings = RoundSettings()
     gate: GateSettings = GateSettings()
     promotion: PromotionSettings = PromotionSettings()
