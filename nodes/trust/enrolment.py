@@ -112,15 +112,7 @@ def enrol(
     layout = (home.folder / "layout.json").read_text("utf-8")
     basis = home.basis_file.read_bytes()
     authority = authority_pem(home.folder / "tls", home.key)
-    sealed = certify(
-        parent,
-        asked.key,
-        name=asked.name,
-        scope=asked.scope,
-        role=asked.role,
-        transport=asked.transport,
-        rank=rank,
-    )
+    sealed = certify_request(parent, asked, rank)
     path = (*home.path_envelopes, sealed)
     return Bundle(home.network_envelope, path, layout, basis, reached, authority).encode()
 
@@ -159,18 +151,27 @@ def certify(
     return sealed
 
 
-def check_enrolment(
-    parent: Node,
-    key: PublicKey,
-    *,
-    name: str,
-    scope: Scope,
-    role: Role,
-    transport: bytes,
-    rank: int | None = None,
-) -> None:
-    """Check that ``certify`` would sign this now; sign and record nothing. Raises the same."""
-    certificate = _certificate(parent, key, name, scope, role, transport, rank)
+def certify_request(parent: Node, asked: MembershipRequest, rank: int | None = None) -> bytes:
+    """Sign what a request asks for and record the member; returns and raises as ``certify``."""
+    return certify(
+        parent,
+        asked.key,
+        name=asked.name,
+        scope=asked.scope,
+        role=asked.role,
+        transport=asked.transport,
+        rank=rank,
+    )
+
+
+def check_request(parent: Node, asked: MembershipRequest, rank: int | None = None) -> None:
+    """Check that ``certify_request`` would sign this now; sign and record nothing.
+
+    Raises the same.
+    """
+    certificate = _certificate(
+        parent, asked.key, asked.name, asked.scope, asked.role, asked.transport, rank
+    )
     with parent.lock:
         parent.catch_up()
         parent.state.membership.check(Member.of(certificate, digest_of(b"")))

@@ -6,7 +6,8 @@ Bytes of a token, then base64url without padding behind ``banyan-``::
     32  digest of the network's signed statement
     32  SHA-256 of the certificate, DER, of the parent's link authority
     8   id        16  secret        6  end of the invitation, ms since the epoch
-    …   addresses, a comma between two, directly followed by the scope, which begins with a slash
+    …   addresses, a comma between two, directly followed by the scope, which begins with a slash;
+        then, if the new node's name is decided, a question mark and that name, UTF-8
     4   CRC-32 of all that
 
 A CRC-32 finds every change within 32 neighbouring bits, so every wrong letter and every two that
@@ -22,9 +23,12 @@ import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from nodes.config.addresses import Address, distinct
 from nodes.errors import NodeError
-from protocol import Digest, ProtocolError, Role, Scope
+from protocol import Digest, ProtocolError, Role, Scope, check_label, digest_of
 
 PREFIX = "banyan-"
 ID_BYTES, SECRET_BYTES = 8, 16
@@ -51,8 +55,9 @@ class JoinToken:
         scope: the scope at which the new node becomes a member.
         role: what it becomes there: interior or device.
         expires_ms: when the invitation ends, by the parent's clock.
+        name: what the new node must be called; empty leaves that to it.
 
-    Raises ``NodeError`` ``bad-token``, ``bad-address``.
+    Raises ``NodeError`` ``bad-token``, ``bad-address``, ``Refused`` ``malformed`` for such a name.
     """
 
     network: Digest
@@ -63,6 +68,7 @@ class JoinToken:
     scope: Scope
     role: Role
     expires_ms: int
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.role not in _ROLES:
@@ -75,6 +81,8 @@ class JoinToken:
             raise NodeError("bad-token", "The id or the secret of this token has a wrong length.")
         if not 0 <= self.expires_ms < 1 << 48:
             raise NodeError("bad-token", "The end of this token is no time.")
+        if self.name:
+            check_label(self.name)
 
     def encode(self) -> str:
         """Write the one word that ``decode`` reads."""
@@ -86,7 +94,8 @@ class JoinToken:
             self.secret,
             self.expires_ms.to_bytes(6, "big"),
         )
-        data = head + f"{','.join(self.addresses)}{self.scope}".encode("ascii")
+        named = f"?{self.name}" if self.name else ""
+        data = head + f"{','.join(self.addresses)}{self.scope}{named}".encode()
         data += _CHECK.pack(zlib.crc32(data))
         return PREFIX + urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
@@ -103,8 +112,11 @@ class JoinToken:
             raise NodeError("newer-token", "This token is of a newer Banyan. Install that version.")
         if kind & 15 >= len(_ROLES):
             raise _bad("it names no role")
-        addresses, slash, scope = tail.partition("/")
+        place, asked, name = tail.partition("?")
+        addresses, slash, scope = place.partition("/")
         try:
+            if asked and not name:
+                raise _bad("it names a node with nothing")
             return cls(
                 network=Digest(network.hex()),
                 authority=Digest(authority.hex()),
@@ -114,9 +126,18 @@ class JoinToken:
                 scope=Scope.parse(slash + scope),
                 role=_ROLES[kind & 15],
                 expires_ms=int.from_bytes(expires, "big"),
+                name=name,
             )
         except (NodeError, ProtocolError) as error:
             raise _bad(error.sentence.rstrip(".")) from None
+
+
+def authority_digest(pem: bytes) -> Digest:
+    """Return the digest by which a token names the first authority in a PEM file.
+
+    Raises ``ValueError`` for what is no certificate.
+    """
+    return digest_of(x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER))
 
 
 def _unpacked(word: str) -> tuple[bytes, str]:
@@ -134,7 +155,7 @@ def _unpacked(word: str) -> tuple[bytes, str]:
         checked = data[: -_CHECK.size]
         if len(checked) <= _HEAD.size or data[-_CHECK.size :] != _CHECK.pack(zlib.crc32(checked)):
             raise _bad("a letter is wrong or missing")
-        return checked[: _HEAD.size], checked[_HEAD.size :].decode("ascii")
+        return checked[: _HEAD.size], checked[_HEAD.size :].decode("utf-8")
     except (binascii.Error, ValueError):
         raise _bad("a letter is wrong") from None
 

@@ -41,6 +41,7 @@ tokens = st.builds(
     scope=st.sampled_from(["/", "/en", "/en/a_b/c-1"]).map(Scope),
     role=st.sampled_from([Role.INTERIOR, Role.DEVICE]),
     expires_ms=st.integers(0, (1 << 48) - 1),
+    name=st.sampled_from(["", "clinic", "Bettnachbar / Süd?", "心臓"]),
 )
 
 
