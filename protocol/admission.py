@@ -34,10 +34,13 @@ class Members(Protocol):
     """Who belongs to this parent: what was folded from its ledger, with the certificates."""
 
     def certificate_of(self, node: NodeId) -> Certificate | None:
-        """The certificate of an enrolled node, revoked or not; None of any other."""
+        """The certificate of an enrolled node, whatever became of it; None of any other."""
 
     def is_revoked(self, node: NodeId) -> bool:
         """Whether the node is revoked now."""
+
+    def is_suspended(self, node: NodeId) -> bool:
+        """Whether the node is suspended now."""
 
 
 class Tasks(Protocol):
@@ -176,6 +179,12 @@ class Admission:
         if self.members.is_revoked(node):
             raise Refused(
                 Code.REVOKED, f"{member.name} was revoked; its parent takes no answers from it."
+            )
+        if self.members.is_suspended(node):
+            raise Refused(
+                Code.SUSPENDED,
+                f"{member.name} is suspended; its parent takes no answers from it until it is "
+                "resumed.",
             )
         check_validity(member, now_ms, self.limits)
         return member

@@ -20,6 +20,8 @@ class Code(StrEnum):
     # Who signed it.
     NOT_A_MEMBER = "not-a-member"
     REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    NOT_SUSPENDED = "not-suspended"
     NOT_YET_VALID = "not-yet-valid"
     CERTIFICATE_EXPIRED = "certificate-expired"
     WRONG_SENDER = "wrong-sender"

@@ -9,13 +9,15 @@ The rules, each with its code:
   (``duplicate-transport-key``);
 - a node starts at key epoch 1; the same key keeps its epoch, a new key has the next one and is
   signed by the key before it, and no key comes back (``wrong-key-epoch``, ``bad-signature``);
-- a scope has one active interior node (``scope-taken``), a name one active member
-  (``duplicate-name``); whoever is revoked gives both up;
-- a revoked member returns when it is enrolled again, by the same rules: that pardons it.
+- a scope has one interior node (``scope-taken``), a name one member (``duplicate-name``); whoever
+  is revoked gives both up;
+- a revoked member returns when it is enrolled again, by the same rules: that pardons it;
+- a suspended member is heard as little as a revoked one, but keeps its name and its scope; it goes
+  on when it is resumed, and by nothing else (``suspended``, ``not-suspended``). It can be revoked.
 
-``check`` and ``check_revocation`` decide and change nothing. ``enrol`` and ``revoke`` apply what
-was decided, unconditionally: they fold a ledger, which may be older than a rule. Nothing is read,
-written or signed here, and equal events make equal memberships.
+``check`` and its siblings decide and change nothing. ``enrol``, ``suspend``, ``resume`` and
+``revoke`` apply what was decided, unconditionally: they fold a ledger, which may be older than a
+rule. Nothing is read, written or signed here, and equal events make equal memberships.
 """
 
 from __future__ import annotations
@@ -76,36 +78,38 @@ class MembershipParts:
 
     members: tuple[Member, ...]
     revoked: tuple[NodeId, ...]
-    revocations: Mapping[NodeId, int]
+    suspended: tuple[NodeId, ...]
+    departures: Mapping[NodeId, int]
     keepers: tuple[tuple[str, str, NodeId], ...]
     users: tuple[tuple[str, str, tuple[NodeId, ...]], ...]
 
 
 @dataclass
 class Membership:
-    """Who was enrolled at one parent, with what, and who was revoked.
+    """Who was enrolled at one parent, with what, and who was suspended or revoked.
 
     Args:
         path: the verified certificates from the root to the parent, both included.
 
     Attributes:
-        active: the enrolled nodes that are not revoked, in order.
+        active: the enrolled nodes that are neither suspended nor revoked, in order.
     """
 
     path: tuple[Certificate, ...] = field(default=(), compare=False)
     active: tuple[NodeId, ...] = field(default=(), init=False)
     _members: dict[NodeId, Member] = field(default_factory=dict, init=False)
     _revoked: set[NodeId] = field(default_factory=set, init=False)
-    _revocations: dict[NodeId, int] = field(default_factory=dict, init=False)
+    _suspended: set[NodeId] = field(default_factory=set, init=False)
+    _departures: dict[NodeId, int] = field(default_factory=dict, init=False)
     _keepers: dict[Holding, NodeId] = field(default_factory=dict, init=False)
     """Whose a key is for good: the first node that had it."""
     _users: dict[Holding, frozenset[NodeId]] = field(default_factory=dict, init=False)
-    """Which active members have a name or a scope."""
+    """Which members, active or suspended, have a name or a scope."""
 
     # -- what is known
 
     def get(self, node: NodeId) -> Member | None:
-        """The member as it was last enrolled, revoked or not."""
+        """The member as it was last enrolled, whatever became of it."""
         return self._members.get(node)
 
     def is_revoked(self, node: NodeId) -> bool:
@@ -117,22 +121,32 @@ class Membership:
         """The nodes that are revoked now, in order."""
         return tuple(sorted(self._revoked))
 
+    def is_suspended(self, node: NodeId) -> bool:
+        """Whether the node is suspended now."""
+        return node in self._suspended
+
+    @property
+    def suspended(self) -> tuple[NodeId, ...]:
+        """The nodes that are suspended now, in order."""
+        return tuple(sorted(self._suspended))
+
     @property
     def members(self) -> tuple[Member, ...]:
-        """All as they were last enrolled, revoked or not."""
+        """All as they were last enrolled, whatever became of them."""
         return tuple(self._members.values())
 
     @property
-    def revocations(self) -> Mapping[NodeId, int]:
-        """How often each node was revoked: it may have been let in again since."""
-        return self._revocations
+    def departures(self) -> Mapping[NodeId, int]:
+        """How often each node was suspended or revoked: it may have been let in again since."""
+        return self._departures
 
     def to_plain(self) -> MembershipParts:
         """All that was recorded, as values that can be written down."""
         return MembershipParts(
             members=self.members,
             revoked=self.revoked,
-            revocations=dict(self._revocations),
+            suspended=self.suspended,
+            departures=dict(self._departures),
             keepers=tuple((*holding, node) for holding, node in self._keepers.items()),
             users=tuple((*holding, tuple(sorted(n))) for holding, n in self._users.items()),
         )
@@ -143,10 +157,12 @@ class Membership:
         membership = cls(path)
         membership._members = {member.node: member for member in parts.members}
         membership._revoked = set(parts.revoked)
-        membership._revocations = dict(parts.revocations)
+        membership._suspended = set(parts.suspended)
+        membership._departures = dict(parts.departures)
         membership._keepers = {(kind, value): node for kind, value, node in parts.keepers}
         membership._users = {(kind, value): frozenset(n) for kind, value, n in parts.users}
-        membership.active = tuple(sorted(membership._members.keys() - membership._revoked))
+        out = membership._revoked | membership._suspended
+        membership.active = tuple(sorted(membership._members.keys() - out))
         return membership
 
     # -- what may be done
@@ -158,9 +174,16 @@ class Membership:
             previous_key_signed: whether the member's key of now signed the certificate of its new
                 key.
 
-        Raises ``Refused``: ``duplicate-node``, ``duplicate-key``, ``wrong-key-epoch``,
-        ``bad-signature``, ``duplicate-transport-key``, ``scope-taken``, ``duplicate-name``.
+        Raises ``Refused``: ``suspended``, ``duplicate-node``, ``duplicate-key``,
+        ``wrong-key-epoch``, ``bad-signature``, ``duplicate-transport-key``, ``scope-taken``,
+        ``duplicate-name``.
         """
+        if member.node in self._suspended:
+            raise Refused(
+                Code.SUSPENDED,
+                f"{self._members[member.node].name} is suspended, and enrolling it again does not "
+                "end that: resume it, or revoke it first.",
+            )
         self._check_path(member)
         known = self._members.get(member.node)
         if known and (known.scope, known.role) != (member.scope, member.role):
@@ -178,7 +201,89 @@ class Membership:
         self._check_unused(member)
 
     def check_revocation(self, node: NodeId) -> None:
-        """Check that a node is an active member. Raises ``Refused`` ``not-a-member``."""
+        """Check that a node is a member, active or suspended.
+
+        Raises ``Refused`` ``not-a-member``.
+        """
+        self._check_member(node)
+
+    def check_suspension(self, node: NodeId) -> None:
+        """Check that a node is an active member.
+
+        Raises ``Refused`` ``not-a-member``, or ``suspended`` when it is that already.
+        """
+        member = self._check_member(node)
+        if node in self._suspended:
+            raise Refused(Code.SUSPENDED, f"{member.name} is suspended already.")
+
+    def check_resumption(self, node: NodeId) -> None:
+        """Check that a node is suspended.
+
+        Raises ``Refused`` ``not-a-member``, or ``not-suspended`` when it is an active member.
+        """
+        member = self._check_member(node)
+        if node not in self._suspended:
+            raise Refused(Code.NOT_SUSPENDED, f"{member.name} is not suspended.")
+
+    # -- what was done
+
+    def enrol(self, member: Member) -> None:
+        """Take a member in, renew it, or let it in again. One that is suspended stays so."""
+        node = member.node
+        self._give_up(node)
+        self._members[node] = member
+        self._revoked.discard(node)
+        for holding in (*_keys_of(member), _transport_of(member)):
+            self._keepers.setdefault(holding, node)
+        for holding in _used_by(member):
+            self._users[holding] = self._users.get(holding, frozenset()) | {node}
+        if node not in self._suspended:
+            self._enter(node)
+
+    def renew(self, node: NodeId, certificate: Digest) -> None:
+        """Take note of a member's new certificate, which differs from the last in its validity."""
+        self._members[node] = replace(self._members[node], certificate=certificate)
+
+    def suspend(self, node: NodeId) -> None:
+        """Hear a node no more, until it is resumed."""
+        if node not in self._revoked:
+            self._leave(node)
+            self._suspended.add(node)
+
+    def resume(self, node: NodeId) -> None:
+        """Let a suspended node go on."""
+        if node in self._suspended:
+            self._suspended.remove(node)
+            self._enter(node)
+
+    def revoke(self, node: NodeId) -> None:
+        """Shut a node out."""
+        self._give_up(node)
+        self._leave(node)
+        self._suspended.discard(node)
+        self._revoked.add(node)
+
+    def _enter(self, node: NodeId) -> None:
+        """Put a node among the active ones."""
+        if node not in self.active:
+            active = list(self.active)
+            insort(active, node)
+            self.active = tuple(active)
+
+    def _leave(self, node: NodeId) -> None:
+        """Take a node from the active ones, and count that."""
+        self.active = tuple(other for other in self.active if other != node)
+        self._departures[node] = self._departures.get(node, 0) + 1
+
+    def _give_up(self, node: NodeId) -> None:
+        """Take a member's name and scope, unless it has lost them before."""
+        if node in self._members and node not in self._revoked:
+            for holding in _used_by(self._members[node]):
+                self._users[holding] -= {node}
+
+    # -- the rules
+
+    def _check_member(self, node: NodeId) -> Member:
         member = self._members.get(node)
         if member is None:
             raise Refused(Code.NOT_A_MEMBER, f"Node {node[:12]}… was never enrolled here.")
@@ -186,42 +291,7 @@ class Membership:
             raise Refused(
                 Code.NOT_A_MEMBER, f"{member.name} is no member any more; it was revoked before."
             )
-
-    # -- what was done
-
-    def enrol(self, member: Member) -> None:
-        """Take a member in, renew it, or let it in again."""
-        node = member.node
-        self._leave(node)
-        self._members[node] = member
-        self._revoked.discard(node)
-        for holding in (*_keys_of(member), _transport_of(member)):
-            self._keepers.setdefault(holding, node)
-        for holding in _used_by(member):
-            self._users[holding] = self._users.get(holding, frozenset()) | {node}
-        active = list(self.active)
-        insort(active, node)
-        self.active = tuple(active)
-
-    def renew(self, node: NodeId, certificate: Digest) -> None:
-        """Take note of a member's new certificate, which differs from the last in its validity."""
-        self._members[node] = replace(self._members[node], certificate=certificate)
-
-    def revoke(self, node: NodeId) -> None:
-        """Shut a node out."""
-        self._leave(node)
-        self._revoked.add(node)
-        self._revocations[node] = self._revocations.get(node, 0) + 1
-
-    def _leave(self, node: NodeId) -> None:
-        """Take an active member's name, scope and place among the active ones."""
-        if node not in self._members or node in self._revoked:
-            return
-        for holding in _used_by(self._members[node]):
-            self._users[holding] -= {node}
-        self.active = tuple(other for other in self.active if other != node)
-
-    # -- the rules
+        return member
 
     def _check_path(self, member: Member) -> None:
         for above in self.path:
@@ -312,7 +382,7 @@ def _transport_of(member: Member) -> Holding:
 
 
 def _used_by(member: Member) -> Iterator[Holding]:
-    """What an active member has to itself: an interior node its scope, everybody a name."""
+    """What a member has to itself: an interior node its scope, everybody a name."""
     if member.role is not Role.DEVICE:
         yield "scope", str(member.scope)
     yield "name", member.name

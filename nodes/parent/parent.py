@@ -95,8 +95,8 @@ class Parent:
         state = node.state
         self._version = state.own.version
         self._mending = Mending(node)
-        self._revocations = dict(state.membership.revocations)
-        """The revocations of each child that the machine has heard of."""
+        self._departures = dict(state.membership.departures)
+        """How often each child was suspended or revoked, as far as the machine has heard."""
         self._machine = RoundMachine(
             policy=config.rounds.policy(),
             members=state.membership.active,
@@ -186,18 +186,18 @@ class Parent:
             return requests
 
     def _catch_up(self) -> list[Request]:
-        """Read what another process recorded, so that no revoked child is seated any more.
+        """Read what another process recorded, so that nobody who was shut out is seated any more.
 
-        A child that was revoked and enrolled again meanwhile begins anew: it has left, and comes
+        A child that was shut out and let in again meanwhile begins anew: it has left, and comes
         back.
         """
         node, machine = self._node, self._machine
         node.catch_up()
         if node.state.own.latest is None:
             return []
-        members, known = node.state.membership.active, self._revocations
-        self._revocations = dict(node.state.membership.revocations)
-        left = {c for c, times in self._revocations.items() if times > known.get(c, 0)}
+        members, known = node.state.membership.active, self._departures
+        self._departures = dict(node.state.membership.departures)
+        left = {c for c, times in self._departures.items() if times > known.get(c, 0)}
         requests: list[Request] = []
         for heard in (tuple(c for c in members if c not in left), members):
             if heard != machine.members:
@@ -332,8 +332,8 @@ class Parent:
     def _close(self, close: CloseRound) -> RoundDone:
         """Settle a closed round.
 
-        The ledger decides which children have a seat: one that was revoked meanwhile has lost its
-        own there already.
+        The ledger decides which children have a seat: one that was shut out meanwhile has lost
+        its own there already.
         """
         node, values = self._node, self._values
         self._values = {}

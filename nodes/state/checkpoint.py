@@ -31,7 +31,7 @@ from nodes.state.records import Published
 from nodes.state.rounds import Rounds
 from protocol import Certificate, Digest, Membership, MembershipParts, ProtocolError
 
-FORMAT = 1
+FORMAT = 2
 
 log = structlog.get_logger()
 

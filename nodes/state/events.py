@@ -119,6 +119,22 @@ class MemberRevoked(LedgerEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberSuspended(LedgerEvent):
+    """A person paused a child: it is not heard until it is resumed or revoked."""
+
+    KIND = "member-suspended"
+    child: NodeId
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberResumed(LedgerEvent):
+    """A person let a suspended child go on; what it did before still counts against it."""
+
+    KIND = "member-resumed"
+    child: NodeId
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recovered(LedgerEvent):
     """The ledger before this one was lost; what is here was proven by signatures.
 

@@ -223,7 +223,7 @@ class Node:
             return sum_of([self.ancestors_total(), self.vector(self.state.own.adapter)])
 
     def certificate_of(self, node: NodeId) -> Certificate | None:
-        """Return the certificate of an enrolled child, revoked or not; None of any other node."""
+        """Return the certificate of an enrolled child, whatever became of it; None of another."""
         with self.lock:
             member = self.state.membership.get(node)
             return self._certificate(member.certificate) if member else None
@@ -231,6 +231,10 @@ class Node:
     def is_revoked(self, node: NodeId) -> bool:
         """Return whether this child is revoked: admission asks it with ``certificate_of``."""
         return self.state.membership.is_revoked(node)
+
+    def is_suspended(self, node: NodeId) -> bool:
+        """Return whether this child is suspended: admission asks that as well."""
+        return self.state.membership.is_suspended(node)
 
     def _certificate(self, digest: Digest) -> Certificate:
         """Read a certificate that this node signed, verified once."""

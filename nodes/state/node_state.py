@@ -22,7 +22,9 @@ from nodes.state.events import (
     LedgerEvent,
     MemberEnrolled,
     MemberRenewed,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     NodeCreated,
     OfferCounted,
     OfferSettled,
@@ -61,7 +63,7 @@ class NodeState:
         sequence: of the node's snapshots: it counts releases and revocations.
         moves: changes of the effective model other than by rounds.
         moment: orders changes of what the node holds.
-        membership: who belongs, and who was revoked.
+        membership: who belongs, and who was suspended or revoked.
     """
 
     own: OwnReleases = field(default_factory=OwnReleases)
@@ -106,6 +108,11 @@ class NodeState:
                 self.membership.renew(event.child, event.certificate)
             case MemberRevoked():
                 self._revoke(event.child)
+            case MemberSuspended():
+                self.membership.suspend(event.child)
+                self.rounds.shut_out(event.child)
+            case MemberResumed():
+                self.membership.resume(event.child)
             case ChainInstalled():
                 self._install(event, at_ms)
             case Released():
@@ -131,7 +138,7 @@ class NodeState:
             case RoundOpened():
                 self.rounds.start(event)
             case UpdateAccepted():
-                if not self.membership.is_revoked(event.child):  # while its update was admitted
+                if not self._is_out(event.child):  # since its update was admitted
                     self.rounds.seat(event)
             case UpdateRefused():
                 self.rounds.refuse(event)
@@ -159,6 +166,9 @@ class NodeState:
         self.membership.revoke(child)
         self.rounds.shut_out(child)
         self.sequence += 1
+
+    def _is_out(self, child: NodeId) -> bool:
+        return self.membership.is_revoked(child) or self.membership.is_suspended(child)
 
     def _recover(self, event: Recovered, at_ms: int) -> None:
         """Begin with what was proven; all that was learned counts as counted."""

@@ -85,7 +85,7 @@ class Rounds:
         self.offences.pop(child, None)
 
     def shut_out(self, child: NodeId) -> None:
-        """Drop the waiting updates of a child that was revoked."""
+        """Drop the waiting updates of a child that was suspended or revoked."""
         self.forget_stand_in(child)
         if self.open:
             self.open.seated.pop(child, None)

@@ -22,7 +22,13 @@ from nodes.errors import NodeError
 from nodes.machine.clock import Clock
 from nodes.machine.files import nothing_left, write_file
 from nodes.model.layout import Layout
-from nodes.state.events import LedgerEvent, MemberEnrolled, MemberRevoked
+from nodes.state.events import (
+    LedgerEvent,
+    MemberEnrolled,
+    MemberResumed,
+    MemberRevoked,
+    MemberSuspended,
+)
 from nodes.state.home import Home, open_home, write_home
 from nodes.state.node import Node
 from nodes.trust.bundle import Bundle
@@ -129,7 +135,8 @@ def certify(
 ) -> bytes:
     """Sign a certificate and record the member; returns the certificate's envelope.
 
-    A node that is a member already is renewed; one that was revoked or quarantined is pardoned.
+    A node that is a member already is renewed; one that was revoked or quarantined is pardoned. One
+    that is suspended is refused: ``resume`` lets it go on.
 
     Args:
         transport: the node's public transport key, PEM.
@@ -229,6 +236,33 @@ def revoke(parent: Node, child: NodeId) -> None:
     def build() -> list[LedgerEvent]:
         parent.state.membership.check_revocation(child)
         return [MemberRevoked(child=child)]
+
+    parent.transact(build)
+
+
+def suspend(parent: Node, child: NodeId) -> None:
+    """Pause a child's membership: it is heard no more, and its waiting update is dropped.
+
+    It keeps its name, its scope and what counts against it, until ``resume`` lets it go on. Raises
+    ``Refused`` ``not-a-member``, or ``suspended`` when it is that already.
+    """
+
+    def build() -> list[LedgerEvent]:
+        parent.state.membership.check_suspension(child)
+        return [MemberSuspended(child=child)]
+
+    parent.transact(build)
+
+
+def resume(parent: Node, child: NodeId) -> None:
+    """Let a suspended child go on; nothing is pardoned.
+
+    Raises ``Refused`` ``not-a-member``, or ``not-suspended``.
+    """
+
+    def build() -> list[LedgerEvent]:
+        parent.state.membership.check_resumption(child)
+        return [MemberResumed(child=child)]
 
     parent.transact(build)
 

@@ -23,8 +23,8 @@ from protocol import (
     seal,
 )
 
-YEAR_MS = 365 * 24 * 3600 * 1000
-"""How long a certificate is valid."""
+MEMBERSHIP_MS = 90 * 24 * 3600 * 1000
+"""How long a certificate is valid; it is renewed when half of that is over."""
 BACKDATED_MS = 24 * 3600 * 1000
 """A node whose clock is behind must not refuse a certificate that is new."""
 
@@ -121,7 +121,7 @@ def first_certificate(
         quota=1.0,
         transport_key=transport,
         valid_from_ms=now_ms - BACKDATED_MS,
-        valid_until_ms=now_ms + YEAR_MS,
+        valid_until_ms=now_ms + MEMBERSHIP_MS,
         name=name,
     )
 

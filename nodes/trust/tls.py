@@ -3,13 +3,16 @@
 Each parent is its own authority, and its children get that authority's certificate when they are
 enrolled; no public authority is involved. The authority's key follows from the node's identity: a
 ``tls/`` folder that is gone is made anew with the same authority, and children notice nothing. The
-authority never ends; the server's certificate is renewed long before it does.
+authority never ends; what it signs lives for days and is renewed at half of that: this node's own
+certificate, and those of its children (``link_certificates``). All of one circle have one form: the
+DNS name that ``peer_name`` makes of the node's id, for either end of a connection.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodes.machine.files import write_file
-from protocol import SigningKey
+from protocol import NodeId, SigningKey
 
-SERVER_DAYS = 90
+SERVER_DAYS = 7
 """How long a server certificate is valid; it is renewed when half of that is over."""
 BACKDATED = datetime.timedelta(days=30)
 """A child whose clock is behind must not refuse a certificate that is new."""
@@ -33,7 +36,15 @@ _NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 _PURPOSE = "banyan link authority 1"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_EVERYBODY = "*"
+"""The subject's common name: libtorrent takes a certificate for any torrent by it."""
 _PEM = serialization.Encoding.PEM
+_MAKING = threading.Lock()
+
+
+def peer_name(node: NodeId) -> str:
+    """Return the DNS name in the certificates of a node; a dialer expects it at any address."""
+    return f"{node[:32]}.{node[32:]}.banyan"
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,35 @@ class TlsFiles:
 
 
 @dataclass(frozen=True)
-class _Authority:
-    """An authority that can sign."""
+class Authority:
+    """An authority that can sign, and the certificates of all that are trusted in its circle."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    trusted: bytes
+
+    def issue(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        names: Sequence[x509.GeneralName],
+        start: datetime.datetime,
+        end: datetime.datetime,
+    ) -> bytes:
+        """Sign a certificate for both ends of a connection; PEM."""
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        certificate = (
+            _builder(_named(_EVERYBODY), self.certificate.subject, key, start, end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False,
+            )
+            .sign(self.key, hashes.SHA256())
+        )
+        return certificate.public_bytes(_PEM)
 
 
 def make_tls(
@@ -72,34 +107,43 @@ def make_tls(
 ) -> TlsFiles:
     """Make what is missing in ``folder``, and renew what is due; do nothing where all is well.
 
-    The server's certificate is renewed when it is missing or damaged, lacks a host, or has less
-    than half of its life left. An authority whose key is lost is replaced, and stays trusted.
+    The files serve any TLS listener of this node. The server's certificate is renewed when it is
+    missing or damaged, lacks a host, or has less than half of its life left. An authority whose key
+    is lost is replaced, and stays trusted.
 
     Args:
         hosts: the names and IP addresses by which children reach this node. The machine's own
             loopback addresses are always in the certificate as well.
-        identity: the node's key, from which its authority follows; by default it is a random one.
+        identity: the node's first key: its authority follows from it, and its ``peer_name`` is in
+            the certificate. By default the authority is a random one, without that name.
         now: by default the machine's time.
     """
     now = now or datetime.datetime.now(datetime.UTC)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = TlsFiles.in_folder(folder)
-    authority, names = _authority(files, identity, now), _names(hosts)
-    trusted = _certificates(files.ca)
-    if not _is_well(files, trusted, names, now):
-        _issue(files, authority, names, now)
+    files, authority = TlsFiles.in_folder(folder), link_authority(folder, identity, now)
+    own = () if identity is None else (peer_name(NodeId(identity.public.keyid)),)
+    names = _names((*own, *hosts))
+    with _MAKING:
+        if not _is_well(files, _certificates(files.ca), names, now):
+            _make_server(files, authority, names, now)
     return files
+
+
+def link_authority(folder: Path, identity: SigningKey | None, now: datetime.datetime) -> Authority:
+    """Read this node's authority in ``folder``; make it where it is missing or damaged."""
+    with _MAKING:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _authority(TlsFiles.in_folder(folder), identity, now)
 
 
 def authority_pem(folder: Path, identity: SigningKey) -> bytes:
     """Return what a child of this node must trust, PEM: one or several certificates."""
-    return make_tls(folder, identity=identity).ca.read_bytes()
+    return link_authority(folder, identity, datetime.datetime.now(datetime.UTC)).trusted
 
 
 # -- the authority ------------------------------------------------------------------------------
 
 
-def _authority(files: TlsFiles, identity: SigningKey | None, now: datetime.datetime) -> _Authority:
+def _authority(files: TlsFiles, identity: SigningKey | None, now: datetime.datetime) -> Authority:
     """Read the authority; make one where there is none or its key is lost."""
     trusted, kept = _certificates(files.ca), _private(files.ca_key)
     key = kept or _derived(identity)
@@ -107,19 +151,19 @@ def _authority(files: TlsFiles, identity: SigningKey | None, now: datetime.datet
         write_file(files.ca_key, _pem(key), 0o600)
     for certificate in trusted:
         if _spki(certificate.public_key()) == _spki(key.public_key()):
-            return _Authority(key, certificate)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Banyan node authority")])
+            return Authority(key, certificate, _pem_of(trusted))
+    name = _named("Banyan node authority")
     certificate = (
-        _builder(name, name, key.public_key(), now, _NEVER)
+        _builder(name, name, key.public_key(), now - BACKDATED, _NEVER)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .sign(key, hashes.SHA256())
     )
     # An earlier authority stays trusted for as long as its certificates are in use.
-    earlier = [c for c in trusted if c.not_valid_after_utc > now]
-    write_file(files.ca, b"".join(c.public_bytes(_PEM) for c in (certificate, *earlier)))
-    return _Authority(key, certificate)
+    pem = _pem_of([certificate, *(c for c in trusted if c.not_valid_after_utc > now)])
+    write_file(files.ca, pem)
+    return Authority(key, certificate, pem)
 
 
 def _derived(identity: SigningKey | None) -> ec.EllipticCurvePrivateKey:
@@ -150,36 +194,24 @@ def _is_well(
     left = min((end - start) / 2, datetime.timedelta(days=SERVER_DAYS / 2))
     if not start <= now or end - now < left:
         return False
-    if not any(_signed_by(certificate, authority) for authority in trusted):
+    if not any(signed_by(certificate, authority) for authority in trusted):
         return False
     alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return set(names) <= set(alternative.value)
 
 
-def _issue(
+def _make_server(
     files: TlsFiles,
-    authority: _Authority,
+    authority: Authority,
     names: Sequence[x509.GeneralName],
     now: datetime.datetime,
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Banyan node")])
     end = now + datetime.timedelta(days=SERVER_DAYS)
-    certificate = (
-        _builder(name, authority.certificate.subject, key.public_key(), now, end)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
-            critical=False,
-        )
-        .sign(authority.key, hashes.SHA256())
-    )
+    pem = authority.issue(key.public_key(), names, now - BACKDATED, end)
     # Killed in between, the two do not match, and the next call makes both again.
     write_file(files.key, _pem(key), 0o600)
-    write_file(files.certificate, certificate.public_bytes(_PEM))
+    write_file(files.certificate, pem)
 
 
 def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
@@ -200,7 +232,7 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
-    now: datetime.datetime,
+    start: datetime.datetime,
     end: datetime.datetime,
 ) -> x509.CertificateBuilder:
     return (
@@ -209,9 +241,13 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(start)
         .not_valid_after(end)
     )
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -245,7 +281,8 @@ def _private(file: Path) -> ec.EllipticCurvePrivateKey | None:
     return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
-def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Return whether this authority itself signed a certificate."""
     try:
         certificate.verify_directly_issued_by(authority)
     except Exception:  # another key, another name, another kind of key
@@ -257,6 +294,10 @@ def _spki(key: object) -> bytes:
     encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     public: bytes = key.public_bytes(encoding, form)  # type: ignore[attr-defined]
     return public
+
+
+def _pem_of(certificates: Sequence[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(_PEM) for certificate in certificates)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -281,7 +281,7 @@ def test_who_is_enrolled_again_is_pardoned_and_its_revocations_stay_counted() ->
         enrol(membership, ONE)
     assert membership.active == (ONE.node,)
     assert membership.revoked == ()
-    assert membership.revocations == {ONE.node: 2}
+    assert membership.departures == {ONE.node: 2}
 
 
 def test_only_an_active_member_can_be_revoked() -> None:

@@ -213,6 +213,9 @@ class World:
     def is_revoked(self, node: NodeId) -> bool:
         return self.membership.is_revoked(node)
 
+    def is_suspended(self, node: NodeId) -> bool:
+        return self.membership.is_suspended(node)
+
     def issued(self, task: str) -> Task | None:
         return self.tasks.get(task)
 

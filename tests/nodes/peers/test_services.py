@@ -22,7 +22,7 @@ from nodes.state.events import MemberEnrolled, MemberRenewed
 from nodes.state.home import open_home
 from nodes.state.node import Node
 from nodes.trust.enrolment import revoke
-from nodes.trust.network import YEAR_MS
+from nodes.trust.network import MEMBERSHIP_MS
 from nodes.trust.renewal import renew_root
 from nodes.trust.tls import make_tls
 from protocol import Code, Refused
@@ -88,19 +88,19 @@ def pair(tmp_path: Path, base: Path) -> Iterator[Pair]:
 
 def test_a_membership_is_renewed_at_half_of_its_life_and_not_before(pair: Pair) -> None:
     assert not pair.client().refresh()
-    pair.clock.advance(YEAR_MS // 2 + 60_000)
+    pair.clock.advance(MEMBERSHIP_MS // 2 + 60_000)
     assert renew_root(pair.root.home, pair.clock.now_ms())
     assert not renew_root(pair.root.home, pair.clock.now_ms())  # once, also while it runs
     assert pair.client().refresh()
     assert not pair.client().refresh()
-    pair.clock.advance(YEAR_MS * 3 // 4)  # beyond what the first certificates were good for
+    pair.clock.advance(MEMBERSHIP_MS * 3 // 4)  # beyond what the first certificates were good for
     home = open_home(pair.device_folder, pair.clock.now_ms())
     assert home.certificate.public_key == pair.device.certificate.public_key
     assert len(list(events_of(pair.root.node.ledger, MemberRenewed))) == 1
 
 
 def test_a_lapsed_membership_can_be_renewed_and_a_revoked_one_cannot(pair: Pair) -> None:
-    pair.clock.advance(YEAR_MS + 3_600_000)
+    pair.clock.advance(MEMBERSHIP_MS + 3_600_000)
     renew_root(pair.root.home, pair.clock.now_ms())
     with pytest.raises(Refused) as lapsed:
         open_home(pair.device_folder, pair.clock.now_ms())
@@ -118,7 +118,7 @@ def test_a_lapsed_membership_can_be_renewed_and_a_revoked_one_cannot(pair: Pair)
 def test_a_renewal_pardons_nothing(pair: Pair) -> None:
     node = pair.root.node
     node.state.rounds.offences[pair.device.id] = 5
-    pair.clock.advance(YEAR_MS // 2 + 60_000)
+    pair.clock.advance(MEMBERSHIP_MS // 2 + 60_000)
     renew_root(pair.root.home, pair.clock.now_ms())
     pair.client().refresh()
     assert node.state.rounds.is_quarantined(pair.device.id)
@@ -126,14 +126,14 @@ def test_a_renewal_pardons_nothing(pair: Pair) -> None:
 
 
 def test_admission_knows_the_renewed_certificate_also_after_a_restart(pair: Pair) -> None:
-    pair.clock.advance(YEAR_MS // 2 + 60_000)
+    pair.clock.advance(MEMBERSHIP_MS // 2 + 60_000)
     renew_root(pair.root.home, pair.clock.now_ms())
     pair.client().refresh()
     again = Node(open_home(pair.root.home.folder, pair.clock.now_ms()), pair.clock)
     for node in (pair.root.node, again):
         known = node.certificate_of(pair.device.id)
         assert known is not None
-        assert known.valid_until_ms > pair.clock.now_ms() + YEAR_MS // 2
+        assert known.valid_until_ms > pair.clock.now_ms() + MEMBERSHIP_MS // 2
     again.close()
 
 
