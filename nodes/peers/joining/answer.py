@@ -10,7 +10,7 @@ from nodes.config.addresses import distinct
 from nodes.config.reach import MOST_ADDRESSES
 from nodes.errors import NodeError
 from nodes.model.layout import Layout
-from nodes.peers.joining.door import named_authority
+from nodes.peers.joining.found_parent import named_authority
 from nodes.peers.joining.token import JoinToken
 from nodes.trust.transport_keys import canonical_pem, transport_public_pem
 from protocol import (

@@ -32,7 +32,7 @@ from nodes.trust.enrolment import (
     read_request,
 )
 from nodes.trust.link_certificates import issue_link
-from nodes.trust.renewal import path_envelopes
+from nodes.trust.renewal import path_envelopes, renew_member
 from nodes.trust.tls import authority_pem
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import (
@@ -196,7 +196,8 @@ class EnrolmentDesk:
 
         Raises ``NodeError``: ``too-large``, ``unknown-token``, ``wrong-token`` for a request that
         was not made with the token's secret, ``token-expired``, ``token-used`` by another key,
-        ``token-withdrawn``, ``dismissed``, ``wrong-name``, ``revoked``, ``bad-request``;
+        ``token-withdrawn``, ``dismissed``, ``wrong-name``, ``suspended``, ``revoked``,
+        ``bad-request``;
         ``Refused``: ``wrong-scope`` and ``wrong-role`` for another place than the invitation's, and
         what ``read_request`` and ``certify_request`` refuse. A refusal leaves an open invitation
         open.
@@ -293,13 +294,10 @@ class EnrolmentDesk:
             raise
 
     def _accepted(self, child: NodeId) -> peer_pb2.EnrolReply:
+        """Return the membership as it is now: renewed if it is due, with a new link certificate."""
         node, home = self._node, self._node.home
-        with node.lock:
-            node.catch_up()
-            member, certificate = node.state.membership.get(child), node.certificate_of(child)
-            if member is None or certificate is None or node.is_revoked(child):
-                raise NodeError("revoked", f"This node is no member of {home.scope} any more.")
-            sealed = node.artefacts.get(member.certificate)
+        sealed, certificate = renew_member(node, child), node.certificate_of(child)
+        assert certificate is not None  # noqa: S101  members are never forgotten
         now = datetime.fromtimestamp(node.clock.now_ms() / 1000, UTC)
         tls = home.folder / "tls"
         return peer_pb2.EnrolReply(

@@ -84,6 +84,12 @@ class JoinToken:
         if self.name:
             check_label(self.name)
 
+    @property
+    def usual_name(self) -> str:
+        """What a node is called that nobody named: always the same for one token."""
+        last = self.scope.segments[-1] if self.scope.segments else "device"
+        return f"{last}-{self.id.hex()[:4]}" if self.role is Role.DEVICE else last
+
     def encode(self) -> str:
         """Write the one word that ``decode`` reads."""
         head = _HEAD.pack(

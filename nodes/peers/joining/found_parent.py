@@ -27,7 +27,7 @@ CALL_S = 15.0
 
 
 @dataclass(frozen=True)
-class Door:
+class FoundParent:
     """A parent's service Enrolment, behind the authority that a token names.
 
     Attributes:
@@ -50,7 +50,7 @@ class Door:
         self.channel.close()
 
 
-def open_door(token: JoinToken, randomness: Randomness | None = None) -> Door:
+def find_parent(token: JoinToken, randomness: Randomness | None = None) -> FoundParent:
     """Find the parent at one of the token's addresses.
 
     Raises ``PeerError`` ``link-down`` where none answers, ``NodeError`` ``wrong-parent`` when only
@@ -65,7 +65,7 @@ def open_door(token: JoinToken, randomness: Randomness | None = None) -> Door:
             continue
         believed = Credentials(authority)
         channel = PeerChannel(lambda: token.addresses, partial(_same, believed), peer_name(parent))
-        return Door(channel, parent, authority)
+        return FoundParent(channel, parent, authority)
     raise failure
 
 
