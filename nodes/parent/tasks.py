@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nodes.errors import NodeError
 from nodes.parent.round_events import Ask
+from nodes.releases.public import public_adapters, public_release
 from nodes.state.node import Node
 from nodes.state.offers import ANSWERED_ROUNDS
 from protocol import LIMITS, Digest, NodeId, PayloadFormat, Task, seal
@@ -140,17 +141,11 @@ class TaskDesk:
         return Request(child, task.task, ask.round, blobs, ask.deadline_ms)
 
     def _public(self, digest: Digest) -> tuple[str, bytes] | None:
-        """Read a release or an adapter that children may have: of the chain above, or this node's
-        own.
-
-        Nothing else in the artefact store is given out: it also holds other children's deltas.
-        """
+        """Read a release or an adapter that children may have; None of anything else."""
         state, artefacts = self._node.state, self._node.artefacts
-        releases = {link.release: link for link in state.above.links} | state.own.releases
-        if digest in releases:
-            return "release", artefacts.get(releases[digest].envelope)
-        if not artefacts.has(digest):
-            return None  # an adapter that is kept no longer
-        if any(link.adapter == digest for link in releases.values()):
+        release = public_release(state, digest)
+        if release is not None:
+            return "release", artefacts.get(release.envelope)
+        if digest in public_adapters(state) and artefacts.has(digest):  # else kept no longer
             return "adapter", artefacts.get(digest)
         return None

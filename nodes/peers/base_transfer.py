@@ -7,82 +7,25 @@ what a sender says decides nothing, and an interruption costs one part.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
 
 from nodes.errors import NodeError
-from nodes.model.base_files import base_files
 from nodes.model.digest import describe_base
+from nodes.peers.artefacts.manifest import BaseFile, Manifest, sha256_of
 from protocol import Network
 
 log = structlog.get_logger()
 
 PART_BYTES = 4 * 1024 * 1024
-MAX_FILES, MAX_BYTES = 4096, 1 << 40
-_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}"
-_NAME = re.compile(rf"({_PART}/)?{_PART}\.(safetensors|json|jinja|txt|model)")
 
 Call = Callable[[str, bytes], bytes]
 """Asks a service of the other node by its name."""
-
-
-@dataclass(frozen=True)
-class BaseFile:
-    """One file of a base."""
-
-    name: str
-    length: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The files of a base. ``folder`` is where they are, or will be."""
-
-    folder: Path
-    files: tuple[BaseFile, ...]
-
-    @classmethod
-    def of_folder(cls, folder: Path) -> Manifest:
-        """Describe the files of the base in a folder."""
-        files = (
-            BaseFile(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
-            for path in base_files(folder).all
-        )
-        return cls(folder, tuple(files))
-
-    @classmethod
-    def decode(cls, data: bytes, folder: Path) -> Manifest:
-        """Read what another node said. Raises ``NodeError`` ``bad-manifest``."""
-        try:
-            files = tuple(BaseFile(**entry) for entry in json.loads(data))
-        except (ValueError, TypeError):
-            raise NodeError("bad-manifest", "The parent's list of files is damaged.") from None
-        names = {file.name for file in files}
-        if not 0 < len(names) == len(files) <= MAX_FILES or not all(map(_is_sound, files)):
-            raise NodeError("bad-manifest", "The parent lists files that no base has.")
-        return cls(folder, files)
-
-    def encode(self) -> bytes:
-        """Write the list for another node."""
-        return json.dumps([asdict(file) for file in self.files]).encode()
-
-    def file(self, name: object) -> BaseFile | None:
-        """Return the file of that name."""
-        return next((file for file in self.files if file.name == name), None)
-
-    @property
-    def total(self) -> int:
-        """The bytes of all files."""
-        return sum(file.length for file in self.files)
 
 
 def is_whole(folder: Path, network: Network) -> bool:
@@ -139,7 +82,7 @@ def _fetch_file(call: Call, folder: Path, file: BaseFile, stop: threading.Event)
     whole = folder / file.name
     whole.parent.mkdir(exist_ok=True)
     partial = whole.with_name(f".{whole.name}.part")
-    if whole.exists() and whole.stat().st_size == file.length and _sha256(whole) == file.sha256:
+    if whole.exists() and whole.stat().st_size == file.length and sha256_of(whole) == file.sha256:
         yield file.length
         return
     if partial.exists() and partial.stat().st_size > file.length:
@@ -155,7 +98,7 @@ def _fetch_file(call: Call, folder: Path, file: BaseFile, stop: threading.Event)
             out.write(part)
             out.flush()
             yield here + len(part)
-    if _sha256(partial) != file.sha256:
+    if sha256_of(partial) != file.sha256:
         partial.unlink()
         raise NodeError("wrong-part", f"{file.name} arrived with another digest; fetched again.")
     partial.replace(whole)
@@ -170,18 +113,3 @@ def _check_room(manifest: Manifest) -> None:
             f"The base takes {manifest.total:,} bytes, {lacking:,} more than are here; "
             f"{free:,} are free in {manifest.folder.parent}. Free some space.",
         )
-
-
-def _is_sound(file: BaseFile) -> bool:
-    return (
-        isinstance(file.name, str)
-        and _NAME.fullmatch(file.name) is not None
-        and isinstance(file.length, int)
-        and 0 <= file.length <= MAX_BYTES
-        and isinstance(file.sha256, str)
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

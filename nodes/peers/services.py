@@ -23,7 +23,8 @@ import structlog
 from nodes.errors import NodeError
 from nodes.flower.errors import Refusal
 from nodes.flower.guard import Service
-from nodes.peers.base_transfer import PART_BYTES, Manifest
+from nodes.peers.artefacts.manifest import Manifest
+from nodes.peers.base_transfer import PART_BYTES
 from nodes.state.node import Node
 from nodes.trust.renewal import path_envelopes, renew_member
 from nodes.trust.tls import TlsFiles

@@ -5,7 +5,7 @@ the one installed; an own release is one ledger event; a rollback is itself a re
 
 Knows nothing of rounds, gates or how a chain arrived.
 
-Others use ``chain`` (``verify_snapshot``, ``verify_chain``, ``verify_release``), ``publish``
-(``publish``, ``release``, ``Made``), ``rollback`` (``roll_back``, ``promoted_since``), ``recover``
-(``recover``).
+Others use ``chain`` (``verify_snapshot``, ``verify_chain``, ``verify_release``), ``public``
+(``public_release``, ``public_adapters``), ``publish`` (``publish``, ``release``, ``Made``),
+``rollback`` (``roll_back``, ``promoted_since``), ``recover`` (``recover``).
 """

@@ -457,5 +457,18 @@ class TrafficCounted(LedgerEvent):
     bytes_out: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class PeerFaulted(LedgerEvent):
+    """Another node gave what cannot be right: ``code`` says what, ``artefact`` what was asked for.
+
+    It is not asked again for a while.
+    """
+
+    KIND = "peer-faulted"
+    peer: NodeId
+    code: str
+    artefact: Digest
+
+
 KINDS: Mapping[str, type[LedgerEvent]] = {cls.KIND: cls for cls in LedgerEvent.__subclasses__()}
 """Every kind of event by its name in the ledger."""

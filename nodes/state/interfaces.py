@@ -62,6 +62,10 @@ class Artefacts(Protocol):
         """Return whether there is an artefact with this digest."""
         ...
 
+    def part(self, digest: Digest, offset: int, length: int) -> bytes:
+        """Read a part of an artefact, without a check. Raises ``ArtefactError``."""
+        ...
+
     def size(self, digest: Digest) -> int:
         """Return an artefact's length in bytes. Raises ``ArtefactError``."""
         ...

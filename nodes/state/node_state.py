@@ -29,6 +29,7 @@ from nodes.state.events import (
     OfferCounted,
     OfferSettled,
     OfferWithdrawn,
+    PeerFaulted,
     PositionMended,
     ProbesUsed,
     ReceiptsRead,
@@ -153,6 +154,8 @@ class NodeState:
                 self.gate.hold_best(event.best, self.moment)
             case NodeCreated() | Abstained() | Aggregated() | DoorRefused() | TrafficCounted():
                 pass  # they only inform
+            case PeerFaulted():
+                pass  # standings are kept beside, and not for ever
             case _:
                 raise TypeError(f"nobody says what {type(event).__name__} changes")
 

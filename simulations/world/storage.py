@@ -89,6 +89,10 @@ class FileArtefacts:
         """What has this digest. Raises ``ArtefactError`` ``missing-artefact``."""
         return self._append_file.get(self._place(digest))
 
+    def part(self, digest: Digest, offset: int, length: int) -> bytes:
+        """Bytes of what has this digest. Raises ``ArtefactError`` ``missing-artefact``."""
+        return self.get(digest)[offset : offset + length]
+
     def has(self, digest: Digest) -> bool:
         """Whether it is there."""
         return digest in self._places

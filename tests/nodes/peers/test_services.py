@@ -14,7 +14,8 @@ from nodes.errors import NodeError
 from nodes.flower.errors import LinkDown, Refusal
 from nodes.machine.clock import ManualClock, SystemClock
 from nodes.model.digest import describe_base
-from nodes.peers.base_transfer import Manifest, fetch_base, is_whole
+from nodes.peers.artefacts.manifest import Manifest
+from nodes.peers.base_transfer import fetch_base, is_whole
 from nodes.peers.parent_client import ParentClient
 from nodes.peers.services import ParentServices
 from nodes.state.event_codec import events_of
