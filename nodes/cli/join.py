@@ -116,10 +116,10 @@ def _with_token(
     from nodes.peers.joining.means import means
 
     folder = folder or Path(name or token.name or token.usual_name)
-    watcher = _Told(folder)
+    watcher, clock = _Told(folder), SystemClock()
     try:
         joined = join_with_token(
-            folder, token, Wishes(name=name, **wishes), means(), SystemClock(), watcher
+            folder, token, Wishes(name=name, **wishes), means(clock), clock, watcher
         )
     except KeyboardInterrupt:
         watcher.close()
@@ -161,8 +161,8 @@ class _Told:
     def waits(self) -> None:
         """See ``Watcher``."""
         errors.print(
-            f"The parent waits for a person to approve this node. Ctrl-C is harmless: {self._folder}"
-            " stays, and the same command goes on.",
+            "The parent waits for a person to approve this node. Ctrl-C is harmless: "
+            f"{self._folder} stays, and the same command goes on.",
             soft_wrap=True,
         )
 

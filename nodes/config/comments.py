@@ -1,7 +1,7 @@
 """Write ``node.toml`` so that it says what a person may want to change, and what each of it does.
 
-A setting that is not set stands there as a comment with its default. A section of which nothing is
-set is a comment as a whole, so that one can also be added at the end.
+A setting that is not set stands there as a comment, with its default or an example. A section of
+which nothing is set is a comment as a whole, so that one can also be added at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodes.config.sections import NodeConfig
+from nodes.config.sections import DownlinkSettings, NodeConfig, UplinkSettings
 
 _DEVICES, _PARENTS = "devices", "parents"
 
@@ -36,22 +36,35 @@ class Comment:
 
 COMMENTS = (
     Comment("", "log_level", "What is logged: debug, info, warning or error."),
-    Comment("uplink", "addresses", "Where the parent is; tried in turn.", ["10.0.0.7:9941"]),
-    Comment("downlink", "host", "Where to listen for children; 127.0.0.1: only here.", "0.0.0.0"),  # noqa: S104
+    Comment("uplink", "addresses", "Where the parent is; tried in turn."),
+    Comment("downlink", "host", "Where to listen for children; 127.0.0.1: on this machine only."),
     Comment("downlink", "port", "0: the first run chooses one and keeps it."),
-    Comment("downlink", "names", "Names by which children reach this machine.", only=_PARENTS),
+    Comment(
+        "downlink", "names", "Names by which children reach this machine.", ["gateway.example"]
+    ),
     Comment("model", "base", "The folder of the base."),
-    Comment("model", "threads", "Processors that one computation uses."),
-    Comment("data", "train", "Files to learn from: .txt, .md, .jsonl or .csv.", only=_DEVICES),
+    Comment("model", "threads", "Threads of one computation."),
+    Comment(
+        "data", "train", "Files to learn from: .txt, .md, .jsonl or .csv.", ["a.txt"], _DEVICES
+    ),
     Comment("data", "watch", "A folder whose documents are taken in as they arrive.", "inbox"),
-    Comment("data", "probes", "Files to measure candidates with, by their source."),
-    Comment("training", "mode", '"personal" keeps an adapter of this device\'s own.', only=_DEVICES),
-    Comment("training", "steps", "Steps of training in one round.", only=_DEVICES),
-    Comment("rounds", "deadline_s", "Seconds after which a round ends.", only=_PARENTS),
-    Comment("rounds", "f", "Malicious children to tolerate, if not as many as can be.", 1, _PARENTS),
+    Comment("data", "probes", "Files to measure with, by their source.", {"all": "probes.txt"}),
+    Comment(
+        "training", "mode", "Or personal: keep an adapter of this device's own.", None, _DEVICES
+    ),
+    Comment("training", "steps", "Steps of training in one round.", None, _DEVICES),
+    Comment("rounds", "deadline_s", "Seconds after which a round ends.", None, _PARENTS),
+    Comment(
+        "rounds", "f", "Malicious children to tolerate, if not the most there can be.", 1, _PARENTS
+    ),
     Comment("replay", "training_bytes", "Own text that is kept to be learned again."),
-    Comment("retention", "max_bytes", "Of all artefacts; the oldest go first.", 900_000_000),
-    Comment("peers", "share", "false: take artefacts from others, and give none."),
+    Comment(
+        "retention",
+        "max_bytes",
+        "Of all artefacts; by default 180 MB at a device, 900 MB elsewhere.",
+        500_000_000,
+    ),
+    Comment("peers", "share", "Whether artefacts are given to others, or only taken."),
 )
 """In the order in which they are written; docs/configuration.md has every setting."""
 
@@ -59,9 +72,17 @@ _ALL_SET = ("uplink", "downlink")
 """Sections that a node has or has not; nothing of them is proposed."""
 
 
+_SOME_NODE = NodeConfig(
+    uplink=UplinkSettings(addresses=("localhost:1",)), downlink=DownlinkSettings()
+)
+
+
 def commented(title: str, sections: Mapping[str, Mapping[str, Any]], *, is_device: bool) -> str:
     """Return the text of a ``node.toml`` with these values, section by section."""
-    lines = [f"# {title}", "# What is commented out has its default: see docs/configuration.md."]
+    lines = [
+        f"# {title}",
+        "# What is commented out is a default or an example: see docs/configuration.md.",
+    ]
     order = dict.fromkeys(["", *sections, *(comment.section for comment in COMMENTS)])
     other = _PARENTS if is_device else _DEVICES
     for name in order:
@@ -91,7 +112,7 @@ def _settings(about: list[Comment], values: Mapping[str, Any]) -> Iterator[str]:
 def _default(comment: Comment) -> Any:
     if comment.example is not None:
         return comment.example
-    config = NodeConfig()
+    config: Any = _SOME_NODE
     return getattr(getattr(config, comment.section) if comment.section else config, comment.key)
 
 

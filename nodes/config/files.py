@@ -114,9 +114,7 @@ def write_config(
     for name, values in (settings or {}).items():
         sections.setdefault(name, {}).update(values)
     own = home.certificate
-    text = commented(
-        f"{own.name}: {own.role} of {own.scope}", sections, is_device=home.is_device
-    )
+    text = commented(f"{own.name}: {own.role} of {home.scope}", sections, is_device=home.is_device)
     path = home.folder / "node.toml"
     _parsed(path, text)  # what could not be read again is not written
     if path.exists():

@@ -36,9 +36,9 @@ from nodes.trust.renewal import path_envelopes, renew_member
 from nodes.trust.tls import authority_pem
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import (
-    Envelope,
     LIMITS,
     Code,
+    Envelope,
     NodeId,
     Refused,
     Role,

@@ -29,7 +29,7 @@ from nodes.trust.enrolment import MembershipRequest, read_request, write_request
 from nodes.trust.link_certificates import LINK_FILE, install_link
 from nodes.trust.network import make_keys
 from nodes.trust.tls import make_tls
-from protocol import Digest, Network, NodeId, Refused, SigningKey, check_label, digest_of, peer_pb2
+from protocol import Digest, NodeId, ProtocolError, SigningKey, check_label, digest_of, peer_pb2
 
 BEGUN_FILE = "joining.json"
 LEAST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
@@ -73,7 +73,7 @@ class Desk(Protocol):
 
 Fetch = Callable[[Way, Digest, Path, OnProgress], None]
 """Fetches an artefact into a file, by its digest."""
-FetchBase = Callable[[Way, Network, Path, OnProgress], None]
+FetchBase = Callable[[Way, Home, Path, OnProgress], None]
 """Fetches the network's base into a folder; does nothing if it is there, else goes on."""
 
 
@@ -156,7 +156,7 @@ def join_with_token(
         base = folder / "base"
         means.fetch_base(
             way_to_parent(home),
-            home.network,
+            home,
             base,
             lambda done, total: watcher.arrives("the base", done, total),
         )
@@ -230,7 +230,7 @@ def _earlier_request(folder: Path) -> tuple[bytes, MembershipRequest] | None:
         request = (folder / "request.json").read_bytes()
         asked = read_request(request)
         key = SigningKey.load(folder / "identity.pem")
-    except (OSError, NodeError, Refused):
+    except (OSError, NodeError, ProtocolError):
         return None
     return (request, asked) if asked.key.raw == key.public.raw else None
 

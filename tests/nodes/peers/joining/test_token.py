@@ -112,7 +112,7 @@ def test_what_cannot_be_in_a_token_is_refused() -> None:
         {"expires_ms": -1},
     ):
         with pytest.raises(NodeError, match=r"^bad-token: "):
-            replace(TOKEN, **change)  # type: ignore[arg-type]
+            replace(TOKEN, **change)
 
 
 def test_a_token_of_a_later_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
