@@ -45,9 +45,13 @@ def _parsed(parse: Callable[[T], U], value: T) -> U:
 
 
 class UplinkSettings(Section):
-    """The addresses of the parent, tried in turn."""
+    """The addresses of the parent, tried in turn.
+
+    ``doors`` are those at which it answers whoever joins or renews.
+    """
 
     addresses: tuple[str, ...] = Field(min_length=1, examples=[["10.0.0.7:9941"]])
+    doors: tuple[str, ...] = ()
     poll_s: Seconds = 0.5
 
     @model_validator(mode="before")
@@ -58,7 +62,7 @@ class UplinkSettings(Section):
             del values["address"]
         return values
 
-    @field_validator("addresses")
+    @field_validator("addresses", "doors")
     @classmethod
     def _addresses_parse(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         return _parsed(distinct, addresses)

@@ -8,6 +8,6 @@ Knows nothing of what messages mean: it carries parts of bytes between the roles
 
 Others use ``environment`` (``prepare_environment``, before anything imports Flower), ``downlink``
 (``Downlink``), ``uplink`` (``Uplink``), ``apps`` (``make_client_app``, ``serve``), ``members``
-(``MemberLinks``), ``messages`` (``pack``, ``unpack``), ``calls`` (``ServiceCalls``), ``guard``
-(``Service``), ``errors`` (``LinkError``, ``Refusal``); the simulated attackers also ``internals``.
+(``MemberLinks``), ``messages`` (``pack``, ``unpack``), ``errors`` (``LinkError``, ``Refusal``); the
+simulated attackers also ``internals``.
 """

@@ -12,8 +12,6 @@ It keeps these rules, cheap ones first, and reports each refusal with a stable c
   only and would be good for minutes;
 - a body is no larger than its route needs, all objects of one answer together no larger than a
   message may be (``too-large``), and it arrives in time (``too-slow``);
-- beside Flower's routes there are the node's own services (``services``), under the same rules but
-  for the open ones, which answer whoever asks;
 - what the body claims is what the key's owner may claim; that needs Flower's messages and is asked
   of ``inspect`` (``wrong-sender``, ``unexpected-answer``, ``not-yours``, ``malformed``).
 
@@ -29,7 +27,7 @@ import heapq
 import json
 import threading
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,15 +49,11 @@ Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
-Service = Callable[[int, bytes], bytes]
-"""Answers a request of a Flower node, 0 where nobody had to sign it; raises ``Refusal``. It runs in
-a thread."""
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX = "/v1/fleet/"
 PUSH_OBJECT = PREFIX + "push-object"
 PUSH_MESSAGES = PREFIX + "push-messages"
-SERVICE_PREFIX = "/v1/banyan/"
 ROUTES = frozenset(
     {
         PREFIX + "activate-node",
@@ -93,7 +87,6 @@ class DoorLimits:
     signature_age_s: float = 305.0
     signature_ahead_s: float = 5.0
     remembered: int = 4096  # timestamps of one key
-    services: int = 4  # requests to the node's own services at one time
 
 
 class Timestamps:
@@ -143,8 +136,6 @@ class Guard:
         inspect: looks into the body of a request of this node; raises ``Refusal``.
         on_refused: told of every refusal, on the server's thread: a code and a short detail.
         meter: counts the traffic, refused requests included.
-        services: further routes by their names below ``SERVICE_PREFIX``; ``open_services`` are
-            those that need no signature.
         clock: the machine's, from which the door's time starts.
     """
 
@@ -155,8 +146,6 @@ class Guard:
         on_refused: Callable[[str, str], None],
         meter: Meter,
         limits: DoorLimits,
-        services: Mapping[str, Service] | None = None,
-        open_services: Mapping[str, Service] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock = DoorClock(clock)
@@ -164,9 +153,6 @@ class Guard:
         self._meter, self._limits = meter, limits
         self._lock = threading.Lock()
         self._members: dict[bytes, Member] = {}
-        self._services = {SERVICE_PREFIX + n: s for n, s in (services or {}).items()}
-        self._open = {SERVICE_PREFIX + n: s for n, s in (open_services or {}).items()}
-        self._serving = asyncio.Semaphore(limits.services)
 
     def admit(self, public_pem: bytes) -> int:
         """Admit the holder of this key; return its Flower node id."""
@@ -203,15 +189,8 @@ class Guard:
 
         try:
             path = self._path(scope)
-            if service := self._open.get(path):
-                body = await self._read(path, dict(head), None, receive)
-                await self._serve(service, 0, body, counted)
-                return
             member = self._authenticate(dict(head))
             body = await self._read(path, dict(head), member, receive)
-            if service := self._services.get(path):
-                await self._serve(service, member.node, body, counted)
-                return
             self._inspect(path, body, member.node)
             if path == PUSH_MESSAGES:
                 member.objects_left = self._limits.message_bytes
@@ -224,29 +203,9 @@ class Guard:
     def _path(self, scope: Scope) -> str:
         """Return the request's path if it is one of the routes, byte for byte."""
         path = bytes(scope["raw_path"]).decode("latin-1")
-        known = path in ROUTES or path in self._services or path in self._open
-        if scope["method"] != "POST" or not known or scope["query_string"]:
+        if scope["method"] != "POST" or path not in ROUTES or scope["query_string"]:
             raise Refusal(404, "path-not-exposed", "This path is not open to other machines.")
         return path
-
-    async def _serve(self, service: Service, node: int, body: bytes, send: Send) -> None:
-        """Answer a request by a service of this node."""
-        async with self._serving:
-            try:
-                answer = await asyncio.to_thread(service, node, body)
-            except Refusal:
-                raise
-            except Exception as error:
-                log.exception("service-failed")
-                raise Refusal(
-                    500, "failed", f"The request failed: {type(error).__name__}."
-                ) from None
-        head = [
-            (b"content-type", b"application/octet-stream"),
-            (b"content-length", str(len(answer)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
 
     def _authenticate(self, head: dict[bytes, bytes]) -> Member:
         """Find the member who signed this request."""
@@ -278,11 +237,11 @@ class Guard:
         return member
 
     async def _read(
-        self, path: str, head: dict[bytes, bytes], member: Member | None, receive: Receive
+        self, path: str, head: dict[bytes, bytes], member: Member, receive: Receive
     ) -> bytes:
         """Read the body, up to the route's limit."""
         allowed = self._limits.request_bytes
-        if path == PUSH_OBJECT and member:
+        if path == PUSH_OBJECT:
             allowed = min(self._limits.object_bytes, member.objects_left + allowed)
         too_large = Refusal(413, "too-large", "The request is larger than its route allows.")
         declared = head.get(b"content-length", b"0")
@@ -303,7 +262,7 @@ class Guard:
                         break
         except TimeoutError:
             raise Refusal(408, "too-slow", "The request took too long to arrive.") from None
-        if path == PUSH_OBJECT and member:
+        if path == PUSH_OBJECT:
             member.objects_left = max(0, member.objects_left - len(body))
         return bytes(body)
 
@@ -317,7 +276,7 @@ def _kind(scope: Scope) -> str:
     path = bytes(scope["raw_path"]).decode("latin-1")
     if path in ROUTES:
         return path
-    for part in ("/v1/control", "/v1/runtime", "/v1/fleet", "/v1/banyan"):
+    for part in ("/v1/control", "/v1/runtime", "/v1/fleet"):
         if path.startswith(part):
             return f"{part}/…"
     return "another path"

@@ -5,9 +5,8 @@ a signature before it is in its place; an interrupted transfer goes on where it 
 
 Knows nothing of rounds or training.
 
-Inside: ``wire/`` carries calls over gRPC, and knows nothing of what they mean; ``circle/`` knows who
-is in a circle, a parent and its children.
+Inside: ``wire/`` carries calls over gRPC, and knows nothing of what they mean; ``circle/`` knows
+who is in a circle, a parent and its children.
 
-Others use ``services`` (``ParentServices``), ``parent_link`` (``ParentLink``), ``needs``
-(``Needs``).
+Others use ``peers`` (``Peers``), ``parent_link`` (``ParentLink``), ``needs`` (``Needs``).
 """

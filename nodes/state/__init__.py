@@ -10,7 +10,7 @@ a ledger can say) and ``event_codec`` (``read``, ``write``, ``events_of``), ``le
 ``LedgerEntry``, ``Claim``), ``node_state`` (``NodeState``) and its part ``offers``
 (``ANSWERED_ROUNDS``), ``records``, ``vectors`` (``Vector``, ``sum_of``), ``artefacts``
 (``ArtefactStore``, ``ArtefactError``), ``folder_lock`` (``FolderLock``), ``ledger_files``
-(``LedgerFiles``, ``Mark``), ``checkpoint`` (``decode``, ``current``), ``retention``
-(``RetentionPolicy``, ``plan``, ``needed``), ``database`` (``Database``),
-``interfaces`` (``Storage``).
+(``LedgerFiles``, ``Mark``), ``door_refusals`` (``DoorRefusals``), ``checkpoint`` (``decode``,
+``current``), ``retention`` (``RetentionPolicy``, ``plan``, ``needed``), ``database``
+(``Database``), ``interfaces`` (``Storage``).
 """

@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.randomness import SeededRandomness
 from nodes.peers.artefacts.fetch import Fetcher
+from nodes.peers.artefacts.partial import PART
 from nodes.peers.artefacts.pool import Pace
 from nodes.peers.artefacts.source import Fault, Location
 from nodes.peers.artefacts.standing import Standing
@@ -18,9 +20,10 @@ from protocol import Digest, NodeId, digest_of
 
 CHUNK = 100_000
 """Parts do not begin where chunks do."""
-QUICK = Pace(
-    rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01
-)
+QUICK = Pace(rest=0.01, longest_rest=0.05, stall=0.5, slow=0.3, double=0.02, locate=0.1, look=0.01)
+
+CALM = Pace(look=0.01)
+"""Nobody is left for being slow: on a busy machine, too, each gives what it was asked for."""
 
 
 def name_of(word: str) -> NodeId:
@@ -70,11 +73,12 @@ class MemorySource:
 
 
 class Garbage(MemorySource):
-    """Gives wrong bytes of the right length, from the end of each part on."""
+    """Gives wrong bytes of the right length: the first byte of each part is another."""
 
     def bytes_of(self, digest: Digest, offset: int, length: int) -> bytes:
         data = bytearray(super().bytes_of(digest, offset, length))
-        data[-1] ^= 1
+        for start in range(0, length, PART):
+            data[start] ^= 1
         return bytes(data)
 
 
@@ -96,7 +100,7 @@ class More(MemorySource):
 class Stuck(MemorySource):
     """Sends something, then waits for the end of the test."""
 
-    released: threading.Event = threading.Event()
+    released: ClassVar = threading.Event()
 
     def chunks(self, data: bytes) -> Iterator[bytes]:
         yield data[:1]

@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from nodes.peers.artefacts.source import TOO_MUCH, WRONG_BYTES, WRONG_LENGTH
 from nodes.peers.wire.errors import PeerError
 from protocol import Digest, digest_of
 from tests.nodes.peers.artefacts.sources import (
+    CALM,
     QUICK,
     Busy,
     Down,
@@ -34,6 +37,14 @@ DATA = random.Random(0).randbytes(12 * PART + 12345)
 DIGEST = digest_of(DATA)
 HAS = {DIGEST: DATA}
 MOST = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def released() -> Iterator[None]:
+    """Those that are stuck are stuck until the end of their test."""
+    Stuck.released = threading.Event()
+    yield
+    Stuck.released.set()
 
 
 def fetch(fetching: Fetching, most: int = MOST, length: int | None = None) -> bytes:
@@ -80,7 +91,8 @@ def test_holders_that_the_origin_names_are_asked_first(tmp_path: Path) -> None:
 def test_a_source_of_garbage_is_named_and_nobody_else(tmp_path: Path, bad: int, seed: int) -> None:
     garbage = [Garbage(f"bad {i}", HAS) for i in range(bad)]
     sources = [MemorySource("a", HAS), *garbage, MemorySource("b", HAS)]
-    fetching = Fetching(tmp_path, list(sources), seed=seed)
+    calm = replace(CALM, double=3600, slow=3600)
+    fetching = Fetching(tmp_path, list(sources), seed=seed, pace=calm)
     assert fetch(fetching) == DATA
     guilty = {source.name for source in garbage if source.reads}
     assert guilty
@@ -94,7 +106,7 @@ def test_a_source_of_garbage_is_named_and_nobody_else(tmp_path: Path, bad: int, 
 
 def test_only_garbage_leaves_nothing_and_names_everybody(tmp_path: Path) -> None:
     sources: list[MemorySource] = [Garbage(word, HAS) for word in "abc"]
-    fetching = Fetching(tmp_path, sources)
+    fetching = Fetching(tmp_path, sources, pace=CALM)
     with pytest.raises(NodeError) as refused:
         fetch(fetching)
     assert refused.value.code == "wrong-digest"
@@ -113,14 +125,12 @@ def test_a_stuck_source_and_one_that_is_down_hold_nobody_up(tmp_path: Path) -> N
     fetching = Fetching(tmp_path, [*stuck, Down("down", HAS), good])
     assert fetch(fetching) == DATA
     assert not fetching.faults  # to be slow is no fault
-    Stuck.released.set()
 
 
 def test_the_last_part_is_asked_of_another_source(tmp_path: Path) -> None:
     patient = Pace(double=0.02, stall=3600, slow=3600, look=0.01)  # nothing else helps
     fetching = Fetching(tmp_path, [Stuck("a", HAS), MemorySource("b", HAS)], pace=patient)
     assert fetch(fetching) == DATA
-    Stuck.released.set()
 
 
 @pytest.mark.parametrize("kind", [Early, More])
@@ -198,7 +208,6 @@ def test_a_fetch_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as stopped:
         fetching.fetcher.fetch(DIGEST, tmp_path / "got", most=MOST, stop=stop)
     assert stopped.value.code == "stopped"
-    Stuck.released.set()
 
 
 class Counted(MemorySource):
