@@ -100,7 +100,8 @@ class PeerSettings(Section):
     are 0 are chosen at the first run, and kept: ``port`` for the children, ``door`` for whoever
     wants to join or renew, ``siblings`` for the parent's other children, ``swarm`` for large
     artefacts. A node that does not ``share`` takes artefacts from others and gives none. Its
-    ``statuses`` go ``up`` to whoever is above, or no further than to its ``parent``.
+    ``statuses`` go ``up`` to whoever is above, or no further than to its ``parent``, with all that
+    came from below it.
     """
 
     host: str | None = None

@@ -63,9 +63,11 @@ class CircleAbove:
         troubles: Troubles,
         *,
         on_refused: Callable[[str, str], None],
+        on_listening: Callable[[], None],
     ) -> None:
         self._node, self._config, self._ports = node, config, ports
         self._link, self._troubles, self._on_refused = link, troubles, on_refused
+        self._on_listening = on_listening
         folder = node.home.folder
         standing = self._standing = Standing(folder / STANDING_FILE, node.clock)
         self._faults = FaultBook(node, standing)
@@ -128,6 +130,7 @@ class CircleAbove:
             return False
         self._troubles.clear("siblings")
         self._server = server
+        self._on_listening()
         return True
 
     def watch_siblings(self, child: Installer, stop: threading.Event) -> None:

@@ -100,7 +100,9 @@ class Peers:
                 own,
                 troubles,
                 on_refused=refusals.count,
+                on_listening=lambda: self._reporter.hurry(),
             )
+            link.on_notice = self._hear
         self._reporter = Reporter(
             node.home.id,
             own,
@@ -157,6 +159,11 @@ class Peers:
     def _snapshots_now(self) -> tuple[int, int]:
         """Return what changes when a chain was installed or a release was made."""
         return self._node.state.above.sequence, self._node.state.sequence
+
+    def _hear(self, said: peer_pb2.ParentSays) -> None:
+        """Ask for what the parent says is new: the answer to a report has the circle."""
+        if self._link and said.circle > self._link.book.sequence:
+            self._reporter.hurry()
 
     def _serve(self, stop: threading.Event) -> None:
         assert self.below is not None  # noqa: S101  it has no other role

@@ -79,6 +79,10 @@ class Reporter:
             self.step()
             stop.wait(LOOK_EVERY_S)
 
+    def hurry(self) -> None:
+        """Report at the next look: what a report says beside statuses changed. Thread-safe."""
+        self._due = -math.inf
+
     def step(self) -> None:
         """Look once whether there is something to report, and report it. Never raises for what the
         parent, the link or the disk does: that stands in the troubles."""

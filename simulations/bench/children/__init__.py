@@ -84,8 +84,9 @@ def _measured(made: Prepared, folder: Path, scale: ChildrenScale) -> dict[str, A
             theirs = [pid for pid in supervisor.pids if pid != parent.pid]
             childrens_cpu = cpu_of(theirs)
             time.sleep(scale.settle_s)
+            complaints = warnings(folders)  # of their end there would be more
         rounds = rounds_of(made.home.folder)
-    return _row(len(made.members), rounds, watch, ended, childrens_cpu, warnings(folders))
+    return _row(len(made.members), rounds, watch, ended, childrens_cpu, complaints)
 
 
 def _wait(folder: Path, scale: ChildrenScale, exit_status: Callable[[], int | None]) -> int:

@@ -116,7 +116,10 @@ def _part_of_step(
     file: Path,
     say: Callable[[str], None],
 ) -> Path:
-    """Write one part of so many of a step that was learned on the wide base, once for all runs."""
+    """Write a part of a step that was learned on the wide base, once for all runs.
+
+    So small a part that it is half done after all rounds: the last must gain something too.
+    """
 
     def learn() -> tuple[Any, dict[str, Any]]:
         settings = ModelSettings(base=base)
@@ -129,5 +132,5 @@ def _part_of_step(
     store = ResultStore(cache, home.network.base, say)
     made_of = [home.network.basis, STEPS]
     step, _ = store.vector("wide-step", made_of, home.layout.size, learn, "learning a step")
-    file.write_bytes(encode_adapter(step / np.float32(max(1, rounds))))
+    file.write_bytes(encode_adapter(step / np.float32(2 * rounds)))
     return file

@@ -164,7 +164,7 @@ def test_an_answer_that_never_arrives_in_full_keeps_nobody_waiting(tmp_path: Pat
 
 
 def test_an_answer_that_is_just_being_announced_is_not_taken_for_a_broken_one(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, public = key_pair()
     with parent(tmp_path) as p:
@@ -177,12 +177,12 @@ def test_an_answer_that_is_just_being_announced_is_not_taken_for_a_broken_one(
             announced, go_on = threading.Event(), threading.Event()
             register = store.preregister
 
-            def slowly(*arguments: object) -> object:
+            def slowly(run: int, tree: Any) -> list[str]:
                 announced.set()
                 go_on.wait(WAIT_S)
-                return register(*arguments)
+                return list(register(run, tree))
 
-            store.preregister = slowly
+            monkeypatch.setattr(store, "preregister", slowly)
             answer = Message(pack("echo", {"n": b"1"}), reply_to=message)
             pushing = threading.Thread(target=client.push, args=(answer,))
             pushing.start()
