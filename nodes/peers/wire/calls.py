@@ -72,6 +72,11 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         """Return what answers a call: gRPC asks."""
         return self._offered.get(handler_call_details.method, self._unknown)
 
+    @property
+    def running(self) -> Mapping[str, int]:
+        """How many calls of each caller run. Thread-safe."""
+        return self._meter.figures()
+
     def shutdown(self) -> None:
         """Begin no work any more."""
         self._workers.shutdown()

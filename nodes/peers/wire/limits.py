@@ -120,8 +120,9 @@ class Meter:
             known.tokens = max(known.tokens - cost, -float(limits.burst))
 
     def figures(self) -> Mapping[str, int]:
-        """Return how many calls of each caller run."""
-        return {name: known.running + known.long for name, known in self._callers.items()}
+        """Return how many calls of each caller run. Thread-safe."""
+        known = list(self._callers.items())
+        return {name: each.running + each.long for name, each in known if each.running + each.long}
 
     def _forget(self) -> None:
         """Forget idle callers, the longest idle first, where there are too many."""

@@ -122,6 +122,11 @@ class PeerServer:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(work)
 
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How many calls run at all listeners, by who makes them. Thread-safe."""
+        return {name: count for _, calls in self._services for name, count in calls.running.items()}
+
     # -- the thread
 
     def _run(self) -> None:
