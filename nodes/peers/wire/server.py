@@ -16,6 +16,7 @@ import grpc
 import structlog
 
 from nodes.errors import NodeError
+from nodes.machine.open_files import raise_open_files
 from nodes.peers.wire.caller import Identify
 from nodes.peers.wire.calls import Calls, Handler
 from nodes.peers.wire.limits import FOR_STRANGERS, WireLimits
@@ -198,8 +199,10 @@ def _options(limits: WireLimits) -> list[tuple[str, int]]:
     """Return gRPC's own limits: what they refuse costs no call of ours."""
     streams = limits.at_once + limits.long_at_once + 4
     pending = 2 * limits.in_all
+    # The ledger needs files too, and a listener cannot tell who holds its connections.
+    most = raise_open_files() // 4
     return [
-        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.max_allowed_incoming_connections", min(limits.connections, most)),
         ("grpc.server_handshake_timeout_ms", round(limits.handshake_s * 1000)),
         ("grpc.max_connection_age_ms", round(limits.connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", 60_000),

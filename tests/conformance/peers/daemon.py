@@ -17,7 +17,6 @@ import psutil
 
 from nodes.config.files import load_config
 from nodes.config.peer_ports import peer_ports
-from nodes.peers.wire.client import Credentials
 from nodes.state.home import open_home
 from nodes.trust.tls import authority_pem
 from protocol import peer_pb2
@@ -29,6 +28,9 @@ from tests.processes import started
 
 MIB = 1 << 20
 STARTS_S = 60
+MEMBERS = ("good", "bad", "reader")
+OPEN_FILES = 1024
+"""What many systems allow a process."""
 QUESTION = peer_pb2.LocateRequest(digests=[b"d" * 32])
 
 
@@ -75,18 +77,17 @@ class Daemon:
 
 @contextmanager
 def a_daemon(folder: Path, base: Path) -> Iterator[Daemon]:
-    """Run a root's daemon with two devices as its members until the block ends."""
+    """Run a root's daemon, which may open ``OPEN_FILES``, with its devices until the block ends."""
     root = make_root(folder / "root", base, port=free_port())
-    homes = {
-        name: open_home(add_child(root, folder / name, base), None) for name in ("good", "bad")
-    }
+    homes = {name: open_home(add_child(root, folder / name, base), None) for name in MEMBERS}
     home, config = open_home(root, None), load_config(root / "node.toml")
     ports = peer_ports(home, config)
     authority = authority_pem(root / "tls", home.key)
     children, door = (
         Target(f"127.0.0.1:{port}", home.id, authority) for port in (ports.port, ports.door)
     )
-    command = [sys.executable, "-m", "nodes.cli", "node", "run", "--node", str(root)]
+    limited = ["sh", "-c", f'ulimit -n {OPEN_FILES}; exec "$@"', "sh"]
+    command = [*limited, sys.executable, "-m", "nodes.cli", "node", "run", "--node", str(root)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (
         (root / "console.log").open("ab") as console,
@@ -132,9 +133,6 @@ def being_served(daemon: Daemon, every_s: float = 0.05) -> Iterator[Served]:
     finally:
         stop.set()
         thread.join()
-
-
-NOTHING = Credentials(b"")
 
 
 def _is_open(port: int) -> bool:
