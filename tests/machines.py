@@ -106,8 +106,10 @@ def behind_nat(folder: Path, addresses: tuple[str, str]) -> Iterator[tuple[Machi
         _ip("-n", a, "address", "add", f"{addresses[0]}/32", "dev", "lo")
         _ip("-n", a, "address", "add", f"{INNER[0]}/24", "dev", "cable")
         _ip("-n", nat, "address", "add", f"{INNER[1]}/24", "dev", "left")
-        _ip("-n", nat, "address", "add", f"{addresses[0]}/24", "dev", "right")
+        _ip("-n", nat, "address", "add", f"{addresses[0]}/32", "dev", "right")
         _ip("-n", b, "address", "add", f"{addresses[1]}/24", "dev", "cable")
+        _ip("-n", b, "route", "add", f"{addresses[0]}/32", "dev", "cable")
+        _ip("-n", nat, "route", "add", f"{addresses[1]}/32", "dev", "right")
         prefixes: list[tuple[str, ...]] = [("ip", "netns", "exec", name) for name in (a, b)]
         with _machines(folder, addresses, prefixes) as machines:
             yield machines
