@@ -5,7 +5,12 @@ network or writes a file other than a key.
 """
 
 from protocol.admission import Admission, Admitted, Claims, Members, Tasks
-from protocol.certificates import check_certificate, verify_network, verify_path
+from protocol.certificates import (
+    check_certificate,
+    check_validity,
+    verify_network,
+    verify_path,
+)
 from protocol.codec import (
     BLOCK,
     EncodedDelta,
@@ -115,6 +120,7 @@ __all__ = [
     "check_certificate",
     "check_digest",
     "check_label",
+    "check_validity",
     "decode_adapter",
     "decode_delta",
     "digest_of",

@@ -173,7 +173,8 @@ def test_an_answer_that_is_just_being_announced_is_not_taken_for_a_broken_one(
             ident = p.send(flower_id, {"n": b"1"})
             message = client.pull()
             assert message is not None
-            store, announced, go_on = p.fleet._store, threading.Event(), threading.Event()
+            store: Any = p.fleet._store
+            announced, go_on = threading.Event(), threading.Event()
             register = store.preregister
 
             def slowly(run: int, tree: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,10 @@ def of_child(home: Home) -> ServerTls:
     return ServerTls(made.certificate, made.key, home.parent_ca)
 
 
+def _same(tls: ServerTls) -> ServerTls:
+    return tls
+
+
 def test_a_child_calls_its_parent_and_a_sibling(root: Node, tmp_path: Path) -> None:
     one, two = joined(root, tmp_path / "one"), joined(root, tmp_path / "two")
     keys: list[Digest] = []
@@ -70,7 +75,7 @@ def test_a_child_calls_its_parent_and_a_sibling(root: Node, tmp_path: Path) -> N
     listeners = {root.home.id: of_parent(root), two.id: of_child(two)}
     for node, tls in listeners.items():
         with (
-            serving({"Locate": locate}, lambda tls=tls: tls, identify=identify) as address,
+            serving({"Locate": locate}, partial(_same, tls), identify=identify) as address,
             asking(address, credentials(one), peer_name(node)) as channel,
         ):
             channel.ask("Locate", QUESTION)
