@@ -1,6 +1,7 @@
 """Run one node as one process: its links, its roles, and a clean end.
 
-Threads: Flower's server for the children, the parent's rounds, the uplink, questions to the parent.
+Threads: Flower's server for the children, the parent's rounds, the uplink, the peer service,
+renewals.
 SIGTERM or SIGINT sets one event that all of them watch. Nothing needs to be saved at the end: the
 ledger already holds it, so ``kill -9`` ends a node just as well.
 
@@ -23,11 +24,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from nodes.config.files import load_config
-from nodes.config.reach import (
-    certificate_names,
-    listening_port,
-    present_addresses,
-)
+from nodes.config.reach import certificate_names, listening_port
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.flower.environment import prepare_environment
@@ -38,12 +35,14 @@ from nodes.learning.isolated import IsolatedEngine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
-from nodes.machine.process_memory import trim
+from nodes.machine.process_memory import give_back_large, trim
 from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.peers.needs import Needs
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.peers import Peers
 from nodes.releases.publish import start_root
+from nodes.state.door_refusals import DoorRefusals
 from nodes.state.events import TrafficCounted
 from nodes.state.folder_lock import FolderLock
 from nodes.state.home import ENDPOINT_FILE, Home, open_home
@@ -97,6 +96,8 @@ def _run(
 ) -> None:
     configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
     prepare_environment(home.folder / "flower")
+    if config.model.isolate:  # torch is in another process
+        give_back_large()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -129,7 +130,8 @@ class Daemon:
         if config.uplink is None and home.parent is not None:
             raise NodeError("no-uplink", "This node has a parent: [uplink] needs its addresses.")
         self._troubles = Troubles(home.folder / TROUBLES_FILE, clock)
-        self._above = ParentLink(home, config.uplink, clock) if config.uplink else None
+        uplink = config.uplink
+        self._above = ParentLink(home, uplink, clock, self._troubles) if uplink else None
         self._failures: list[BaseException] = []
 
     def run(self) -> None:
@@ -137,17 +139,28 @@ class Daemon:
         log.info("started", scope=str(self._home.scope), role=self._home.certificate.role.value)
         needs = Needs(self._config, self._above, self._clock, self._stop, self._troubles)
         self._home = needs.membership(self._home)
-        needs.base(self._home)
         if self._stop.is_set():
             return
-        inputs = Inputs(self._home, self._config, self._troubles)
-        inputs.check()
         self._node = Node(self._home, self._clock)
+        self._refusals = DoorRefusals(self._node)
+        self._peers = Peers(self._node, self._config, self._above, self._refusals, self._troubles)
+        try:
+            needs.base(self._node, self._peers.fetcher)
+            if self._stop.is_set():
+                return
+            inputs = Inputs(self._home, self._config, self._troubles)
+            inputs.check()
+            self._run_roles(inputs)
+        finally:
+            self._peers.close()
+            self._node.close()
+
+    def _run_roles(self, inputs: Inputs) -> None:
         make_engine = IsolatedEngine if self._config.model.isolate else TorchEngine
         self._engine = make_engine(self._home, self._config.model, self._stop)
         roles = {"uplink": self._uplink, "downlink": self._downlink}
-        if self._above:
-            roles["questions"] = partial(self._above.client.run, self._stop)
+        child = self._child = self._make_child_role()
+        roles |= self._peers.roles(child, self._stop)
         threads = [
             threading.Thread(target=self._guarded, args=(role,), name=name)
             for name, role in roles.items()
@@ -157,8 +170,8 @@ class Daemon:
         self._tend(inputs)
         for thread in threads:
             thread.join()
+        self._refusals.flush()
         self._engine.close()
-        self._node.close()
         log.info("stopped")
         if self._failures:
             raise self._failures[0]
@@ -176,10 +189,19 @@ class Daemon:
                 text, version = now
                 if self._above:
                     self._above.client.announce()
+            self._look()
             if looks % TIDY_EVERY == 0:
                 self._tidy(inputs)
             if looks % round(LET_GO_EVERY_S / LOOK_EVERY_S) == 0:
                 self._let_go()
+
+    def _look(self) -> None:
+        """Record refusals, and tell peers what is new."""
+        try:
+            self._refusals.flush()
+            self._peers.look()
+        except Exception as error:
+            report(error, self._troubles, "peers")
 
     def _tidy(self, inputs: Inputs) -> None:
         trim()
@@ -245,21 +267,27 @@ class Daemon:
         self._failures.append(error)
         self._stop.set()
 
-    def _uplink(self) -> None:
+    def _make_child_role(self) -> Child | None:
         above = self._above
         if above is None:
+            return None
+        from nodes.child.child import Child
+
+        make = self._make_child or partial(Child, troubles=self._troubles, ahead_ms=above.ahead_ms)
+        return make(self._node, self._config, self._engine)
+
+    def _uplink(self) -> None:
+        above, child = self._above, self._child
+        if above is None or child is None:
             start_root(self._node)
             return
-        from nodes.child.child import Child
         from nodes.flower.apps import make_client_app
         from nodes.flower.uplink import empty_context
 
         adopt(*FLOWERS_LOGGERS)
-        make = self._make_child or partial(Child, troubles=self._troubles, ahead_ms=above.ahead_ms)
-        child = make(self._node, self._config, self._engine)
 
         def link() -> None:
-            uplink = above.connect(self._troubles)
+            uplink = above.connect()
             uplink.run(make_client_app(child), empty_context(), self._stop)
 
         keep_trying(link, self._stop, self._troubles, "child")
@@ -272,7 +300,6 @@ class Daemon:
         from nodes.flower.downlink import Downlink
         from nodes.flower.members import MemberLinks
         from nodes.parent.parent import Parent
-        from nodes.peers.services import ParentServices
         from nodes.trust.tls import make_tls
 
         adopt(*FLOWERS_LOGGERS)
@@ -294,21 +321,13 @@ class Daemon:
             if parent is not None:
                 parent.wake(child)
 
-        services = ParentServices(
-            self._node,
-            base=config.model.base,
-            addresses=lambda: _reached_at(home, config),
-            child_of=members.child_of,
-            on_ready=wake,
-        )
+        self._peers.on_ready = wake
         downlink = Downlink(
             host=settings.host,
             port=listening_port(home, config),
             tls=renew_tls(),
-            on_refused=members.refused_at_the_door,
+            on_refused=self._refusals.count,
             renew_tls=renew_tls,
-            services=services.signed,
-            open_services=services.unsigned,
         )
         members.attach(downlink)
         downlink.start()
@@ -335,18 +354,10 @@ class Daemon:
                 home.folder / ENDPOINT_FILE,
                 json.dumps({"address": downlink.address, "pid": os.getpid()}).encode(),
             )
-            log.info("listening", address=downlink.address, reached_at=_reached_at(home, config))
+            reached_at = self._peers.reached_at
+            log.info("listening", address=downlink.address, reached_at=reached_at)
             keep_trying(rounds, self._stop, self._troubles, "rounds")
             self._stop.wait()
         finally:
-            members.flush()
             downlink.stop()
             self._node.record(TrafficCounted(**asdict(downlink.traffic)))
-
-
-def _reached_at(home: Home, config: NodeConfig) -> list[str]:
-    """Return where children reach this node; nothing on a machine without a network."""
-    try:
-        return list(present_addresses(home, config))
-    except NodeError:
-        return []

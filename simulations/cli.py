@@ -250,3 +250,32 @@ def swarm(
         size, most = round(megabytes * 1e6), round(rate * 1e6)
         result = carried.measure(receivers, size, most, only or (), say=errors.print)
         _show(result, carried.tables, json)
+
+
+@bench.command("children")
+def children(
+    count: Annotated[
+        list[int] | None, typer.Option(min=1, help="How many children; may be repeated.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of each number of children.")] = 4,
+    settle: Annotated[
+        float, typer.Option(min=1, help="Seconds of rest before settled memory is measured.")
+    ] = 40.0,
+    json: AsJson = False,
+) -> None:
+    """Let more and more thin children answer one parent: time, memory, CPU, and who fails.
+
+    The parent is a daemon of its own, over TLS; the children learn nothing, and all else is real:
+    links, keys, envelopes of 1 MB, the chain. All of it takes about ten minutes on two cores.
+
+    Examples:
+      banyan bench children
+      banyan bench children --count 200 --rounds 3
+    """
+    from simulations.bench import children as measured
+
+    with one_sentence():
+        scale = measured.ChildrenScale(rounds=rounds, settle_s=settle)
+        if count:
+            scale = replace(scale, counts=tuple(count))
+        _show(measured.run(scale, CACHE, say=errors.print), measured.tables, json)

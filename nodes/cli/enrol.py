@@ -95,8 +95,9 @@ def enrol(
       banyan node enrol --node runs/heart --new runs/clinic --scope /en/healthcare/heart --device
       banyan node enrol --node runs/heart --request request.json --out clinic.bundle
     """
-    from nodes.config.addresses import Address, distinct
+    from nodes.config.addresses import Address, distinct, with_port
     from nodes.config.files import load_config, write_config
+    from nodes.config.peer_ports import peer_ports
     from nodes.config.reach import give_address, present_addresses
     from nodes.errors import NodeError
     from nodes.machine.files import nothing_left, write_file
@@ -121,11 +122,12 @@ def enrol(
             )
         given = distinct(address or ())
         reached = given or present_addresses(home, config, local=new is not None)
+        doors = with_port(reached, peer_ports(home, config).door)
         with opened(config.state) as parent:
             if new is not None:
                 with nothing_left(new):
                     name = name or new.resolve().name
-                    child = enrol_folder(parent, new, name, place, role, reached)
+                    child = enrol_folder(parent, new, name, place, role, reached, doors)
                     host = config.downlink.host if config.downlink else EVERYWHERE
                     written = write_config(
                         child, base=config.model.base, uplink=reached, host=host, settings=settings
@@ -133,7 +135,7 @@ def enrol(
                 result: dict[str, Any] = {"node": child.id, "config": str(written)}
                 line = f"Enrolled {child.certificate.name} at {home.scope}: {written}"
             else:
-                write_file(bundle, sign(parent, request, reached))
+                write_file(bundle, sign(parent, request, reached, doors=doors))
                 result = {"bundle": str(bundle)}
                 line = f"Give {bundle} to the new node: banyan node join FOLDER {bundle}"
                 if all(Address.parse(one).is_loopback for one in reached):

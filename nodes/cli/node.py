@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import typer
 
-from nodes.cli import enrol, history, publish, recover, rollback, run, status, take_in, verify
+from nodes.cli import (
+    enrol,
+    history,
+    publish,
+    receipts,
+    recover,
+    rollback,
+    run,
+    status,
+    suspend,
+    take_in,
+    verify,
+)
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
-for subject in (enrol, run, status, verify, history, rollback, recover, publish, take_in):
+for subject in (
+    enrol,
+    suspend,
+    run,
+    status,
+    verify,
+    history,
+    rollback,
+    recover,
+    publish,
+    take_in,
+    receipts,
+):
     app.add_typer(subject.app)

@@ -6,5 +6,6 @@ Knows nothing of what the settings do.
 
 Others use ``sections`` (``NodeConfig`` and its sections), ``files`` (``load_config``,
 ``write_config``), ``policy`` (``RoundPolicy``), ``addresses`` (``Address``, this machine's own),
-``reach`` (where a node is reached, and where it reaches its parent).
+``reach`` (where a node is reached, and where it reaches its parent), ``peer_ports`` (the ports of
+its peer service).
 """

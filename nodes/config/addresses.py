@@ -167,6 +167,12 @@ def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(parse_reachable(address)) for address in addresses))
 
 
+def with_port(addresses: Iterable[str], port: int) -> tuple[str, ...]:
+    """Return the hosts of some addresses, each with another port."""
+    hosts = dict.fromkeys(Address.parse(address).host for address in addresses)
+    return tuple(str(Address(host, port)) for host in hosts)
+
+
 def _name(text: str) -> str:
     try:
         name = text.encode("idna").decode("ascii").lower().removesuffix(".")

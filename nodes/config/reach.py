@@ -17,6 +17,7 @@ from nodes.config.addresses import (
     own_addresses,
     own_name,
     parse_reachable,
+    with_port,
 )
 from nodes.config.sections import DownlinkSettings, NodeConfig
 from nodes.errors import NodeError
@@ -42,15 +43,24 @@ def listening_port(home: Home, config: NodeConfig) -> int:
     return _downlink(config).port or _kept_port(home)
 
 
-def present_addresses(home: Home, config: NodeConfig, *, local: bool = False) -> tuple[str, ...]:
+def present_addresses(
+    home: Home, config: NodeConfig, *, local: bool = False, port: int | None = None
+) -> tuple[str, ...]:
     """Return where children reach this node now, ``host:port``, the best first.
 
     Args:
         local: for a child on this machine, which gets loopback first where this node listens there.
+        port: another port of this node than that of Flower's link.
 
     Raises ``NodeError`` ``no-downlink``, and ``no-address`` with what to do.
     """
-    downlink, port = _downlink(config), listening_port(home, config)
+    if port is not None:
+        return with_port(_present(home, config, port, local=local), port)
+    return _present(home, config, listening_port(home, config), local=local)
+
+
+def _present(home: Home, config: NodeConfig, port: int, *, local: bool) -> tuple[str, ...]:
+    downlink = _downlink(config)
     everywhere = is_wildcard(downlink.host)
     addresses: list[str] = []
     if port and everywhere and local:
@@ -147,12 +157,16 @@ class ParentAddresses:
     """What a child knows of where its parent is; kept in its state folder.
 
     Args:
-        configured: ``[uplink] addresses``.
+        configured: ``[uplink] addresses``, of Flower's link.
+        doors: ``[uplink] doors``, of the parent's service for whoever joins or renews.
     """
 
-    def __init__(self, home: Home, configured: Sequence[str]) -> None:
+    def __init__(self, home: Home, configured: Sequence[str], doors: Sequence[str] = ()) -> None:
         self._home, self._configured = home, distinct(configured)
+        self._configured_doors = distinct(doors)
         self._told, self._worked = _read(home, PARENT_FILE)
+        self._peers = _read(home, PARENT_FILE, "peers")[0]
+        self._doors = _read(home, PARENT_FILE, "doors")[0]
 
     @property
     def in_turn(self) -> tuple[str, ...]:
@@ -161,33 +175,58 @@ class ParentAddresses:
         first = (self._worked,) if self._worked in known else ()
         return tuple(dict.fromkeys((*first, *known)))
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Where the parent's service for its members is; the parent told."""
+        return self._peers
+
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """Where its service for whoever joins or renews is: those told, those configured."""
+        return tuple(dict.fromkeys((*self._doors, *self._configured_doors)))
+
     def worked(self, address: str) -> None:
         """Remember the address that led to the parent."""
         if address != self._worked:
             self._worked = address
             self._write()
 
-    def tell(self, addresses: Sequence[str]) -> bool:
-        """Take the parent's present addresses; return whether they are news.
+    def tell(
+        self, addresses: Sequence[str], peers: Sequence[str] = (), doors: Sequence[str] = ()
+    ) -> bool:
+        """Take the parent's present addresses; return whether those of Flower's link are news.
 
-        Raises ``NodeError`` ``bad-address``; then nothing changes.
+        Nothing is taken of a kind of which none is told. Raises ``NodeError`` ``bad-address``; then
+        nothing changes.
         """
-        told = distinct(addresses)[:MOST_ADDRESSES]
-        if told == self._told:
-            return False
-        self._told = told
-        self._write()
-        return True
+        told, others, at_doors = (
+            distinct(given)[:MOST_ADDRESSES] or known
+            for given, known in (
+                (addresses, self._told),
+                (peers, self._peers),
+                (doors, self._doors),
+            )
+        )
+        is_news = told != self._told
+        if is_news or (others, at_doors) != (self._peers, self._doors):
+            self._told, self._peers, self._doors = told, others, at_doors
+            self._write()
+        return is_news
 
     def _write(self) -> None:
-        known = {"addresses": self._told, "worked": self._worked}
+        known = {
+            "addresses": self._told,
+            "worked": self._worked,
+            "peers": self._peers,
+            "doors": self._doors,
+        }
         write_file(self._home.folder / PARENT_FILE, json.dumps(known).encode())
 
 
-def _read(home: Home, name: str) -> tuple[tuple[str, ...], str]:
+def _read(home: Home, name: str, kind: str = "addresses") -> tuple[tuple[str, ...], str]:
     """Read addresses and the one that worked; nothing of a file that is missing or damaged."""
     try:
         known = json.loads((home.folder / name).read_text("utf-8"))
-        return distinct(known["addresses"])[:MOST_ADDRESSES], str(known.get("worked", ""))
+        return distinct(known[kind])[:MOST_ADDRESSES], str(known.get("worked", ""))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, NodeError):
         return (), ""

@@ -8,13 +8,13 @@ reported; that a message is freed once it is answered, lost or abandoned; and th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
+from nodes.flower.fleet_server import FleetServer
 from nodes.flower.grid import FleetGrid
-from nodes.flower.guard import DoorLimits, Guard, Service
-from nodes.flower.internals import FleetServer
+from nodes.flower.guard import DoorLimits, Guard
 from nodes.flower.server import TlsServer
 from nodes.flower.traffic import Meter, Traffic
 from nodes.machine.clock import Clock
@@ -39,7 +39,6 @@ class Downlink:
         limits: sizes and times at the door.
         fleet: the state of the links, to go on with what an earlier downlink left waiting; by
             default a new one.
-        services, open_services: what else this node answers, see ``Guard``.
         renew_tls: called every ``BEAT_S`` seconds, before the files in ``tls`` are looked at: what
             it renews is served from then on.
         clock: the machine's; by default the real one.
@@ -53,8 +52,6 @@ class Downlink:
         on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
         limits: DoorLimits | None = None,
         fleet: FleetServer | None = None,
-        services: Mapping[str, Service] | None = None,
-        open_services: Mapping[str, Service] | None = None,
         renew_tls: Callable[[], object] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
@@ -68,8 +65,6 @@ class Downlink:
             self._meter,
             limits,
             clock=clock,
-            services=services,
-            open_services=open_services,
         )
         self._server = TlsServer(self._guard, host, port, tls)
         self._renew_tls = renew_tls
@@ -78,12 +73,14 @@ class Downlink:
 
     def start(self) -> None:
         """Listen for children. Raises ``NodeError`` ``cannot-listen``."""
+        self._fleet.bells.open()
         self._server.start()
         self._keeper.start()
 
     def stop(self) -> None:
         """Close the server for good; without a start, or a second time, do nothing."""
         self._stop.set()
+        self._fleet.bells.close()  # what waits for a message would delay the end
         self._server.stop()
         if self._keeper.ident is not None:
             self._keeper.join()

@@ -1,27 +1,19 @@
-"""Sync the admitted transport keys with the membership, and record refusals at the door.
+"""Sync the admitted transport keys with the membership.
 
-Members come and go in the ledger; the downlink admits exactly their transport keys. Refusals at the
-door are recorded in counts: an intruder who knocks a million times costs one line a second, not a
-million.
+Members come and go in the ledger; the downlink admits exactly their transport keys.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
 
-from nodes.state.events import DoorRefused
 from nodes.state.node import Node
 from protocol import Digest, NodeId
 
 log = structlog.get_logger()
-
-FLUSH_EVERY_S = 1.0
 
 
 class Door(Protocol):
@@ -42,9 +34,6 @@ class MemberLinks:
         self._door: Door | None = None
         self._ids: dict[NodeId, int] = {}
         self._keys: dict[NodeId, Digest] = {}
-        self._refused: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
-        self._flushed = 0.0
 
     def attach(self, door: Door) -> None:
         """Use this door from now on, and admit every member."""
@@ -65,25 +54,9 @@ class MemberLinks:
             if certificate := self._node.certificate_of(child):
                 self._ids[child] = self._door.admit_child(certificate.transport_key)
                 self._keys[child] = members[child]
-        if time.monotonic() - self._flushed > FLUSH_EVERY_S:
-            self.flush()
         return self._ids
 
     def child_of(self, flower_id: int) -> NodeId | None:
         """Return the active member that has this Flower node id. Thread-safe."""
         ids = dict(self._ids)
         return next((child for child, known in ids.items() if known == flower_id), None)
-
-    def refused_at_the_door(self, code: str, detail: str) -> None:
-        """Count a refusal; the server's thread calls this."""
-        with self._lock:
-            self._refused[code, detail] += 1
-
-    def flush(self) -> None:
-        """Record the refusals counted since the last time."""
-        with self._lock:
-            refused, self._refused = self._refused, Counter()
-        self._flushed = time.monotonic()
-        for (code, detail), count in sorted(refused.items()):
-            self._node.record(DoorRefused(code=code, detail=detail, count=count))
-            log.warning("door-refused", code=code, detail=detail, count=count)

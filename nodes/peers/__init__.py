@@ -8,6 +8,6 @@ Knows nothing of rounds or training.
 Inside: ``wire/`` carries calls over gRPC, and knows nothing of what they mean; ``circle/`` knows
 who is in a circle, a parent and its children; ``swarm/`` carries large artefacts to many at once.
 
-Others use ``services`` (``ParentServices``), ``parent_link`` (``ParentLink``), ``needs``
-(``Needs``).
+Others use ``peers`` (``Peers``), ``parent_link`` (``ParentLink``), ``needs`` (``Needs``),
+``statuses`` (how each node is, signed by itself, and handed upward).
 """

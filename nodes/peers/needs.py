@@ -15,9 +15,11 @@ from nodes.config.sections import NodeConfig
 from nodes.machine.clock import Clock
 from nodes.machine.retry import keep_trying
 from nodes.machine.troubles import Troubles
-from nodes.peers.base_transfer import fetch_base
+from nodes.peers.artefacts.base import fetch_base, is_whole
+from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.parent_link import ParentLink
 from nodes.state.home import Home, open_home
+from nodes.state.node import Node
 from nodes.trust.renewal import renew_root
 from protocol import Code, Refused
 
@@ -63,7 +65,7 @@ class Needs:
                     raise
                 self._troubles.report("membership", refused.code.value, refused.sentence)
             if self._above:
-                self._above.client.refresh()
+                self._above.client.renew()
             else:
                 renew_root(home, self._clock.now_ms())
             opened = open_home(home.folder, self._clock.now_ms())
@@ -71,17 +73,27 @@ class Needs:
         self._wait_for("membership", renew)
         return opened
 
-    def base(self, home: Home) -> None:
-        """Wait until the base is here, where a node has none of its own: it comes from the
-        parent."""
-        folder, above = self._config.model.base, self._above
-        if above is None or folder != home.folder / "base":
+    def base(self, node: Node, fetcher: Fetcher | None) -> None:
+        """Wait until the base is here, where a node has none of its own: it comes from the circle.
+
+        Args:
+            fetcher: asks the circle; None at a root.
+        """
+        home, folder, above = node.home, self._config.model.base, self._above
+        if above is None or fetcher is None or folder != home.folder / "base":
             return
-        calls, progress = above.calls, _Progress(folder)
+        progress = _Progress(folder)
 
         def fetch() -> None:
+            if is_whole(folder, home.network):
+                return
             fetch_base(
-                calls.signed, folder, home.network, stop=self._stop, on_progress=progress.tell
+                fetcher,
+                above.manifest(),
+                folder,
+                home.network,
+                stop=self._stop,
+                on_progress=progress.tell,
             )
 
         self._wait_for("base", fetch)

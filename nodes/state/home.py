@@ -9,6 +9,7 @@
     layout.json       which layers an adapter covers
     basis.safetensors the fixed matrices A
     parent-ca.pem     what the parent's TLS certificate must chain to (not at a root)
+    link.pem          certificate of the transport key, signed by the parent's authority
     tls/              this node's own TLS files (only if it has children)
     replay.sqlite     the replay buffer: text (mode 0600; only where there is text)
     replay.key        divides it, and must be kept with it (mode 0600)

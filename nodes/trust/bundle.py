@@ -33,6 +33,7 @@ class Bundle:
         basis: the fixed matrices A, safetensors.
         addresses: where the parent is reached, ``host:port``, the best first.
         authority: what the parent's TLS certificate must chain to, PEM.
+        doors: where it answers whoever joins or renews, likewise; none from an earlier version.
     """
 
     network: bytes
@@ -41,10 +42,15 @@ class Bundle:
     basis: bytes
     addresses: tuple[str, ...]
     authority: bytes
+    doors: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Write the zip file."""
-        link = {"addresses": list(self.addresses), "ca": self.authority.decode("ascii")}
+        link = {
+            "addresses": list(self.addresses),
+            "ca": self.authority.decode("ascii"),
+            "doors": list(self.doors),
+        }
         parts = {
             "network.env": self.network,
             "layout.json": self.layout.encode(),
@@ -66,9 +72,10 @@ class Bundle:
             link = json.loads(parts["link.json"])
             authority = link["ca"]
             addresses = link["addresses"] if "addresses" in link else [link["address"]]
-            if not isinstance(addresses, list):
+            doors = link.get("doors", [])
+            if not (isinstance(addresses, list) and isinstance(doors, list)):
                 raise TypeError("the addresses are no list")
-            if not all(isinstance(text, str) for text in (authority, *addresses)):
+            if not all(isinstance(text, str) for text in (authority, *addresses, *doors)):
                 raise TypeError("the link is not text")
             return cls(
                 network=parts["network.env"],
@@ -77,18 +84,19 @@ class Bundle:
                 basis=parts["basis.safetensors"],
                 addresses=_parsed(addresses),
                 authority=authority.encode("ascii"),
+                doors=_parsed(doors, least=0),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise NodeError("bad-bundle", f"The bundle is damaged: {error}.") from None
 
 
-def _parsed(addresses: list[str]) -> tuple[str, ...]:
+def _parsed(addresses: list[str], least: int = 1) -> tuple[str, ...]:
     """Read the parent's addresses. Raises ``ValueError``."""
     try:
         parsed = distinct(addresses)
     except NodeError as error:
         raise ValueError(error.sentence.rstrip(".")) from None
-    if not 1 <= len(parsed) <= MOST_ADDRESSES:
+    if not least <= len(parsed) <= MOST_ADDRESSES:
         raise ValueError(f"it names {len(parsed)} addresses")
     return parsed
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodes.config.addresses import distinct
+from nodes.config.reach import ParentAddresses
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
 from nodes.machine.files import nothing_left, write_file
@@ -90,12 +91,18 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
 
 
 def enrol(
-    parent: Node, request: bytes, addresses: Sequence[str], *, rank: int | None = None
+    parent: Node,
+    request: bytes,
+    addresses: Sequence[str],
+    *,
+    doors: Sequence[str] = (),
+    rank: int | None = None,
 ) -> bytes:
     """Sign a certificate for a request and record the new member; returns the bundle.
 
     Args:
         addresses: where the new member reaches its parent, ``host:port``, the best first.
+        doors: where the parent answers whoever joins or renews.
 
     Raises ``NodeError`` ``bad-request`` for what is no request, ``Refused`` for a request with a
     field that does not hold (``malformed``, ``weak-key``, ``bad-signature``,
@@ -118,7 +125,8 @@ def enrol(
         rank=rank,
     )
     path = (*home.path_envelopes, sealed)
-    return Bundle(home.network_envelope, path, layout, basis, reached, authority).encode()
+    bundle = Bundle(home.network_envelope, path, layout, basis, reached, authority, distinct(doors))
+    return bundle.encode()
 
 
 def certify(
@@ -250,7 +258,9 @@ def join(folder: Path, bundle: bytes, clock: Clock) -> tuple[Home, tuple[str, ..
         )
         if certificates[-1].role is not Role.DEVICE:
             make_tls(folder / "tls", identity=key)
-        return open_home(folder, clock.now_ms()), parts.addresses
+        home = open_home(folder, clock.now_ms())
+        ParentAddresses(home, parts.addresses).tell(parts.addresses, doors=parts.doors)
+        return home, parts.addresses
 
 
 def _layout_digest(text: str) -> str:
@@ -261,7 +271,13 @@ def _layout_digest(text: str) -> str:
 
 
 def enrol_folder(
-    parent: Node, folder: Path, name: str, scope: Scope, role: Role, addresses: Sequence[str]
+    parent: Node,
+    folder: Path,
+    name: str,
+    scope: Scope,
+    role: Role,
+    addresses: Sequence[str],
+    doors: Sequence[str] = (),
 ) -> Home:
     """Make a member in ``folder`` on the parent's own machine: request, enrol and join.
 
@@ -269,7 +285,7 @@ def enrol_folder(
     """
     with nothing_left(folder):
         request = make_request(folder, name, scope, role)
-        return join(folder, enrol(parent, request, addresses), parent.clock)[0]
+        return join(folder, enrol(parent, request, addresses, doors=doors), parent.clock)[0]
 
 
 def read_request(request: bytes) -> MembershipRequest:

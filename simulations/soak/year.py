@@ -33,15 +33,13 @@ from nodes.model.probe import Probe
 from nodes.parent.parent import Parent
 from nodes.parent.settlement import Settlement
 from nodes.parent.tasks import Request
-from nodes.peers.parent_client import ParentClient
-from nodes.peers.services import ParentServices
 from nodes.releases.publish import start_root
 from nodes.state.home import open_home
 from nodes.state.node import Node
 from nodes.state.vectors import Vector
 from nodes.trust.enrolment import enrol, join, make_request
 from nodes.trust.network import init_network
-from nodes.trust.renewal import renew_root
+from nodes.trust.renewal import answer_renewal, ask_renewal, install_renewed, renew_root
 from nodes.trust.tls import TlsFiles, make_tls
 from protocol import ProtocolError, ReleaseKind, Role, Scope, digest_of
 from simulations.processes import Say
@@ -257,26 +255,11 @@ class Year:
                 make_tls(self.folder / name / "tls", identity=member.node.home.key, now=moment)
             if above:
                 try:
-                    self._client(member, self.members[above]).refresh()
+                    home, parent = member.node.home, self.members[above].node
+                    renewed = answer_renewal(parent, ask_renewal(home, now))
+                    install_renewed(home, renewed.path, renewed.link, renewed.authority, now)
                 except (NodeError, ProtocolError) as error:
                     self.lapsed.append(f"{name} was not renewed: {error.code}: {error.sentence}")
-
-    def _client(self, member: Member, above: Member) -> ParentClient:
-        services = ParentServices(
-            above.node,
-            base=self.folder / "no-base",
-            addresses=lambda: (),
-            child_of=lambda _: member.node.home.id,
-            on_ready=lambda _: None,
-        )
-        return ParentClient(
-            member.node.home,
-            self.clock,
-            call=lambda name, body: services.signed[name](0, body),
-            call_unverified=lambda name, body: services.unsigned[name](0, body),
-            on_authority=lambda _: None,
-            on_addresses=lambda _: None,
-        )
 
     def _check(self, day: int) -> None:
         """Verify what is on disk as a start would, and weigh it."""

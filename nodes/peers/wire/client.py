@@ -19,8 +19,8 @@ from nodes.peers.wire.methods import METHODS, Method, decoder, encode
 CALL_S = 30.0
 _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -104,6 +104,11 @@ class PeerChannel:
             raise read_error(error) from None
         finally:
             call.cancel()
+
+    @property
+    def last(self) -> str:
+        """The address at which a call was answered last; empty if none was."""
+        return self._last
 
     def renew(self) -> None:
         """Make new connections from now on: a channel keeps the credentials it was made with."""

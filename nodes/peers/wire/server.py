@@ -156,7 +156,7 @@ class PeerServer:
             ("grpc.max_connection_idle_ms", 10 * 60_000),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 15_000),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
             ("grpc.max_metadata_size", 16 * 1024),
             ("grpc.so_reuseport", 0),
         ]

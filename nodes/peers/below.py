@@ -1,0 +1,215 @@
+"""The circle below a node: what it answers its children, and whoever joins or renews."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
+from nodes.config.reach import present_addresses
+from nodes.config.sections import NodeConfig
+from nodes.errors import NodeError
+from nodes.machine.troubles import Troubles
+from nodes.parent.receipt_desk import ReceiptDesk
+from nodes.peers.artefacts.holders import Holders
+from nodes.peers.artefacts.service import ArtefactService, Serving
+from nodes.peers.artefacts.shelf import DescribedBase, Shelf
+from nodes.peers.artefacts.traffic import ByteCounts
+from nodes.peers.circle.attendance import Attendance
+from nodes.peers.circle.keeper import CircleKeeper
+from nodes.peers.circle.reach import Reach
+from nodes.peers.circle.snapshots import SnapshotService
+from nodes.peers.door import Door, Whereabouts
+from nodes.peers.receipts import ReceiptService
+from nodes.peers.statuses.book import StatusBook
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.service import StatusService
+from nodes.peers.wire.caller import Caller
+from nodes.peers.wire.client import Credentials, PeerChannel
+from nodes.peers.wire.methods import ENROLMENT, PEER
+from nodes.peers.wire.server import Listener, PeerServer, ServerTls
+from nodes.state.node import Node
+from nodes.trust.link_certificates import issue_link, link_is_due, peer_name
+from nodes.trust.tls import authority_pem
+from protocol import NodeId, peer_pb2
+
+log = structlog.get_logger()
+
+DIAL_S = 4.0
+"""Seconds within which a child has to answer its parent's dialling."""
+
+Handlers = Mapping[str, Callable[..., Any]]
+
+
+class CircleBelow:
+    """The peer service of one node for its children.
+
+    Args:
+        on_ready: told of a child that has something to send.
+        on_refused: told of every refusal, in few words.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: NodeConfig,
+        ports: PeerPorts,
+        base: DescribedBase,
+        serving: Serving,
+        counts: ByteCounts,
+        snapshots: SnapshotService,
+        own: OwnStatus,
+        book: StatusBook,
+        troubles: Troubles,
+        *,
+        on_ready: Callable[[NodeId], None],
+        on_refused: Callable[[str, str], None],
+    ) -> None:
+        self._node, self._config, self._ports = node, config, ports
+        self._shelf = Shelf(node, base, own=True)
+        self.keeper = CircleKeeper(node, lambda: self._shelf.manifest)
+        self.attendance = Attendance(on_ready, self._notice)
+        self._reach = Reach(self.keeper, self._dial, node.clock, self._tell_all)
+        self._own_link, self._told = b"", (0, 0)
+        host = peer_host(config)
+        statuses = StatusService(own, book, troubles, self._answer_report)
+        artefacts = ArtefactService(
+            self._shelf, Holders(self._can_be_dialled), counts.gave, serving
+        )
+        members: Handlers = {
+            "Attend": self.attendance.attend,
+            "Status": statuses.status,
+            "Report": statuses.report,
+            "WatchSnapshot": snapshots.watch_snapshot,
+            "Receipt": ReceiptService(ReceiptDesk(node)).receipt,
+            **artefact_handlers(artefacts),
+        }
+        door = Door(node, self.whereabouts)
+        identify = self.keeper.identify
+        self._server = PeerServer(
+            [
+                Listener(PEER, members, host, ports.port, self._tls, identify),
+                Listener(ENROLMENT, door.handlers, host, ports.door, self._tls_of_door, None),
+            ],
+            now_ms=node.clock.now_ms,
+            on_refused=on_refused,
+        )
+
+    # -- running
+
+    def start(self) -> None:
+        """Listen. Raises ``NodeError`` ``cannot-listen``."""
+        self.keeper.current()  # describes the base, which may take a while, before anybody asks
+        self._server.start()
+        log.info("circle-open", peers=self._ports.port, door=self._ports.door)
+
+    def run(self, stop: threading.Event) -> None:
+        """Find out which children can be dialled, until ``stop``."""
+        self._reach.run(stop)
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.stop()
+
+    def look(self) -> None:
+        """Tell the children if there is a newer snapshot or circle; cheap when there is none."""
+        if self._newest() != self._told:
+            self._tell_all()
+
+    def tell_to_renew(self, child: NodeId) -> None:
+        """Let a child ask for its membership: something about it changed."""
+        notice = peer_pb2.ParentSays(renew=True)
+        self._server.call_soon(lambda: self.attendance.tell(notice, child))
+
+    def whereabouts(self) -> Whereabouts:
+        """Return where children reach this node at present."""
+        home, config, ports = self._node.home, self._config, self._ports
+        try:
+            addresses = present_addresses(home, config)
+        except NodeError:  # a machine without a network
+            addresses = ()
+        return Whereabouts(
+            addresses=addresses,
+            peers=peer_addresses(home, config, ports.port),
+            doors=peer_addresses(home, config, ports.door),
+        )
+
+    # -- what this node shows
+
+    def forget_link(self) -> None:
+        """Sign this node's own certificate anew: its authority is another one."""
+        self._own_link = b""
+
+    def _link(self) -> bytes:
+        """Return this node's certificate in its circle, which it signs itself."""
+        now = datetime.datetime.fromtimestamp(self._node.clock.now_ms() / 1000, datetime.UTC)
+        if not self._own_link or link_is_due(self._own_link, now):
+            home = self._node.home
+            self._own_link = issue_link(home.folder / "tls", home.key, home.certificate, now)
+        return self._own_link
+
+    def _authority(self) -> bytes:
+        home = self._node.home
+        return authority_pem(home.folder / "tls", home.key)
+
+    def _tls(self) -> ServerTls:
+        return ServerTls(self._link(), self._node.home.transport_pem, self._authority())
+
+    def _tls_of_door(self) -> ServerTls:
+        return ServerTls(self._link(), self._node.home.transport_pem, None)
+
+    # -- what it answers and tells
+
+    def _answer_report(
+        self, caller: Caller, request: peer_pb2.ReportRequest
+    ) -> peer_pb2.ReportReply:
+        """Note where a child can be dialled; say who is in the circle, and where this node is."""
+        self.keeper.heard(caller.member, list(request.addresses), request.swarm_port)
+        circle, sealed = self.keeper.current()
+        where = self.whereabouts()
+        return peer_pb2.ReportReply(
+            circle=sealed if circle.sequence > request.circle else b"",
+            addresses=where.addresses,
+            peers=where.peers,
+            doors=where.doors,
+        )
+
+    def _newest(self) -> tuple[int, int]:
+        return self._node.state.sequence, self.keeper.current()[0].sequence
+
+    def _notice(self) -> peer_pb2.ParentSays:
+        snapshot, circle = self._newest()
+        return peer_pb2.ParentSays(snapshot=snapshot, circle=circle)
+
+    def _tell_all(self) -> None:
+        self._told, notice = self._newest(), self._notice()
+        self._server.call_soon(lambda: self.attendance.tell(notice))
+
+    def _can_be_dialled(self, child: NodeId) -> bool:
+        contact = self.keeper.contacts().get(child)
+        return bool(contact and contact.dialled)
+
+    def _dial(self, child: NodeId, address: str) -> None:
+        """Connect to a child where it says it is. Raises ``PeerError``."""
+
+        def credentials() -> Credentials:
+            return Credentials(self._authority(), self._link(), self._node.home.transport_pem)
+
+        channel = PeerChannel(lambda: [address], credentials, peer_name(child))
+        try:
+            channel.ask("Status", peer_pb2.StatusRequest(), timeout_s=DIAL_S)
+        finally:
+            channel.close()
+
+
+def artefact_handlers(artefacts: ArtefactService) -> Handlers:
+    """Return the handlers of the calls about artefacts by their names."""
+    return {
+        "Locate": artefacts.locate,
+        "Announce": artefacts.announce,
+        "Fetch": artefacts.fetch,
+    }
