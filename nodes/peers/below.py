@@ -179,6 +179,11 @@ class CircleBelow:
             doors=peer_addresses(home, config, ports.door),
         )
 
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How many calls run, by the node or the address that makes them. Thread-safe."""
+        return self._server.calls
+
     # -- what this node shows
 
     def forget_link(self) -> None:

@@ -24,6 +24,7 @@ CIRCLE_FILE = "circle-below.json"
 LIFE_MS = 7 * 24 * 3600 * 1000
 """How long a list holds: siblings find each other for so long when the parent is gone."""
 MOST_ADDRESSES = 8
+MOST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ class CircleKeeper:
 
         Raises ``NodeError`` ``bad-address``.
         """
-        claimed = distinct(addresses)[:MOST_ADDRESSES]
+        claimed = distinct(addresses[:MOST_ADDRESSES])
+        if swarm_port > MOST_PORT:  # else no list could be signed any more, for anybody
+            raise NodeError("bad-address", f"{swarm_port} is no port of a swarm.")
         with self._lock:
             known = self._contacts.get(child, Contact())
             if (claimed, swarm_port) != (known.claimed, known.swarm_port):
@@ -160,7 +163,7 @@ def _read(file: Path) -> tuple[int, dict[NodeId, Contact]]:
         contacts = {
             NodeId(child): Contact(
                 distinct(kept["claimed"]),
-                int(kept["swarm_port"]),
+                min(int(kept["swarm_port"]), MOST_PORT),
                 distinct(kept["dialled"]),
                 int(kept["tried_ms"]),
             )
