@@ -55,8 +55,8 @@ def invite(
     address: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where the new node reaches this one's door, HOST:PORT; may be repeated. "
-            "Default: this machine's addresses with its own port."
+            help="Where the new node reaches this one's door, HOST or HOST:PORT; may be "
+            "repeated. Default: [downlink] names, else this machine's addresses."
         ),
     ] = None,
     qr: Annotated[
@@ -71,9 +71,9 @@ def invite(
 
     Example: banyan node invite --scope /en/healthcare/cardiology --device
     """
-    from nodes.config.addresses import distinct
+    from nodes.config.addresses import Address, parse_reachable
     from nodes.config.files import load_config
-    from nodes.config.peer_ports import addresses_with, peer_ports
+    from nodes.config.peer_ports import peer_addresses, peer_ports
     from nodes.errors import NodeError
     from nodes.peers.joining.desk import invite as make
     from nodes.peers.joining.invitations import Invitations
@@ -85,9 +85,11 @@ def invite(
         role, place = Role.DEVICE if device else Role.INTERIOR, Scope.parse(scope)
         with opened(config.state) as parent:
             require_place(parent.home, place, role)
-            reached = distinct(address or ()) or addresses_with(
-                parent.home, config, peer_ports(parent.home, config).door
-            )
+            door = peer_ports(parent.home, config).door
+            given = dict.fromkeys(str(parse_reachable(one, door)) for one in address or ())
+            reached = tuple(given) or peer_addresses(parent.home, config, door)
+            # A token holds few; a machine reaches itself also at its other addresses.
+            reached = tuple(sorted(reached, key=lambda one: Address.parse(one).is_loopback))
             if not reached:
                 raise NodeError(
                     "no-address",

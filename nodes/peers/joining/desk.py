@@ -7,13 +7,15 @@ a certificate is signed, and whether one was signed is read from the membership,
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from nodes.errors import NodeError
 from nodes.machine.randomness import Randomness
+from nodes.peers.door import Whereabouts
 from nodes.peers.joining.invitations import Invitation, Invitations, State, check_distinct
 from nodes.peers.joining.token import (
     ID_BYTES,
@@ -23,6 +25,7 @@ from nodes.peers.joining.token import (
     authority_digest,
 )
 from nodes.peers.wire.caller import Caller
+from nodes.peers.wire.errors import PeerError
 from nodes.state.node import Node
 from nodes.trust.enrolment import (
     MAX_REQUEST_BYTES,
@@ -55,8 +58,6 @@ MOST_HOURS = 24.0
 """The longest life of an invitation, and the usual one."""
 RETRY_MS = 3000
 """Whoever waits for a person asks again after this."""
-
-Addresses = Callable[[], tuple[str, ...]]
 
 
 def mac_of(secret: bytes, token_id: bytes, request: bytes) -> bytes:
@@ -174,22 +175,21 @@ class EnrolmentDesk:
 
     Args:
         invitations: of the same node.
-        addresses: where children reach its Flower link at present, each ``host:port``.
-        peers: of its service Peer.
-        doors: of its service Enrolment.
+        whereabouts: where children reach this node at present.
     """
 
     def __init__(
         self,
         node: Node,
         invitations: Invitations,
-        *,
-        addresses: Addresses,
-        peers: Addresses,
-        doors: Addresses,
+        whereabouts: Callable[[], Whereabouts],
     ) -> None:
-        self._node, self._invitations = node, invitations
-        self._addresses, self._peers, self._doors = addresses, peers, doors
+        self._node, self._invitations, self._whereabouts = node, invitations, whereabouts
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[[Caller, Any], Any]]:
+        """The handlers by the names of the calls."""
+        return {"Enrol": self.enrol, "EnrolStatus": self.enrol_status}
 
     def enrol(self, caller: Caller, request: peer_pb2.EnrolRequest) -> peer_pb2.EnrolReply:
         """Answer a request to become a member; the same key gets the same answer again.
@@ -197,7 +197,7 @@ class EnrolmentDesk:
         Raises ``NodeError``: ``too-large``, ``unknown-token``, ``wrong-token`` for a request that
         was not made with the token's secret, ``token-expired``, ``token-used`` by another key,
         ``token-withdrawn``, ``dismissed``, ``wrong-name``, ``suspended``, ``revoked``,
-        ``bad-request``;
+        ``bad-request``, ``not-ready``;
         ``Refused``: ``wrong-scope`` and ``wrong-role`` for another place than the invitation's, and
         what ``read_request`` and ``certify_request`` refuse. A refusal leaves an open invitation
         open.
@@ -299,16 +299,23 @@ class EnrolmentDesk:
         sealed, certificate = renew_member(node, child), node.certificate_of(child)
         assert certificate is not None  # noqa: S101  members are never forgotten
         now = datetime.fromtimestamp(node.clock.now_ms() / 1000, UTC)
-        tls = home.folder / "tls"
+        tls, where = home.folder / "tls", self._whereabouts()
+        if not where.addresses:
+            raise PeerError(
+                "not-ready",
+                "The parent does not know where its children reach it: it has just been started, "
+                "or its machine has no network.",
+                RETRY_MS,
+            )
         return peer_pb2.EnrolReply(
             network=home.network_envelope,
             path=[*path_envelopes(home.folder), sealed],
             layout=(home.folder / "layout.json").read_text("utf-8"),
             link=issue_link(tls, home.key, certificate, now),
             authority=authority_pem(tls, home.key),
-            addresses=self._addresses(),
-            peers=self._peers(),
-            doors=self._doors(),
+            addresses=where.addresses,
+            peers=where.peers,
+            doors=where.doors,
         )
 
 

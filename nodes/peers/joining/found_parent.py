@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -23,7 +24,9 @@ from nodes.trust.tls import peer_name
 from protocol import LIMITS, Digest, Envelope, LinkAuthority, NodeId, Refused, digest_of, peer_pb2
 
 NONCE_BYTES = 32
-CALL_S = 15.0
+CALL_S, CONNECT_S = 15.0, 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,19 @@ def find_parent(token: JoinToken, randomness: Randomness | None = None) -> Found
             failure = error
             continue
         believed = Credentials(authority)
-        channel = PeerChannel(lambda: token.addresses, partial(_same, believed), peer_name(parent))
+        first = (address, *(other for other in token.addresses if other != address))
+        channel = PeerChannel(partial(_same, first), partial(_same, believed), peer_name(parent))
         return FoundParent(channel, parent, authority)
     raise failure
 
 
-def _same(believed: Credentials) -> Credentials:
-    return believed
+def _same(value: T) -> T:
+    return value
 
 
 def _recognise(address: str, token: JoinToken, randomness: Randomness) -> tuple[NodeId, bytes]:
     """Return the id of the node at an address, and the authority that the token names."""
-    leaf = pinned_leaf(address, CALL_S)
+    leaf = pinned_leaf(address, CONNECT_S)
     nonce = randomness.token(NONCE_BYTES)
     channel = PeerChannel(lambda: (address,), lambda: Credentials(leaf), _any_name(leaf, address))
     try:

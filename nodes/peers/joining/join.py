@@ -33,7 +33,9 @@ from protocol import Digest, NodeId, ProtocolError, SigningKey, check_label, dig
 
 BEGUN_FILE = "joining.json"
 LEAST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-"""Between two questions whether a person has decided; the parent says how long."""
+"""Between two questions; the parent says how long."""
+MOST_TRIES = 20
+"""Of asking a parent that is busy, or has just been started."""
 
 _ARRIVING = "basis.arriving"
 
@@ -253,15 +255,33 @@ def _ask(
         watcher.step("Found the parent that made the token.")
         mac = mac_of(token.secret, token.id, request)
         question = peer_pb2.EnrolRequest(token=token.id, request=request, mac=mac)
-        reply = desk.ask("Enrol", question)
+        reply = _enrol(desk, question, pause)
         if reply.waiting:
             watcher.waits()
         while reply.waiting:
-            pause(min(max(reply.retry_ms / 1000, LEAST_WAIT_S), LONGEST_WAIT_S))
+            pause(_seconds(reply.retry_ms))
             reply = _status(desk, question, reply)
         return read_answer(reply, folder, token, desk.parent, clock.now_ms())
     finally:
         desk.close()
+
+
+def _enrol(
+    desk: Desk, question: peer_pb2.EnrolRequest, pause: Callable[[float], None]
+) -> peer_pb2.EnrolReply:
+    """Ask to be enrolled; a parent that names a time to come back is asked again then."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return desk.ask("Enrol", question)
+        except PeerError as error:
+            if error.retry_ms is None:
+                raise
+            pause(_seconds(error.retry_ms))
+    return desk.ask("Enrol", question)
+
+
+def _seconds(retry_ms: int) -> float:
+    return min(max(retry_ms / 1000, LEAST_WAIT_S), LONGEST_WAIT_S)
 
 
 def _status(

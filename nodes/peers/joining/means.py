@@ -18,21 +18,13 @@ from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.artefacts.remote import RemoteSource
 from nodes.peers.artefacts.source import Fault
 from nodes.peers.artefacts.standing import FILE, Standing
+from nodes.peers.circle.book import CircleBook
 from nodes.peers.joining.found_parent import find_parent
 from nodes.peers.joining.join import Means, OnProgress, Way
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.state.home import Home
 from nodes.trust.tls import peer_name
-from protocol import (
-    LIMITS,
-    Circle,
-    Digest,
-    Envelope,
-    NodeId,
-    PublicKey,
-    open_envelope,
-    peer_pb2,
-)
+from protocol import Digest, NodeId, peer_pb2
 
 log = structlog.get_logger()
 
@@ -67,22 +59,23 @@ def _fetch_base(
     if into.exists() and is_whole(into, home.network):
         return
     with _connected(way) as channel:
-        manifest = _manifest(channel, home, pause)
+        manifest = _manifest(channel, home, clock, pause)
         fetcher = _fetcher(channel, way.parent, home.folder, clock)
         stop = threading.Event()
         fetch_base(fetcher, manifest, into, home.network, stop=stop, on_progress=on_progress)
 
 
-def _manifest(channel: PeerChannel, home: Home, pause: Callable[[float], None]) -> Digest:
-    """Ask the parent for its circle, which names the list of the base's files."""
-    parent = home.parent
-    assert parent is not None  # noqa: S101  nobody joins as a root
+def _manifest(
+    channel: PeerChannel, home: Home, clock: Clock, pause: Callable[[float], None]
+) -> Digest:
+    """Return the digest of the list of the base's files, from the parent's signed circle."""
+    book = CircleBook(home, clock.now_ms)
     for _ in range(_TRIES):
-        reply = channel.ask("Report", peer_pb2.ReportRequest())
-        sealed = Envelope.decode(reply.circle, LIMITS)
-        circle = open_envelope(sealed, Circle, PublicKey.from_raw(parent.public_key))
-        if circle.manifest:
-            return circle.manifest
+        reply = channel.ask("Report", peer_pb2.ReportRequest(circle=book.sequence))
+        if reply.circle:
+            book.take(reply.circle)
+        if book.manifest:
+            return book.manifest
         pause(_BETWEEN_S)
     raise NodeError(
         "no-source",

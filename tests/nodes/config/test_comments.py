@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,18 @@ from nodes.config.comments import COMMENTS, commented
 from nodes.config.files import load_config
 from nodes.config.sections import NodeConfig
 
-DEVICE = {"uplink": {"addresses": ["10.0.0.7:9941"]}, "data": {"train": ["notes.txt"]}}
-PARENT = {"downlink": {"host": "0.0.0.0", "port": 9941}, "data": {"probes": {"a": "p.txt"}}}
+Sections = dict[str, dict[str, Any]]
+DEVICE: Sections = {"uplink": {"addresses": ["10.0.0.7:9941"]}, "data": {"train": ["notes.txt"]}}
+PARENT: Sections = {
+    "downlink": {"host": "0.0.0.0", "port": 9941},
+    "data": {"probes": {"a": "p.txt"}},
+}
 PROPOSED = re.compile(r"^# (\[\w+\]|\w+ = .*)$", re.M)
 
 
 @pytest.mark.parametrize(("values", "is_device"), [(DEVICE, True), (PARENT, False), ({}, True)])
 def test_what_is_written_holds_the_values_and_nothing_else(
-    values: dict[str, dict[str, object]], is_device: bool
+    values: Sections, is_device: bool
 ) -> None:
     text = commented("clinic: device of /en", values, is_device=is_device)
     assert tomllib.loads(text) == values
@@ -28,7 +33,7 @@ def test_what_is_written_holds_the_values_and_nothing_else(
 
 @pytest.mark.parametrize(("values", "is_device"), [(DEVICE, True), (PARENT, False)])
 def test_every_setting_that_is_proposed_exists_and_has_the_default_that_it_names(
-    values: dict[str, dict[str, object]], is_device: bool
+    values: Sections, is_device: bool
 ) -> None:
     text = commented("x", values, is_device=is_device)
     proposed = tomllib.loads(PROPOSED.sub(r"\1", text))

@@ -14,6 +14,7 @@ import pytest
 
 from nodes.errors import NodeError
 from nodes.machine.clock import ManualClock, SystemClock
+from nodes.peers.door import Whereabouts
 from nodes.peers.joining import desk as desk_module
 from nodes.peers.joining.desk import EnrolmentDesk, approve, dismiss, invite, mac_of
 from nodes.peers.joining.invitations import FILE, Invitations, State
@@ -47,9 +48,7 @@ class Office:
         self.desk = EnrolmentDesk(
             self.node,
             self.invitations,
-            addresses=lambda: ("10.0.0.7:9941",),
-            peers=lambda: ("10.0.0.7:9943",),
-            doors=lambda: DOORS,
+            lambda: Whereabouts(("10.0.0.7:9941",), ("10.0.0.7:9943",), DOORS),
         )
 
     def close(self) -> None:

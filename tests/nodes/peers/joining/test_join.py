@@ -207,14 +207,23 @@ def test_who_stops_waiting_goes_on_later(world: World, tmp_path: Path) -> None:
     assert world.join(folder, token).home.scope == Scope("/en")
 
 
+def deciding(decide: Callable[..., object], office: Office) -> Callable[[float], None]:
+    """A person who decides as soon as somebody waits."""
+
+    def now(_: float) -> None:
+        decide(office.node, office.invitations, "english")
+
+    return now
+
+
 def test_a_refusal_ends_the_joining_and_leaves_the_keys(world: World, tmp_path: Path) -> None:
     office, folder = world.office, tmp_path / "english"
     token = office.invite("/en", Role.INTERIOR)
-    world.on_pause = lambda _: dismiss(office.node, office.invitations, "english") and None
+    world.on_pause = deciding(dismiss, office)
     is_refused("dismissed", lambda: world.join(folder, token))
     is_refused("dismissed", lambda: world.join(folder, token))
     # With a new token the same folder goes on.
-    world.on_pause = lambda _: approve(office.node, office.invitations, "english") and None
+    world.on_pause = deciding(approve, office)
     assert world.join(folder, office.invite("/en", Role.INTERIOR)).home.scope == Scope("/en")
 
 
