@@ -46,6 +46,7 @@ class Joining:
 
     Args:
         base: where the root has the base; the others get it from whom they join.
+        began: the monotonic time from which its lines count.
         start: starts a node's daemon.
         check: called while somebody waits; raises when a daemon has ended.
     """
@@ -56,12 +57,13 @@ class Joining:
         settings: DemoScale,
         console: Console,
         *,
+        began: float,
         start: Callable[[Placed], None],
         check: Callable[[], None],
     ) -> None:
         self._base, self._settings, self._console = base, settings, console
         self._start, self._check = start, check
-        self._began = time.monotonic()
+        self._began = began
         self._names: dict[NodeId, str] = {}
 
     def run(self, placed: Sequence[Placed]) -> None:

@@ -29,14 +29,19 @@ class Progress:
 
     Args:
         goal: the releases of every scope after which it is done.
+        began: the monotonic time from which it counts.
         read_tree: reads what is known of every node at the root; called on a terminal only.
     """
 
     def __init__(
-        self, console: Console, goal: Mapping[Scope, int], read_tree: Callable[[], Tree]
+        self,
+        console: Console,
+        goal: Mapping[Scope, int],
+        began: float,
+        read_tree: Callable[[], Tree],
     ) -> None:
         self._console, self._goal, self._read_tree = console, goal, read_tree
-        self._started, self._stack = time.monotonic(), ExitStack()
+        self._began, self._stack = began, ExitStack()
         self._live = Live(console=console, refresh_per_second=4)
         self._lines: dict[Scope, str] = {}
 
@@ -50,7 +55,7 @@ class Progress:
 
     def update(self, statuses: Mapping[Scope, Status]) -> None:
         """Show the state of every node now, with what the ledgers of those with children say."""
-        clock = timedelta(seconds=int(time.monotonic() - self._started))
+        clock = timedelta(seconds=int(time.monotonic() - self._began))
         if self._console.is_terminal:
             tree = self._read_tree()
             rows = self._rows(tree.top, statuses, tree.now_ms)

@@ -242,7 +242,7 @@ def _mb(count: int) -> str:
 
 
 def _depth(node: Mapping[str, Any]) -> int:
-    return Scope.parse(node["scope"]).tier + (node["role"] == "device")
+    return Scope.parse(str(node["scope"])).tier + int(node["role"] == "device")
 
 
 def _short(node: Mapping[str, Any]) -> str:

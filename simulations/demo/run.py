@@ -52,11 +52,12 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
         MemorySampler(lambda: supervisor.pids, every_s=5) as sampler,
     ):
         start, check = partial(_start, supervisor), partial(_check, supervisor)
-        Joining(base, settings, console, start=start, check=check).run(placed)
+        joining = Joining(base, settings, console, began=started, start=start, check=check)
+        joining.run(placed)
         joined = time.monotonic()
         if attack:
             _start_intruder(supervisor, placed, folder)
-        _watch(supervisor, placed, settings, console)
+        _watch(supervisor, placed, settings, console, started)
     finished = time.monotonic()
     console.print("Measuring on held-out text …")
     losses = measure(base, placed, corpus, settings.held)
@@ -114,7 +115,11 @@ def _check(supervisor: Supervisor) -> None:
 
 
 def _watch(
-    supervisor: Supervisor, placed: list[Placed], settings: DemoScale, console: Console
+    supervisor: Supervisor,
+    placed: list[Placed],
+    settings: DemoScale,
+    console: Console,
+    began: float,
 ) -> None:
     """Until every sub-domain has its releases and every tier above at least one."""
     readers = {
@@ -123,7 +128,7 @@ def _watch(
     goal = {s: settings.releases if s.tier == 3 else 1 for s in readers}
     deadline = time.monotonic() + settings.limit_s
     tree = partial(read_tree, placed[0].folder, SystemClock())
-    with Progress(console, goal, tree) as progress:
+    with Progress(console, goal, began, tree) as progress:
         while True:
             _check(supervisor)
             statuses = {scope: reader.read() for scope, reader in readers.items()}
