@@ -14,7 +14,6 @@ import socket
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 Place = tuple[str, int]
@@ -80,37 +79,36 @@ def place_of(peer: str) -> Place | None:
 
 def hang_up_on(places: Iterable[Place]) -> int:
     """Shut down this process's connections with others at some places; return how many."""
-    wanted, closed = set(places), 0
+    wanted = set(places)
     try:
         descriptors = [int(entry.name) for entry in _OPEN_FILES.iterdir()]
     except OSError:
         return 0
-    for descriptor in descriptors:
-        with suppress(OSError):  # closed meanwhile
-            # A copy: what it names stays the same if the descriptor is closed and used anew.
-            copy = os.dup(descriptor)
-            try:
-                closed += _shut_down(copy, wanted)
-            finally:
-                os.close(copy)
-    return closed
+    return sum(_shut_down(descriptor, wanted) for descriptor in descriptors)
 
 
 def _shut_down(descriptor: int, wanted: Collection[Place]) -> bool:
-    """Shut a connection down if it is with one of some places."""
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+    """Shut a connection down if it is with one of some places.
+
+    No descriptor is closed, and none copied and the copy closed: closing any descriptor of a file
+    ends all locks that this process has on it, and with SQLite's the ledger would lose its end.
+    """
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        connection = socket.socket(fileno=descriptor)
+    except OSError:  # closed meanwhile
         return False
-    connection = socket.socket(fileno=descriptor)
     try:
         host, port = connection.getpeername()[:2]
-        is_wanted = (_usual(host), port) in wanted
-        if is_wanted:
-            connection.shutdown(socket.SHUT_RDWR)
+        if (_usual(host), port) not in wanted:
+            return False
+        connection.shutdown(socket.SHUT_RDWR)
     except (OSError, ValueError, TypeError):  # not connected any more, or of another family
         return False
     finally:
         connection.detach()
-    return is_wanted
+    return True
 
 
 def _usual(host: str) -> str:

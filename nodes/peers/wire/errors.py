@@ -86,6 +86,8 @@ def read_error(error: grpc.RpcError) -> PeerError:
             "The other node ended the handshake: this node's link certificate is missing, has "
             "ended, or is of another circle.",
         )
+    if status is grpc.StatusCode.UNAVAILABLE and "error code 7" in details:  # REFUSED_STREAM
+        return PeerError("too-many-calls", "Too many calls run on one connection.", 1000)
     if status is grpc.StatusCode.UNAVAILABLE and "verif" in details.lower():
         return PeerError("unknown-authority", "Another node answers there than the one expected.")
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -19,6 +19,7 @@ from nodes.peers.wire.client import Credentials
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
+CANCEL = 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -82,15 +83,30 @@ class Blast:
     ended: bool = False
 
 
-def blast(secured: ssl.SSLSocket, path: str, message: bytes, until: float, ahead: int) -> Blast:
+def blast(
+    secured: ssl.SSLSocket,
+    path: str,
+    message: bytes,
+    until: float,
+    ahead: int,
+    *,
+    is_reset: bool = False,
+) -> Blast:
     """Write calls until a moment of ``time.monotonic``, at most ``ahead`` unanswered; count what
-    comes back."""
+    comes back.
+
+    Args:
+        is_reset: end each call as soon as it is written, and wait for none.
+    """
     secured.setblocking(False)
     done, block, stream = Blast(), headers(path), 1
     outgoing, incoming = bytearray(), bytearray()
     while time.monotonic() < until and not done.ended:
         while len(outgoing) < 64 * 1024 and done.written - done.answered - done.reset < ahead:
             outgoing += call(stream, block, message)
+            if is_reset:
+                outgoing += frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
+                done.reset += 1
             stream, done.written = stream + 2, done.written + 1
         wants = [secured] if outgoing else []
         select.select([secured], wants, [], 0.05)
