@@ -21,7 +21,7 @@ from nodes.dashboard.tree import Tree, TreeNode
 from protocol import Role, Scope
 from simulations.tables import table
 
-COLUMNS = ("node", "seen", "version", "round", "releases", "accepted", "loss", "refused")
+COLUMNS = ("node", "seen", "version", "round", "releases", "loss", "state")
 
 
 class Progress:
@@ -59,8 +59,15 @@ class Progress:
         if self._console.is_terminal:
             tree = self._read_tree()
             rows = self._rows(tree.top, statuses, tree.now_ms)
-            shown = table("", COLUMNS, rows, left=("refused",), plain=True)
-            self._live.update(Group(shown, Text(f"{clock} elapsed", style="dim")))
+            shown = table("", COLUMNS, rows, left=("state",), plain=True)
+            for column in shown.columns[:-1]:
+                column.no_wrap = True
+            refused = [
+                Text(f"refused at {scope}: {what}")
+                for scope, status in statuses.items()
+                if (what := _refusals(status))
+            ]
+            self._live.update(Group(shown, *refused, Text(f"{clock} elapsed", style="dim")))
             return
         for scope, status in statuses.items():
             line = (
@@ -101,7 +108,7 @@ class Progress:
         seen = f"{(now_ms - at.seen_ms) // 1000} s" if at.seen_ms else "–"
         said = at.status
         if said is None or said.role is Role.DEVICE:
-            return [Text.assemble((lead, "dim"), name), seen, *[""] * 5, _trouble(at)]
+            return [Text.assemble((lead, "dim"), name), seen, *[""] * 4, _trouble(at)]
         here, goal = statuses[said.scope], self._goal[said.scope]
         done = here.releases["round"] >= goal
         return [
@@ -110,15 +117,16 @@ class Progress:
             said.version,
             f"{said.round}{'…' if said.round_open else ' '}",
             f"{here.releases['round']}/{goal}",
-            here.accepted,
             _loss(here),
-            _refusals(here) or _trouble(at),
+            _trouble(at),
         ]
 
 
 def _trouble(at: TreeNode) -> Text:
     """Say what keeps a node out, or what it has not got to work."""
-    what = [] if at.state == "active" else [f"{at.state}: {at.reason}".rstrip(": ")]
+    what = [] if at.state == "active" else [at.state]
+    if at.reason not in ("", at.state):
+        what.append(at.reason)
     what += [tally.code for tally in at.status.troubles] if at.status else []
     return Text(", ".join(what), style="yellow")
 
