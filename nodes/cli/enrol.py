@@ -1,4 +1,4 @@
-"""``banyan node request | enrol | join | revoke``: who is a member of a network."""
+"""``banyan node request | enrol | revoke``: who is a member of a network."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from nodes.cli.find import (
     open_home_in,
     opened,
 )
-from nodes.cli.listening import (
-    EVERYWHERE,
-    HostOption,
-    NamesOption,
-    PortOption,
-    check_listening,
-)
+from nodes.cli.listening import EVERYWHERE
 from nodes.cli.output import AsJson, check_place, console, one_sentence, print_json, read_file
 from nodes.cli.own_text import ProbesOption, TextOption, own_text
 from nodes.cli.renamed import RenamedOptions
@@ -153,54 +147,6 @@ def enrol(
             print_json(result)
             return
         console.print(line, soft_wrap=True)
-
-
-@app.command("join")
-def join_(
-    folder: Annotated[Path, typer.Argument(help="The folder in which the request was made.")],
-    bundle: Annotated[Path, typer.Argument(help="The bundle from the parent's operator.")],
-    base: Annotated[
-        Path | None,
-        typer.Option(
-            help="The network's base, if it is on this machine. Default: from the parent."
-        ),
-    ] = None,
-    text: TextOption = None,
-    probes: ProbesOption = None,
-    host: HostOption = EVERYWHERE,
-    port: PortOption = None,
-    reached: NamesOption = None,
-    json: AsJson = False,
-) -> None:
-    """Become a member with the bundle that the parent's operator signed.
-
-    Example: banyan node join runs/clinic clinic.bundle --text notes.txt
-    """
-    from nodes.config.files import write_config
-    from nodes.machine.clock import SystemClock
-    from nodes.machine.files import nothing_left
-    from nodes.trust.bundle import MAX_BUNDLE_BYTES
-    from nodes.trust.enrolment import join
-
-    with one_sentence():
-        check_listening(host, port, reached or ())
-        settings = own_text(text, probes)
-        data = read_file(bundle, "no-bundle", MAX_BUNDLE_BYTES)
-        with nothing_left(folder):
-            home, addresses = join(folder, data, SystemClock())
-            config = write_config(
-                home,
-                base=base.resolve() if base else None,
-                uplink=addresses,
-                host=host,
-                port=port,
-                names=reached or (),
-                settings=settings,
-            )
-        if json:
-            print_json({"node": home.id, "config": str(config)})
-            return
-        console.print(f"Joined as {home.certificate.name}: {config}", soft_wrap=True)
 
 
 @app.command("revoke", cls=RenamedOptions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodes.config.addresses import distinct, free_port, parse_host, parse_reachable
+from nodes.config.comments import commented
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.machine.files import write_file
@@ -113,25 +113,11 @@ def write_config(
             sections["downlink"]["names"] = list(names)
     for name, values in (settings or {}).items():
         sections.setdefault(name, {}).update(values)
-    lines = [f"# {home.certificate.name}: {home.certificate.role} of {home.scope}", ""]
-    for name, values in sections.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
-        lines.append("")
-    path, text = home.folder / "node.toml", "\n".join(lines)
+    own = home.certificate
+    text = commented(f"{own.name}: {own.role} of {home.scope}", sections, is_device=home.is_device)
+    path = home.folder / "node.toml"
     _parsed(path, text)  # what could not be read again is not written
     if path.exists():
         path.replace(path.with_suffix(".toml.old"))
     write_file(path, text.encode())
     return path
-
-
-def _toml(value: Any) -> str:
-    """Encode a TOML value; JSON's strings, numbers and lists are TOML's too."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, Path):
-        value = str(value)
-    if isinstance(value, tuple):
-        value = list(value)
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -24,6 +24,8 @@ from nodes.peers.circle.keeper import CircleKeeper
 from nodes.peers.circle.reach import Reach
 from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.door import Door, Whereabouts
+from nodes.peers.joining.desk import EnrolmentDesk
+from nodes.peers.joining.invitations import Invitations
 from nodes.peers.receipts import ReceiptService
 from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.own import OwnStatus
@@ -88,12 +90,16 @@ class CircleBelow:
             "Receipt": ReceiptService(ReceiptDesk(node)).receipt,
             **artefact_handlers(artefacts),
         }
-        door = Door(node, self.whereabouts)
+        self._invitations = Invitations(node.home.folder)
+        strangers: Handlers = {
+            **Door(node, self.whereabouts).handlers,
+            **EnrolmentDesk(node, self._invitations, self.whereabouts).handlers,
+        }
         identify = self.keeper.identify
         self._server = PeerServer(
             [
                 Listener(PEER, members, host, ports.port, self._tls, identify),
-                Listener(ENROLMENT, door.handlers, host, ports.door, self._tls_of_door, None),
+                Listener(ENROLMENT, strangers, host, ports.door, self._tls_of_door, None),
             ],
             now_ms=node.clock.now_ms,
             on_refused=on_refused,
@@ -114,6 +120,7 @@ class CircleBelow:
     def stop(self) -> None:
         """Stop listening."""
         self._server.stop()
+        self._invitations.close()
 
     def look(self) -> None:
         """Tell the children if there is a newer snapshot or circle; cheap when there is none."""

@@ -35,8 +35,9 @@ from nodes.state.node import Node
 from nodes.trust.bundle import Bundle
 from nodes.trust.network import first_certificate, make_keys
 from nodes.trust.tls import authority_pem, make_tls
-from nodes.trust.transport_keys import canonical_pem
+from nodes.trust.transport_keys import canonical_pem, transport_public_pem
 from protocol import (
+    Certificate,
     Member,
     NodeId,
     PublicKey,
@@ -76,17 +77,26 @@ def make_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
     """
     check_label(name)
     with nothing_left(folder):
-        key, transport = make_keys(folder)
-        fields = {
-            "name": name,
-            "scope": str(scope),
-            "role": role.value,
-            "public_key": key.public.raw.hex(),
-            "transport_key": transport.decode(),
-        }
-        text = json.dumps(fields, sort_keys=True).encode()
-        request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
-        write_file(folder / "request.json", request)
+        make_keys(folder)
+        return write_request(folder, name, scope, role)
+
+
+def write_request(folder: Path, name: str, scope: Scope, role: Role) -> bytes:
+    """Write what the node whose keys are in ``folder`` asks for; returns the request.
+
+    Raises as ``make_request`` does, but not ``exists``.
+    """
+    key = SigningKey.load(folder / "identity.pem")
+    fields = {
+        "name": check_label(name),
+        "scope": str(scope),
+        "role": role.value,
+        "public_key": key.public.raw.hex(),
+        "transport_key": transport_public_pem((folder / "transport.pem").read_bytes()).decode(),
+    }
+    text = json.dumps(fields, sort_keys=True).encode()
+    request = json.dumps({"request": text.decode(), "signature": key.sign(text).hex()}).encode()
+    write_file(folder / "request.json", request)
     return request
 
 
@@ -115,15 +125,7 @@ def enrol(
     layout = (home.folder / "layout.json").read_text("utf-8")
     basis = home.basis_file.read_bytes()
     authority = authority_pem(home.folder / "tls", home.key)
-    sealed = certify(
-        parent,
-        asked.key,
-        name=asked.name,
-        scope=asked.scope,
-        role=asked.role,
-        transport=asked.transport,
-        rank=rank,
-    )
+    sealed = certify_request(parent, asked, rank)
     path = (*home.path_envelopes, sealed)
     bundle = Bundle(home.network_envelope, path, layout, basis, reached, authority, distinct(doors))
     return bundle.encode()
@@ -151,6 +153,55 @@ def certify(
     ``Refused`` ``bad-transport-key`` and what ``check_certificate`` and ``Membership.check``
     refuse. Then nothing was stored or recorded.
     """
+    certificate = _certificate(parent, key, name, scope, role, transport, rank)
+    sealed = seal(certificate, parent.home.key).encode()
+    member = Member.of(certificate, digest_of(sealed))
+
+    def build() -> list[LedgerEvent]:
+        parent.state.membership.check(member)
+        parent.artefacts.put(sealed)
+        return [MemberEnrolled.from_member(member)]
+
+    parent.transact(build)
+    return sealed
+
+
+def certify_request(parent: Node, asked: MembershipRequest, rank: int | None = None) -> bytes:
+    """Sign what a request asks for and record the member; returns and raises as ``certify``."""
+    return certify(
+        parent,
+        asked.key,
+        name=asked.name,
+        scope=asked.scope,
+        role=asked.role,
+        transport=asked.transport,
+        rank=rank,
+    )
+
+
+def check_request(parent: Node, asked: MembershipRequest, rank: int | None = None) -> None:
+    """Check that ``certify_request`` would sign this now; sign and record nothing.
+
+    Raises the same.
+    """
+    certificate = _certificate(
+        parent, asked.key, asked.name, asked.scope, asked.role, asked.transport, rank
+    )
+    with parent.lock:
+        parent.catch_up()
+        parent.state.membership.check(Member.of(certificate, digest_of(b"")))
+
+
+def _certificate(
+    parent: Node,
+    key: PublicKey,
+    name: str,
+    scope: Scope,
+    role: Role,
+    transport: bytes,
+    rank: int | None,
+) -> Certificate:
+    """Write the certificate of a child, checked but for the rules of membership; not signed."""
     home = parent.home
     require_place(home, scope, role)
     certificate = first_certificate(
@@ -166,16 +217,7 @@ def certify(
         rank=rank,
     )
     check_certificate(certificate, home.network, home.certificate)
-    sealed = seal(certificate, home.key).encode()
-    member = Member.of(certificate, digest_of(sealed))
-
-    def build() -> list[LedgerEvent]:
-        parent.state.membership.check(member)
-        parent.artefacts.put(sealed)
-        return [MemberEnrolled.from_member(member)]
-
-    parent.transact(build)
-    return sealed
+    return certificate
 
 
 def require_place(home: Home, scope: Scope, role: Role) -> None:
