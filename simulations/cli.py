@@ -240,7 +240,7 @@ def swarm(
 ) -> None:
     """Bring one artefact to many members of a circle: by swarm, and over gRPC alone.
 
-    Every member is a process. All of it takes about half an hour, gRPC alone half of that.
+    Every member is a process. All of it takes about seven minutes.
 
     Example: banyan bench swarm --receivers 8 --megabytes 20 --only swarm
     """
