@@ -8,6 +8,7 @@ The gate and the audit are packages of their own: ``aggregation.gate``, ``aggreg
 from __future__ import annotations
 
 from aggregation.diagnostics import Diagnostics, diagnose
+from aggregation.encoded import EncodedRow, Holding
 from aggregation.errors import AggregationError
 from aggregation.pipeline import RULES, STEPS, Pipeline, aggregate
 from aggregation.rule import Aggregate, Rule
@@ -19,6 +20,8 @@ __all__ = [
     "Aggregate",
     "AggregationError",
     "Diagnostics",
+    "EncodedRow",
+    "Holding",
     "Pipeline",
     "Rule",
     "Updates",

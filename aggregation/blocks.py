@@ -77,10 +77,8 @@ def width_of(block: slice, columns: Columns) -> int:
     return block.stop - block.start if isinstance(columns, slice) else len(columns)
 
 
-def gather(
-    rows: Sequence[NDArray[np.float32]], block: slice, columns: Columns, out: NDArray[Any]
-) -> NDArray[Any]:
-    """Copy some columns of some rows into ``out``, (n, b), side by side.
+def gather(rows: Sequence[Any], block: slice, columns: Columns, out: NDArray[Any]) -> NDArray[Any]:
+    """Copy some columns of some rows (``updates.Source``) into ``out``, (n, b), side by side.
 
     Row by row: numpy lets go of the interpreter while it copies one, but not while it makes an
     array of a list.

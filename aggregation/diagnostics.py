@@ -13,7 +13,7 @@ import numpy as np
 
 from aggregation import centring, selection
 from aggregation.blocks import each_block
-from aggregation.points import Inputs, Points, Table
+from aggregation.points import Inputs, Points, Table, inputs_of
 from aggregation.rule import Aggregate
 from aggregation.updates import Updates
 
@@ -48,7 +48,7 @@ def diagnose(updates: Updates, aggregate: Aggregate, f: int) -> Diagnostics:
 
     Raises ``AggregationError``: what the rules refuse.
     """
-    inputs = Inputs(updates, f)
+    inputs = inputs_of(updates, f)
     points = Points.from_inputs(inputs)
     n, regions = len(inputs.rows), inputs.regions
     products, squares = _products(inputs, aggregate)
@@ -92,7 +92,7 @@ def _products(inputs: Inputs, aggregate: Aggregate) -> tuple[Table, Table]:
             partial.append((region, inner, float(vector @ vector)))
         return partial
 
-    for partials in each_block(inputs.updates.size, _WIDTH, look):
+    for partials in each_block(inputs.size, _WIDTH, look):
         for region, inner, square in partials:
             products[region] += inner
             squares[region] += square

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from aggregation import centring, order, pre_aggregation, selection
 from aggregation.combine import combine
 from aggregation.errors import AggregationError, check_count
-from aggregation.points import Inputs, Points
+from aggregation.points import Points, inputs_of
 from aggregation.rule import Aggregate, Rule, majority
 from aggregation.updates import Updates
 
@@ -112,7 +112,7 @@ class Pipeline:
         """
         if seed < 0:
             raise AggregationError("bad-seed", f"A seed must be at least 0, got {seed}.")
-        points = Points.from_inputs(Inputs(updates, f))
+        points = Points.from_inputs(inputs_of(updates, f))
         applied = []
         for name, step in zip(self.names[:-1], self.steps, strict=True):
             before, points = points, step(points, f, seed)

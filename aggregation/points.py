@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.blocks import each_block, gather, scratch, width_of
+from aggregation.encoded import EncodedRow
 from aggregation.errors import AggregationError, check_count
 from aggregation.regions import Regions
-from aggregation.updates import Row, Updates
+from aggregation.updates import Source, Updates
 
 Table = NDArray[np.float64]
 
@@ -48,7 +50,7 @@ class Inputs:
     def __init__(self, updates: Updates, f: int) -> None:
         check_count(sum(updates.seats), f)
         check_count(updates.count, f, least=1)
-        self.updates, self.f = updates, f
+        self.size, self.f = updates.size, f  # not the updates themselves: see ``inputs_of``
         self.order = updates.canonical_order()
         self.rows = [_read_only(updates.rows[row]) for row in self.order]
         self.seats = np.array([updates.seats[row] for row in self.order], np.int64)
@@ -71,7 +73,7 @@ class Inputs:
 
         grams = np.zeros((len(regions.sizes), n, n))
         width = int(np.clip(_BLOCK_BYTES // (8 * n), 1024, _MOST_WIDTH))
-        for partials in each_block(self.updates.size, width, products):
+        for partials in each_block(self.size, width, products):
             for region, product in partials:
                 holders = regions.holders[region]
                 if holders.all():
@@ -81,9 +83,27 @@ class Inputs:
         return grams
 
 
-def _read_only(row: Row) -> Row:
+_INPUTS: WeakKeyDictionary[Updates, tuple[int, Inputs]] = WeakKeyDictionary()
+
+
+def inputs_of(updates: Updates, f: int) -> Inputs:
+    """Return the inputs of these updates; made once while the updates are in use.
+
+    The Gram matrices take most of the time of many rules, and diagnostics need the same.
+
+    Raises ``AggregationError`` as ``Inputs`` does.
+    """
+    known = _INPUTS.get(updates)
+    if known is None or known[0] != f:
+        known = _INPUTS[updates] = (f, Inputs(updates, f))
+    return known[1]
+
+
+def _read_only(row: Source) -> Source:
     """Return a read-only view; whatever kind the row is, compiled loops see one type."""
-    view: Row = row.view(np.ndarray)
+    if isinstance(row, EncodedRow):  # what it decodes is the reader's own
+        return row
+    view: NDArray[np.float32] = row.view(np.ndarray)
     view.flags.writeable = False
     return view
 

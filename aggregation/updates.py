@@ -1,8 +1,9 @@
 """The input of a rule: one vector per child, the coordinates it holds, the seats it takes.
 
 Checked once, when it is made: a rule never meets a NaN or a wrong shape. The vectors may be
-memory-mapped files; nothing here copies them. A row has no name and no weight of its own, so a rule
-cannot depend on its sender, on a claim of the sender or on the order of arrival.
+memory-mapped files, or encoded as they were sent; nothing here copies them. A row has no name and
+no weight of its own, so a rule cannot depend on its sender, on a claim of the sender or on the
+order of arrival.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.encoded import EncodedRow
 from aggregation.errors import AggregationError
 
 Row = NDArray[np.float32]
+Source = Row | EncodedRow
+"""What rows are read from, a slice of columns at a time."""
 Mask = NDArray[np.bool_]
 
 MOST_SEATS = 1024
@@ -27,8 +31,8 @@ class Updates:
     """Several vectors in the same coordinates.
 
     Args:
-        rows: n arrays of (d,) float32, C-contiguous and finite, or one (n, d) array. What a child
-            does not hold is ignored, but must be finite too.
+        rows: n arrays of (d,) float32, C-contiguous and finite, or rows that are encoded, or one
+            (n, d) array. What a child does not hold is ignored, but must be finite too.
         masks: n arrays of (d,) bool, which coordinates each child holds; None when all hold all.
             Rows of one class should share one array: masks are compared, not copied.
         seats: for each row how many seats it takes; None for one each. A row in k seats counts as k
@@ -40,11 +44,11 @@ class Updates:
 
     def __init__(
         self,
-        rows: Sequence[Row] | NDArray[np.float32],
+        rows: Sequence[Source] | NDArray[np.float32],
         masks: Sequence[Mask] | NDArray[np.bool_] | None = None,
         seats: Sequence[int] | None = None,
     ) -> None:
-        self.rows: tuple[Row, ...] = tuple(rows)
+        self.rows: tuple[Source, ...] = tuple(rows)
         self.masks: tuple[Mask, ...] | None = None if masks is None else tuple(masks)
         self.seats: tuple[int, ...] = (1,) * len(self.rows) if seats is None else tuple(seats)
         self._check()
@@ -57,7 +61,10 @@ class Updates:
     @property
     def size(self) -> int:
         """d, the length of each; 0 when there is none."""
-        return int(np.size(self.rows[0])) if self.rows else 0
+        if not self.rows:
+            return 0
+        first = self.rows[0]
+        return first.size if isinstance(first, EncodedRow) else int(np.size(first))
 
     def canonical_order(self) -> list[int]:
         """Order the rows by their content and by nothing else.
@@ -89,7 +96,7 @@ class Updates:
 
     def _check(self) -> None:
         for row, values in enumerate(self.rows):
-            if not _is_vector(values, np.float32, self.size) or not values.flags.c_contiguous:
+            if not _is_row(values, self.size):
                 raise AggregationError(
                     "bad-updates",
                     "Updates are contiguous float32 vectors of one length; "
@@ -114,11 +121,23 @@ class Updates:
                 f"Every update takes one seat or more, all together at most {MOST_SEATS}.",
             )
         for row, values in enumerate(self.rows):
-            for start in range(0, self.size, _CHUNK):
-                if not np.isfinite(values[start : start + _CHUNK]).all():
-                    raise AggregationError(
-                        "not-finite", f"Update {row} has a NaN or an infinite coordinate."
-                    )
+            if not _is_finite(values):
+                raise AggregationError(
+                    "not-finite", f"Update {row} has a NaN or an infinite coordinate."
+                )
+
+
+def _is_row(given: object, size: int) -> bool:
+    if isinstance(given, EncodedRow):
+        return given.size == size
+    return _is_vector(given, np.float32, size) and bool(np.asarray(given).flags.c_contiguous)
+
+
+def _is_finite(values: Source) -> bool:
+    if isinstance(values, EncodedRow):
+        return values.is_finite()
+    starts = range(0, values.size, _CHUNK)
+    return all(bool(np.isfinite(values[at : at + _CHUNK]).all()) for at in starts)
 
 
 def _is_vector(given: object, dtype: type[np.generic], size: int) -> bool:

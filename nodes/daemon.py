@@ -35,7 +35,7 @@ from nodes.learning.isolated import IsolatedEngine
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.files import write_file
 from nodes.machine.logs import adopt, configure
-from nodes.machine.process_memory import trim
+from nodes.machine.process_memory import give_back_large, trim
 from nodes.machine.retry import keep_trying, report
 from nodes.machine.troubles import TROUBLES_FILE, Troubles
 from nodes.peers.needs import Needs
@@ -96,6 +96,8 @@ def _run(
 ) -> None:
     configure(home.folder / "logs" / "node.jsonl", config.log_level, home.certificate.name)
     prepare_environment(home.folder / "flower")
+    if config.model.isolate:  # torch is in another process
+        give_back_large()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -157,7 +159,8 @@ class Daemon:
         make_engine = IsolatedEngine if self._config.model.isolate else TorchEngine
         self._engine = make_engine(self._home, self._config.model, self._stop)
         roles = {"uplink": self._uplink, "downlink": self._downlink}
-        roles |= self._peers.roles(self._stop)
+        child = self._child = self._make_child_role()
+        roles |= self._peers.roles(child, self._stop)
         threads = [
             threading.Thread(target=self._guarded, args=(role,), name=name)
             for name, role in roles.items()
@@ -264,18 +267,24 @@ class Daemon:
         self._failures.append(error)
         self._stop.set()
 
-    def _uplink(self) -> None:
+    def _make_child_role(self) -> Child | None:
         above = self._above
         if above is None:
+            return None
+        from nodes.child.child import Child
+
+        make = self._make_child or partial(Child, troubles=self._troubles, ahead_ms=above.ahead_ms)
+        return make(self._node, self._config, self._engine)
+
+    def _uplink(self) -> None:
+        above, child = self._above, self._child
+        if above is None or child is None:
             start_root(self._node)
             return
-        from nodes.child.child import Child
         from nodes.flower.apps import make_client_app
         from nodes.flower.uplink import empty_context
 
         adopt(*FLOWERS_LOGGERS)
-        make = self._make_child or partial(Child, troubles=self._troubles, ahead_ms=above.ahead_ms)
-        child = make(self._node, self._config, self._engine)
 
         def link() -> None:
             uplink = above.connect()

@@ -5,13 +5,21 @@ network or writes a file other than a key.
 """
 
 from protocol.admission import Admission, Admitted, Claims, Members, Tasks
-from protocol.certificates import check_certificate, verify_network, verify_path
+from protocol.certificates import (
+    check_certificate,
+    check_validity,
+    verify_network,
+    verify_path,
+)
 from protocol.codec import (
+    BLOCK,
+    EncodedDelta,
     decode_adapter,
     decode_delta,
     encode_adapter,
     encode_delta,
     encoded_size,
+    read_delta,
 )
 from protocol.envelope import Envelope, open_envelope, seal
 from protocol.errors import Code, ProtocolError, Refused
@@ -25,7 +33,8 @@ from protocol.ids import (
     digest_of,
 )
 from protocol.limits import LIMITS, Limits
-from protocol.membership import Member, Membership, MembershipParts
+from protocol.members import Member, MembershipParts
+from protocol.membership import Membership
 from protocol.statements import (
     Abstention,
     Certificate,
@@ -59,6 +68,7 @@ from protocol.tensors import parse_tensors, write_tensors
 from protocol.transport import TRANSPORT_CURVES, load_transport_key, transport_digest
 
 __all__ = [
+    "BLOCK",
     "LIMITS",
     "TRANSPORT_CURVES",
     "Abstention",
@@ -72,6 +82,7 @@ __all__ = [
     "Claims",
     "Code",
     "Digest",
+    "EncodedDelta",
     "Envelope",
     "Fate",
     "KeyId",
@@ -109,6 +120,7 @@ __all__ = [
     "check_certificate",
     "check_digest",
     "check_label",
+    "check_validity",
     "decode_adapter",
     "decode_delta",
     "digest_of",
@@ -118,6 +130,7 @@ __all__ = [
     "load_transport_key",
     "open_envelope",
     "parse_tensors",
+    "read_delta",
     "seal",
     "transport_digest",
     "verify_network",

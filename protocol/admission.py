@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.certificates import check_validity
-from protocol.codec import decode_delta, encoded_size
+from protocol.codec import EncodedDelta, encoded_size, read_delta
 from protocol.envelope import Envelope
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
@@ -61,15 +61,21 @@ class Claims(Protocol):
 class Admitted:
     """An update that passed every check.
 
-    ``values`` is (d_r,) float32, as sent: neither ``scale`` nor ``weight`` has been applied.
-    ``staleness`` is τ, in versions. ``weight`` is the certificate's quota, from 0 to 1.
+    ``delta`` is what was sent, (d_r,), checked but not decoded: a parent may hold hundreds. Neither
+    ``scale`` nor ``weight`` has been applied to it. ``staleness`` is τ, in versions. ``weight`` is
+    the certificate's quota, from 0 to 1.
     """
 
     update: Update
     digest: Digest
-    values: NDArray[np.float32]
+    delta: EncodedDelta
     staleness: int
     weight: float
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The delta, decoded: (d_r,) float32."""
+        return self.delta.decode()
 
     @property
     def scale(self) -> float:
@@ -106,7 +112,7 @@ class Admission:
         now_ms: int,
         task: str | None = None,
     ) -> Admitted:
-        """Check an update and decode its payload.
+        """Check an update and its payload.
 
         Args:
             sender: who the transport says it is; None where it does not say. Then the signature's
@@ -130,10 +136,10 @@ class Admission:
         self._check_expiry(update, now_ms)
         self._check_claim(update, task)
         try:
-            values = self._read_payload(update, payload)
+            delta = self._read_payload(update, payload)
         except Refused as refused:
             raise Refused(refused.code, refused.sentence, claims=True) from None
-        return Admitted(update, digest, values, staleness, member.quota)
+        return Admitted(update, digest, delta, staleness, member.quota)
 
     def admit_abstention(
         self, envelope: bytes, *, sender: NodeId | None, now_ms: int, task: str | None = None
@@ -280,7 +286,7 @@ class Admission:
 
     # -- what it carries
 
-    def _read_payload(self, update: Update, payload: bytes) -> NDArray[np.float32]:
+    def _read_payload(self, update: Update, payload: bytes) -> EncodedDelta:
         if len(payload) != update.length:
             raise Refused(
                 Code.WRONG_LENGTH,
@@ -296,15 +302,15 @@ class Admission:
             )
         if digest_of(payload) != update.payload:
             raise Refused(Code.WRONG_DIGEST, "The payload is not the one that was signed.")
-        values = decode_delta(payload, size, form, self.limits)
-        norm = float(np.linalg.norm(values.astype(np.float64)))
+        delta = read_delta(payload, size, form, self.limits)
+        norm = delta.norm()
         if norm > self.limits.max_update_norm:
             raise Refused(
                 Code.NORM_TOO_LARGE,
                 f"The norm of the update is {norm:.4g}, "
                 f"expected at most {self.limits.max_update_norm:g}.",
             )
-        return values
+        return delta
 
 
 def _same(got: object, expected: object, code: Code, what: str) -> None:

@@ -6,7 +6,8 @@ of a block becomes ±127; -128 is never written and never accepted. An adapter i
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,23 +37,62 @@ def encode_delta(vector: Vector, form: PayloadFormat) -> bytes:
     return write_tensors({"q": q.reshape(-1)[: vector.size], "scale": scale})
 
 
-def decode_delta(data: bytes, size: int, form: PayloadFormat, limits: Limits = LIMITS) -> Vector:
-    """Read a (size,) float32 vector; every value is finite.
+@dataclass(frozen=True, eq=False)
+class EncodedDelta:
+    """A payload that was read and checked, not decoded: its arrays are views of its bytes.
+
+    Attributes:
+        values: (d,) int8 or float32.
+        scale: (ceil(d / 256),) float32, by which each block of int8 values is multiplied; None of
+            float32 values.
+    """
+
+    values: NDArray[Any]
+    scale: Vector | None
+
+    def decode(self) -> Vector:
+        """Return the (d,) float32 vector; every value is finite."""
+        if self.scale is None:
+            return self.values.astype(np.float32)
+        blocks = _in_blocks(self.values.astype(np.float32)) * self.scale[:, None]
+        return blocks.reshape(-1)[: self.values.size]
+
+    def norm(self) -> float:
+        """Return the length of the vector, computed in float64."""
+        if self.scale is None:
+            return float(np.linalg.norm(self.values.astype(np.float64)))
+        blocks = _in_blocks(self.values.astype(np.float32))
+        squares = np.einsum("ij,ij->i", blocks, blocks)  # below 2 ** 24: exact in float32
+        return float(np.sqrt(self.scale.astype(np.float64) ** 2 @ squares.astype(np.float64)))
+
+
+def read_delta(
+    data: bytes, size: int, form: PayloadFormat, limits: Limits = LIMITS
+) -> EncodedDelta:
+    """Read a payload of ``size`` values without decoding it.
 
     Raises ``Refused``: what ``parse_tensors`` refuses. A scale below zero and an int8 value of
     -128 are ``bad-tensors``; a scale so large that a value overflows is ``not-finite``.
     """
     tensors = parse_tensors(data, _expected(size, form), limits)
     if form is PayloadFormat.FLOAT32:
-        return tensors["theta"].astype(np.float32)
+        return EncodedDelta(tensors["theta"], None)
     q, scale = tensors["q"], tensors["scale"]
     if np.signbit(scale).any() or (q == -128).any():
         raise Refused(Code.BAD_TENSORS, "A scale is below zero, or an int8 value is -128.")
+    largest = np.abs(_in_blocks(q)).max(axis=1, initial=0).astype(np.float32)
     with np.errstate(over="ignore"):
-        values = (_in_blocks(q.astype(np.float32)) * scale[:, None]).reshape(-1)[:size]
-    if not np.isfinite(values).all():
-        raise Refused(Code.NOT_FINITE, "A scale is so large that values overflow.")
-    return values
+        if not np.isfinite(largest * scale).all():
+            raise Refused(Code.NOT_FINITE, "A scale is so large that values overflow.")
+    return EncodedDelta(q, scale)
+
+
+def decode_delta(data: bytes, size: int, form: PayloadFormat, limits: Limits = LIMITS) -> Vector:
+    """Read a (size,) float32 vector; every value is finite.
+
+    Raises ``Refused`` as ``read_delta`` does.
+    """
+    return read_delta(data, size, form, limits).decode()
 
 
 def encoded_size(size: int, form: PayloadFormat) -> int:
@@ -77,7 +117,7 @@ def _expected(size: int, form: PayloadFormat) -> Expected:
     return {"q": ("I8", (size,)), "scale": ("F32", (-(-size // BLOCK),))}
 
 
-def _in_blocks(vector: Vector) -> Vector:
+def _in_blocks(vector: NDArray[Any]) -> NDArray[Any]:
     """(d,) as (ceil(d / 256), 256), filled up with zeros."""
     padded = np.zeros(-(-vector.size // BLOCK) * BLOCK, vector.dtype)
     padded[: vector.size] = vector

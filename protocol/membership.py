@@ -23,65 +23,15 @@ rule. Nothing is read, written or signed here, and equal events make equal membe
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from protocol.errors import Code, Refused
 from protocol.identity import PublicKey
-from protocol.ids import Digest, KeyId, NodeId, Scope
-from protocol.statements import Certificate, Role
+from protocol.ids import Digest, KeyId, NodeId
+from protocol.members import Holding, Member, MembershipParts, keys_of, transport_of, used_by
+from protocol.statements import Certificate
 from protocol.transport import transport_digest
-
-
-@dataclass(frozen=True)
-class Member:
-    """What the rules need of a certificate.
-
-    Attributes:
-        key: names the key that signs what the node says.
-        transport: names the key that opens its connection; empty where that is not known, as of
-            an old ledger read without its artefacts.
-        certificate: the digest under which the certificate's envelope is stored.
-    """
-
-    node: NodeId
-    key: KeyId
-    transport: Digest
-    epoch: int
-    scope: Scope
-    role: Role
-    name: str
-    certificate: Digest
-
-    @classmethod
-    def of(cls, certificate: Certificate, digest: Digest) -> Member:
-        """The member that a verified certificate makes; ``digest`` names its envelope."""
-        return cls(
-            node=certificate.node,
-            key=PublicKey.from_raw(certificate.public_key).keyid,
-            transport=transport_digest(certificate.transport_key),
-            epoch=certificate.key_epoch,
-            scope=certificate.scope,
-            role=certificate.role,
-            name=certificate.name,
-            certificate=digest,
-        )
-
-
-Holding = tuple[str, str]
-"""Something that one node has and no other may have: its kind and its value."""
-
-
-@dataclass(frozen=True)
-class MembershipParts:
-    """All that a membership holds; see the attributes of ``Membership``."""
-
-    members: tuple[Member, ...]
-    revoked: tuple[NodeId, ...]
-    suspended: tuple[NodeId, ...]
-    departures: Mapping[NodeId, int]
-    keepers: tuple[tuple[str, str, NodeId], ...]
-    users: tuple[tuple[str, str, tuple[NodeId, ...]], ...]
 
 
 @dataclass
@@ -192,11 +142,11 @@ class Membership:
                 f"{member.name} is enrolled as the {known.role} of {known.scope}, not the "
                 f"{member.role} of {member.scope}: one identity has one place. Make a new request.",
             )
-        for key in _keys_of(member):
+        for key in keys_of(member):
             self._check_keeper(member, key, Code.DUPLICATE_KEY, "signing key")
         self._check_epoch(member, known, previous_key_signed)
         self._check_keeper(
-            member, _transport_of(member), Code.DUPLICATE_TRANSPORT_KEY, "transport key"
+            member, transport_of(member), Code.DUPLICATE_TRANSPORT_KEY, "transport key"
         )
         self._check_unused(member)
 
@@ -233,9 +183,9 @@ class Membership:
         self._give_up(node)
         self._members[node] = member
         self._revoked.discard(node)
-        for holding in (*_keys_of(member), _transport_of(member)):
+        for holding in (*keys_of(member), transport_of(member)):
             self._keepers.setdefault(holding, node)
-        for holding in _used_by(member):
+        for holding in used_by(member):
             self._users[holding] = self._users.get(holding, frozenset()) | {node}
         if node not in self._suspended:
             self._enter(node)
@@ -278,7 +228,7 @@ class Membership:
     def _give_up(self, node: NodeId) -> None:
         """Take a member's name and scope, unless it has lost them before."""
         if node in self._members and node not in self._revoked:
-            for holding in _used_by(self._members[node]):
+            for holding in used_by(self._members[node]):
                 self._users[holding] -= {node}
 
     # -- the rules
@@ -353,7 +303,7 @@ class Membership:
             )
 
     def _check_unused(self, member: Member) -> None:
-        for kind, value in _used_by(member):
+        for kind, value in used_by(member):
             others = self._users.get((kind, value), frozenset()) - {member.node}
             for other in sorted(others):
                 name = self._members[other].name
@@ -368,21 +318,3 @@ class Membership:
                     f"There is a member called {name} already, node {other[:12]}…. "
                     "Choose another name.",
                 )
-
-
-def _keys_of(member: Member) -> Iterator[Holding]:
-    """A node's id is the digest of its first key, which stays its own."""
-    yield "key", member.node
-    yield "key", member.key
-
-
-def _transport_of(member: Member) -> Holding:
-    # Where the key is not known, no other node can have it.
-    return "transport", member.transport or member.node
-
-
-def _used_by(member: Member) -> Iterator[Holding]:
-    """What a member has to itself: an interior node its scope, everybody a name."""
-    if member.role is not Role.DEVICE:
-        yield "scope", str(member.scope)
-    yield "name", member.name

@@ -226,3 +226,56 @@ def gate(
 
     with one_sentence():
         _show(trial.run(histories, seed), trial.tables, json)
+
+
+@bench.command("children")
+def children(
+    count: Annotated[
+        list[int] | None, typer.Option(min=1, help="How many children; may be repeated.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of each number of children.")] = 4,
+    settle: Annotated[
+        float, typer.Option(min=1, help="Seconds of rest before settled memory is measured.")
+    ] = 40.0,
+    json: AsJson = False,
+) -> None:
+    """Let more and more thin children answer one parent: time, memory, CPU, and who fails.
+
+    The parent is a daemon of its own, over TLS; the children learn nothing, and all else is real:
+    links, keys, envelopes of 1 MB, the chain. All of it takes about ten minutes on two cores.
+
+    Examples:
+      banyan bench children
+      banyan bench children --count 200 --rounds 3
+    """
+    from simulations.bench import children as measured
+
+    with one_sentence():
+        scale = measured.ChildrenScale(rounds=rounds, settle_s=settle)
+        if count:
+            scale = replace(scale, counts=tuple(count))
+        _show(measured.run(scale, CACHE, say=errors.print), measured.tables, json)
+
+
+@bench.command("swarm")
+def swarm(
+    receivers: Annotated[int, typer.Option(min=2, help="Members that fetch at once.")] = 32,
+    megabytes: Annotated[float, typer.Option(min=0.1, help="Size of the artefact.")] = 100.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="MB a second that each may send.")] = 4.0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A case, as in the table; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Bring one artefact to many members of a circle: by swarm, and over gRPC alone.
+
+    Every member is a process. All of it takes about half an hour, gRPC alone half of that.
+
+    Example: banyan bench swarm --receivers 8 --megabytes 20 --only swarm
+    """
+    from simulations.bench import swarm as carried
+
+    with one_sentence():
+        size, most = round(megabytes * 1e6), round(rate * 1e6)
+        result = carried.measure(receivers, size, most, only or (), say=errors.print)
+        _show(result, carried.tables, json)

@@ -6,6 +6,6 @@ parent counted is not offered again.
 
 Knows nothing of how messages travel, nor of torch.
 
-Others use ``child`` (``Child``, ``offer_source``), ``follow`` (``Blobs``), ``offer`` (``Offer``,
-``OfferSource``).
+Others use ``child`` (``Child``, ``offer_source``), ``follow`` (``Blobs``, ``Followed``), ``offer``
+(``Offer``, ``OfferSource``), ``receipt_book`` (``ReceiptBook``).
 """

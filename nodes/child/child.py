@@ -9,13 +9,13 @@ verify.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from nodes.child.follow import Blobs, Follower, Judge
+from nodes.child.follow import Blobs, Followed, Follower, Judge
 from nodes.child.mend import mend_position
 from nodes.child.offer import GatheredOffers, LearnedOffers, Offer, OfferSource
 from nodes.config.sections import NodeConfig
@@ -38,6 +38,7 @@ from protocol import (
     PayloadFormat,
     PublicKey,
     Refused,
+    Snapshot,
     Task,
     Update,
     digest_of,
@@ -109,6 +110,7 @@ class Child:
         try:
             if missing := self._follower.follow(task, blobs):
                 return self._abstain(task, "missing-artefacts", retry=True, missing=missing)
+            stands = self._stands()
             offer = self._offers.offer(task)
         except ArtefactError as error:
             mended = error.digest is not None and mend_position(self._node)
@@ -129,7 +131,32 @@ class Child:
             self._report("computing-failed", f"{type(error).__name__}: {error}"[:300])
             return self._abstain(task, "computing-failed", retry=False)
         self._report("", "")
-        return self._send(task, offer)
+        with self._follower.lock:
+            if offer.copy != ZERO and stands != self._stands():
+                log.info("offer-made-again", round=task.round)  # a sibling brought another chain
+                return self._abstain(task, "moved-on", retry=True)
+            return self._send(task, offer)
+
+    def follow_snapshot(
+        self,
+        envelope: bytes,
+        releases: Sequence[bytes],
+        adapter: Callable[[Digest], bytes | None] = lambda _: None,
+    ) -> Followed:
+        """Install the chain of a snapshot that came without a task; see
+        ``Follower.follow_snapshot``. Thread-safe: ``answer`` may run meanwhile."""
+        return self._follower.follow_snapshot(envelope, releases, adapter)
+
+    def check_snapshot(self, envelope: bytes, releases: Sequence[bytes]) -> Snapshot:
+        """Verify a snapshot and the releases that came with it. Raises ``Refused``."""
+        return self._follower.check_snapshot(envelope, releases)[0]
+
+    def _stands(self) -> tuple[object, ...]:
+        """Collect what an offer's copy depends on beside the node's own rounds: a chain that a
+        sibling brought displaces copies, a verdict that came with it moves the baseline."""
+        with self._node.lock:
+            state = self._node.state
+            return state.above.snapshot, state.offers.seen_release, state.offers.baseline
 
     def _report(self, code: str, sentence: str, *, passes: bool = False) -> None:
         """Keep for ``status`` why this node has nothing to send, if a person should know."""
@@ -212,16 +239,16 @@ class Child:
             key_epoch=home.certificate.key_epoch,
         )
         sealed = seal(update, home.key)
-        if offer.copy != ZERO:
-            # Record it before it leaves: a verdict on it must find the copy it names.
-            sent = UpdateSent(
-                round=task.round,
-                update=sealed.digest,
-                length=len(payload),
-                copy=offer.copy,
-                version=offer.version,
-            )
-            node.record(sent)
+        # Record it before it leaves: a verdict on it must find the copy it names.
+        sent = UpdateSent(
+            round=task.round,
+            update=sealed.digest,
+            length=len(payload),
+            copy=offer.copy,
+            version=offer.version,
+            deadline_ms=task.deadline_ms,
+        )
+        node.record(sent)
         log.info(
             "update-sent",
             round=task.round,

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import structlog
 
 from nodes.releases.chain import Fetch, Link, verify_release
-from nodes.releases.publish import WITHDRAWN
 from nodes.state.events import (
     LedgerEvent,
     OfferCounted,
@@ -20,6 +19,7 @@ from nodes.state.events import (
     OfferWithdrawn,
     ReceiptsRead,
 )
+from nodes.state.fates import WITHDRAWN
 from nodes.state.node import Node
 from nodes.state.records import ZERO
 from protocol import Digest, Release, Verdict, VerdictKind

@@ -8,7 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from nodes.cli import adapter, ask, network, node
+from nodes.cli import adapter, ask, network, node, tree
 from nodes.cli.output import one_sentence, write_any_letter
 from nodes.cli.plugins import add_plugins, installed
 from nodes.machine.logs import configure
@@ -49,6 +49,7 @@ app.add_typer(network.app, name="network")
 app.add_typer(node.app, name="node")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(ask.app)
+app.add_typer(tree.app)
 add_plugins(app, installed())
 
 

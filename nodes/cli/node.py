@@ -10,18 +10,30 @@ from nodes.cli import (
     invite,
     join,
     publish,
+    receipts,
     recover,
     rollback,
     run,
     status,
+    suspend,
     take_in,
     verify,
 )
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
-_SUBJECTS = (
-    *(invite, join, enrol, run, status, verify),
-    *(history, rollback, recover, publish, take_in),
-)
-for subject in _SUBJECTS:
+for subject in (
+    invite,
+    join,
+    enrol,
+    suspend,
+    run,
+    status,
+    verify,
+    history,
+    rollback,
+    recover,
+    publish,
+    take_in,
+    receipts,
+):
     app.add_typer(subject.app)

@@ -67,6 +67,7 @@ def recover(
             "Unproven, and shut out until they are enrolled again",
             done.unconfirmed,
         ),
+        ("Suspended as before", done.suspended),
         ("Revoked", done.revoked),
     ):
         if children:

@@ -36,6 +36,16 @@ def lines(current: Status, now_ms: int) -> Iterator[tuple[str, object]]:
     yield "trained", f"{current.trained_rounds} rounds, {current.trained_tokens:,} tokens"
 
 
+def membership_line(until_ms: int, now_ms: int) -> str:
+    """Say until when a membership holds; one that lapsed is renewed by the running node."""
+    if now_ms <= until_ms:
+        return f"holds for {span(until_ms - now_ms)}, renewed by itself before"
+    return (
+        f"lapsed {span(now_ms - until_ms)} ago (certificate-expired): `banyan node run` renews it "
+        "as soon as it reaches the parent"
+    )
+
+
 def text_lines(text: Mapping[Part, Mapping[str, Size]]) -> Iterator[tuple[str, object]]:
     """Yield the fill of the replay buffer, a line for each part."""
     for part, by_source in text.items():
@@ -77,6 +87,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _members(current: Status, names: Mapping[str, str]) -> str:
     mark = dict.fromkeys(current.revoked, " (revoked)")
+    mark |= dict.fromkeys(current.suspended, " (suspended)")
     return ", ".join(sorted(name + mark.get(child, "") for child, name in names.items()))
 
 

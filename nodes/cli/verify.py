@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nodes.cli.find import NodeOption, NodesOption, find, find_config, open_home_in
+from nodes.cli.find import NodeOption, NodesOption, find, find_config
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 from nodes.cli.renamed import RenamedOptions
 
 if TYPE_CHECKING:
     from nodes.state.node_state import NodeState
     from nodes.state.retention import Plan
+    from protocol import NodeId
 
 app = typer.Typer()
 
@@ -115,10 +116,12 @@ def _same(one: NodeState, other: NodeState) -> bool:
     """Compare states; an old ledger does not say the transport keys, which certificates do."""
     return all(
         getattr(one, part) == getattr(other, part) for part in vars(one) if part != "membership"
-    ) and (one.membership.active, one.membership.revoked) == (
-        other.membership.active,
-        other.membership.revoked,
-    )
+    ) and _belonging(one) == _belonging(other)
+
+
+def _belonging(state: NodeState) -> tuple[tuple[NodeId, ...], ...]:
+    members = state.membership
+    return members.active, members.suspended, members.revoked
 
 
 def _plan(folder: Path, config_file: Path) -> Plan:
@@ -127,11 +130,12 @@ def _plan(folder: Path, config_file: Path) -> Plan:
     from nodes.machine.clock import SystemClock
     from nodes.state import checkpoint
     from nodes.state.artefacts import ArtefactStore
+    from nodes.state.home import open_home
     from nodes.state.ledger import Ledger
     from nodes.state.ledger_files import LedgerFiles
     from nodes.state.retention import plan
 
-    home = open_home_in(folder)
+    home = open_home(folder, None)  # of a membership that lapsed as well
     settings = load_config(config_file).retention if config_file.is_file() else RetentionSettings()
     store = ArtefactStore(folder / "artefacts", read_only=True)
     with Ledger.open_read_only(home.ledger_file) as ledger:

@@ -99,7 +99,9 @@ class PeerSettings(Section):
     ``host`` is that of ``[downlink]`` if it is not given, and every address at a device. Ports that
     are 0 are chosen at the first run, and kept: ``port`` for the children, ``door`` for whoever
     wants to join or renew, ``siblings`` for the parent's other children, ``swarm`` for large
-    artefacts. A node that does not ``share`` takes artefacts from others and gives none.
+    artefacts. A node that does not ``share`` takes artefacts from others and gives none. Its
+    ``statuses`` go ``up`` to whoever is above, or no further than to its ``parent``, with all that
+    came from below it.
     """
 
     host: str | None = None
@@ -108,6 +110,7 @@ class PeerSettings(Section):
     siblings: int = Field(default=0, ge=0, le=65535)
     swarm: int = Field(default=0, ge=0, le=65535)
     share: bool = True
+    statuses: str = Field(default="up", pattern="^(up|parent)$")
 
     @field_validator("host")
     @classmethod

@@ -19,7 +19,9 @@ from nodes.state.events import (
     GateJudged,
     LedgerEvent,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     NodeCreated,
     Recovered,
     Released,
@@ -66,7 +68,8 @@ class Status:
 
     ``loss`` is over the ordinary sources; ``sources`` has each source of probes by itself.
     ``members`` are the names of all who were enrolled, ``revoked`` the ids of those who are out,
-    ``abstaining`` the ids of those who last answered that they have nothing.
+    ``suspended`` of those whom a person paused, ``abstaining`` of those who last answered that they
+    have nothing.
     """
 
     node: str = ""
@@ -77,6 +80,7 @@ class Status:
     tolerates: int = 0
     members: dict[str, str] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
+    suspended: list[str] = field(default_factory=list)
     abstaining: dict[str, Abstention] = field(default_factory=dict)
     releases: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
@@ -118,8 +122,13 @@ class Status:
                 self.members[event.child] = event.name
                 self.revoked = [child for child in self.revoked if child != event.child]
             case MemberRevoked():
+                self._shut_out(event.child)
                 self.revoked.append(event.child)
-                self.abstaining.pop(event.child, None)
+            case MemberSuspended():
+                self._shut_out(event.child)
+                self.suspended.append(event.child)
+            case MemberResumed():
+                self._shut_out(event.child)
             case Recovered():
                 self.version = event.published[-1].held.version if event.published else 0
             case RoundOpened():
@@ -148,6 +157,11 @@ class Status:
                 self.trained_rounds += 1
                 self.trained_tokens += event.measured.tokens
                 self.trained_seconds += event.measured.seconds
+
+    def _shut_out(self, child: str) -> None:
+        """Forget what is said of a child that a person suspends, resumes or revokes."""
+        self.suspended = [other for other in self.suspended if other != child]
+        self.abstaining.pop(child, None)
 
     def _abstain(self, event: Abstained, at_ms: int) -> None:
         known = self.abstaining.get(event.child)

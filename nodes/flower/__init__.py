@@ -2,7 +2,7 @@
 
 Guarantees: only enrolled transport keys get in, only the fleet routes are exposed, a node answers
 for itself alone, and a lost connection is tried again until the daemon stops. Every import of
-Flower's internals is in ``internals``.
+Flower's internals is in ``internals`` and ``fleet_server``.
 
 Knows nothing of what messages mean: it carries parts of bytes between the roles of two nodes.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 
 from nodes.child.child import Child
 from nodes.errors import NodeError
-from nodes.flower.messages import pack, unpack
+from nodes.flower.messages import Packer, pack, unpack
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
 from protocol import NodeId, ProtocolError
@@ -112,8 +112,9 @@ def _drive(
             break
         # A task for a child that is not connected waits here until it is, or until a newer one.
         online = set(grid.get_node_ids()) if outbox else set()
-        for child in [c for c in outbox if known.get(c) in online]:
-            _push(grid, outbox.pop(child), known[child], waiting)
+        ready = [child for child in outbox if known.get(child) in online]
+        if ready:
+            _push(grid, [(outbox.pop(child), known[child]) for child in ready], waiting)
         names = {flower_id: child for child, flower_id in known.items()}
         answers = list(grid.pull_messages(list(waiting))) if waiting else []
         for reply in answers:
@@ -129,15 +130,22 @@ def _drive(
             stop.wait(poll_s)
 
 
-def _push(grid: Grid, request: Request, dst: int, waiting: dict[str, _Waiting]) -> None:
-    message = grid.create_message(
-        content=pack(request.kind, request.blobs, _shared(request.blobs)),
-        message_type="train",
-        dst_node_id=dst,
-        group_id=str(request.round),
-        ttl=_ttl(request),
-    )
-    for message_id in grid.push_messages([message]):
+def _push(
+    grid: Grid, requests: Sequence[tuple[Request, int]], waiting: dict[str, _Waiting]
+) -> None:
+    """Send requests, each to the Flower node beside it; what they share is packed once."""
+    packer = Packer()
+    messages = [
+        grid.create_message(
+            content=packer.pack(request.kind, request.blobs, _shared(request.blobs)),
+            message_type="train",
+            dst_node_id=dst,
+            group_id=str(request.round),
+            ttl=_ttl(request),
+        )
+        for request, dst in requests
+    ]
+    for (request, _), message_id in zip(requests, grid.push_messages(messages), strict=True):
         if message_id:
             # The message has the parts now: they need not be held a second time.
             waiting[message_id] = _Waiting(replace(request, blobs={}), time.monotonic())

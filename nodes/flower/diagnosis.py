@@ -18,8 +18,8 @@ _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21, 24, 30}
 _NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
 _REFUSALS = {
-    "unknown-transport-key": "The parent does not know this node: it was revoked, or was enrolled "
-    "at another parent. Ask the parent's operator to enrol it (again).",
+    "unknown-transport-key": "The parent does not know this node: it was suspended or revoked, "
+    "or was enrolled at another parent. Ask the parent's operator to resume it, or to enrol it.",
     "clock-differs": "The parent did not accept this node's time even after it was corrected: set "
     "the clocks of both machines.",
 }

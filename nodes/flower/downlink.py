@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import structlog
 
+from nodes.flower.fleet_server import FleetServer
 from nodes.flower.grid import FleetGrid
 from nodes.flower.guard import DoorLimits, Guard
-from nodes.flower.internals import FleetServer
 from nodes.flower.server import TlsServer
 from nodes.flower.traffic import Meter, Traffic
 from nodes.machine.clock import Clock
@@ -73,12 +73,14 @@ class Downlink:
 
     def start(self) -> None:
         """Listen for children. Raises ``NodeError`` ``cannot-listen``."""
+        self._fleet.bells.open()
         self._server.start()
         self._keeper.start()
 
     def stop(self) -> None:
         """Close the server for good; without a start, or a second time, do nothing."""
         self._stop.set()
+        self._fleet.bells.close()  # what waits for a message would delay the end
         self._server.stop()
         if self._keeper.ident is not None:
             self._keeper.join()

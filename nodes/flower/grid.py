@@ -14,7 +14,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 if TYPE_CHECKING:
-    from nodes.flower.internals import FleetServer
+    from nodes.flower.fleet_server import FleetServer
 
 _LOOK_S = 0.05
 
@@ -50,7 +50,7 @@ class FleetGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages; return an id for each, "" for a node that has never connected."""
-        return [self._server.push(message) for message in messages]
+        return self._server.push_all(list(messages))
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the answers that have arrived in full, and an error for each message that is

@@ -11,7 +11,8 @@ It keeps these rules, cheap ones first, and reports each refusal with a stable c
 - a signed header counts once (``replayed-request``): Flower's own signature covers a timestamp
   only and would be good for minutes;
 - a body is no larger than its route needs, all objects of one answer together no larger than a
-  message may be (``too-large``), and it arrives in time (``too-slow``);
+  message may be (``too-large``), and it arrives in time (``too-slow``); of objects only so many
+  bytes are on their way at once, the others wait for their turn;
 - what the body claims is what the key's owner may claim; that needs Flower's messages and is asked
   of ``inspect`` (``wrong-sender``, ``unexpected-answer``, ``not-yours``, ``malformed``).
 
@@ -36,7 +37,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from nodes.flower.byte_budget import ByteBudget
 from nodes.flower.errors import Refusal
+from nodes.flower.fleet_api import REQUEST
 from nodes.flower.parent_clock import TIME_HEADER, DoorClock
 from nodes.flower.traffic import Meter, head_bytes
 from nodes.machine.clock import Clock
@@ -87,6 +90,7 @@ class DoorLimits:
     signature_age_s: float = 305.0
     signature_ahead_s: float = 5.0
     remembered: int = 4096  # timestamps of one key
+    uploads_bytes: int = 32 * 1024 * 1024  # of objects that are read at one time
 
 
 class Timestamps:
@@ -133,7 +137,7 @@ class Guard:
 
     Args:
         app: Flower's.
-        inspect: looks into the body of a request of this node; raises ``Refusal``.
+        inspect: parses the body of a request of this node, for the app; raises ``Refusal``.
         on_refused: told of every refusal, on the server's thread: a code and a short detail.
         meter: counts the traffic, refused requests included.
         clock: the machine's, from which the door's time starts.
@@ -142,7 +146,7 @@ class Guard:
     def __init__(
         self,
         app: App,
-        inspect: Callable[[str, bytes, int], None],
+        inspect: Callable[[str, bytes, int], object],
         on_refused: Callable[[str, str], None],
         meter: Meter,
         limits: DoorLimits,
@@ -153,6 +157,7 @@ class Guard:
         self._meter, self._limits = meter, limits
         self._lock = threading.Lock()
         self._members: dict[bytes, Member] = {}
+        self._uploads = ByteBudget(limits.uploads_bytes)
 
     def admit(self, public_pem: bytes) -> int:
         """Admit the holder of this key; return its Flower node id."""
@@ -190,15 +195,37 @@ class Guard:
         try:
             path = self._path(scope)
             member = self._authenticate(dict(head))
-            body = await self._read(path, dict(head), member, receive)
-            self._inspect(path, body, member.node)
-            if path == PUSH_MESSAGES:
-                member.objects_left = self._limits.message_bytes
+            if path == PUSH_OBJECT:
+                async with self._uploads.reserve(self._expected(member, dict(head))):
+                    await self._pass_on(path, member, scope, receive, counted)
+            else:
+                await self._pass_on(path, member, scope, receive, counted)
         except Refusal as refusal:
             self._report(refusal, scope)
             await _say_no(refusal, counted)
-            return
-        await self._app(scope, _Replay(body, receive), counted)
+
+    async def _pass_on(
+        self, path: str, member: Member, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Read a member's request, check it, and let Flower answer it."""
+        body = await self._read(path, dict(scope["headers"]), member, receive)
+        scope = {**scope, REQUEST: self._inspect(path, body, member.node)}
+        del body
+        if path == PUSH_MESSAGES:
+            member.objects_left = self._limits.message_bytes
+        await self._app(scope, receive, send)
+
+    def _expected(self, member: Member, head: dict[bytes, bytes]) -> int:
+        """Return how many bytes of an object will be read at most; a longer one is refused."""
+        declared, allowed = head.get(b"content-length", b""), self._allowed(PUSH_OBJECT, member)
+        return min(int(declared), allowed) if declared.isdigit() else allowed
+
+    def _allowed(self, path: str, member: Member) -> int:
+        """Return the most bytes that the body of a request may have now."""
+        allowed = self._limits.request_bytes
+        if path == PUSH_OBJECT:
+            allowed = min(self._limits.object_bytes, member.objects_left + allowed)
+        return allowed
 
     def _path(self, scope: Scope) -> str:
         """Return the request's path if it is one of the routes, byte for byte."""
@@ -240,9 +267,7 @@ class Guard:
         self, path: str, head: dict[bytes, bytes], member: Member, receive: Receive
     ) -> bytes:
         """Read the body, up to the route's limit."""
-        allowed = self._limits.request_bytes
-        if path == PUSH_OBJECT:
-            allowed = min(self._limits.object_bytes, member.objects_left + allowed)
+        allowed = self._allowed(path, member)
         too_large = Refusal(413, "too-large", "The request is larger than its route allows.")
         declared = head.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > allowed:
@@ -292,17 +317,3 @@ async def _say_no(refusal: Refusal, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-class _Replay:
-    """A receiver that gives a body read earlier, then whatever the connection still says."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Event:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive()

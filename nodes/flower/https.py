@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -104,6 +107,16 @@ class Signer:
         self._key = load_transport_private(private_pem)
         self._public = b64encode(transport_public_pem(private_pem)).decode("ascii")
         self._meter = meter
+        self._adding = threading.local()
+
+    @contextmanager
+    def adding(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Add these headers, unsigned, to the requests of this thread within the context."""
+        self._adding.headers = headers
+        try:
+            yield
+        finally:
+            self._adding.headers = {}
 
     def headers(self) -> dict[str, str]:
         """Make fresh signed headers. No two carry the same time: the door admits each once."""
@@ -128,6 +141,7 @@ class Signer:
     def _send(self, context: Any, call_next: Any) -> httpx.Response:
         request: httpx.Request = context.request
         request.headers.update(self.headers())
+        request.headers.update(getattr(self._adding, "headers", {}))
         line = len(request.method) + len(request.url.raw_path) + len(" HTTP/1.1\r\n")
         sent = head_bytes(request.headers.raw, line) + len(request.content)
         self._meter.add(bytes_out=sent)

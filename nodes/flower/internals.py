@@ -1,10 +1,8 @@
-"""Everything that Banyan uses of flwr 1.42 beyond its public modules, and nothing else.
+"""What Banyan uses of flwr 1.42 beyond its public modules, at a child and at both ends.
 
-Two objects: ``FleetClient``, a child's end of Flower's fleet API over HTTPS, and ``FleetServer``, a
-SuperLink's link state with that API as an ASGI app and a ``Grid`` that works on the state directly.
-The app lacks the control and runtime APIs of a SuperLink. ``tests/nodes/flower`` tests what each
-call relies on against the real library. Only the first ``FleetServer`` imports what only a server
-needs (SQLAlchemy, FastAPI; 40 MB and a second).
+``FleetClient`` is a child's end of Flower's fleet API over HTTPS. The parent's end is in
+``fleet_server``, which a child never imports; no third module uses internals of Flower.
+``tests/nodes/flower`` tests what each call relies on against the real library.
 """
 
 from __future__ import annotations
@@ -12,16 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import structlog
-from flwr.app import DEFAULT_TTL, Array, Error, Message, Metadata, RecordDict
+from flwr.app import Array, Error, Message, Metadata
 from flwr.app.message.message import make_message, remove_content_from_message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.common.serde import message_from_proto, message_to_proto
@@ -34,8 +28,6 @@ from flwr.proto.fleet_pb2 import (
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
-    ObjectTree,
-    PullObjectRequest,
 )
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
@@ -62,11 +54,11 @@ from google.protobuf.message import DecodeError
 
 from nodes.flower.diagnosis import explain_failure
 from nodes.flower.errors import LinkDown, Refusal
+from nodes.flower.fleet_api import WAIT_HEADER
 from nodes.flower.guard import DoorLimits
 from nodes.flower.https import Signer, Ways, explain_refusal
 from nodes.flower.messages import new_metadata
 from nodes.flower.parent_clock import ParentClock
-from nodes.flower.pending import Waiting
 from nodes.flower.traffic import Meter, Traffic
 from nodes.machine.clock import Clock
 from nodes.machine.logs import adopt
@@ -147,11 +139,17 @@ class FleetClient:
         with _translated():
             self._fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.node_id))
 
-    def pull(self) -> Message | None:
-        """Fetch the next message for this node, whole, or None. Flower delivers each once."""
+    def pull(self, wait_s: float = 0) -> Message | None:
+        """Fetch the next message for this node, whole, or None. Flower delivers each once.
+
+        Args:
+            wait_s: whole seconds that the parent may take to answer where it has none; one that
+                does not know how to wait answers at once.
+        """
         node = self._node
-        with _translated():
+        with _translated(), self.signer.adding({WAIT_HEADER: f"{wait_s:.0f}"} if wait_s else {}):
             response = self._fleet.PullMessages(PullMessagesRequest(node=node))
+        with _translated():
             if not response.messages_list:
                 return None
             described = message_from_proto(response.messages_list[0])
@@ -171,7 +169,7 @@ class FleetClient:
                 node=node, run_id=run_id, message_object_id=tree.object_id
             )
             self._fleet.ConfirmMessageReceived(confirmation)
-            return _assemble(described.metadata, tree.object_id, contents, self._limits)
+            return assemble(described.metadata, tree.object_id, contents, self._limits)
 
     def push(self, message: Message) -> None:
         """Send an answer made with ``Message(…, reply_to=…)``. Sending it again is harmless."""
@@ -230,7 +228,7 @@ def date(answer: Message, message: Message, elapsed_s: float) -> None:
 # -- messages on both ends --------------------------------------------------------------------
 
 
-def _assemble(
+def assemble(
     metadata: Metadata, object_id: str, contents: dict[str, bytes], limits: DoorLimits
 ) -> Message:
     """Assemble a message from its objects, with the metadata that came beside them.
@@ -259,242 +257,7 @@ def _check_expansion(contents: dict[str, bytes], most_bytes: int) -> None:
             raise ValueError("its arrays unpack to more than a message may have")
 
 
-def _error_reply(message_id: str, src_node_id: int, error: Error) -> Message:
+def error_reply(message_id: str, src_node_id: int, error: Error) -> Message:
     """Make the reply that the parent gets in place of an answer."""
     metadata = new_metadata(src_node_id, SUPERLINK_NODE_ID, "system", reply_to=message_id)
     return make_message(metadata=metadata, error=error)
-
-
-# -- the parent's end -------------------------------------------------------------------------
-
-
-class FleetServer:
-    """A SuperLink's link state, in memory, with the fleet API as ``app``. It serves nothing itself.
-
-    Every message that waits for an answer is known here until it is answered, lost or abandoned;
-    then it and all its objects are freed. Call ``beat`` at least every 15 seconds.
-    """
-
-    def __init__(self, limits: DoorLimits) -> None:
-        # Imported here and not above: a device never needs them.
-        from fastapi import FastAPI
-        from flwr.server.superlink.linkstate import LinkStateFactory
-        from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
-        from flwr.supercore.error import http_error_translator
-        from flwr.supercore.object_store import ObjectStoreFactory
-        from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
-        from flwr.supercore.protobuf.translation import (
-            PROTOBUF_REQUEST_TYPES,
-            ProtobufTranslationMiddleware,
-        )
-        from flwr.superlink.federation import NoOpFederationManager
-        from flwr.superlink.routers.fleet.router import router
-        from starlette.middleware import Middleware
-        from starlette.middleware.base import BaseHTTPMiddleware
-
-        class Store(InMemoryObjectStore):
-            """Registers a tree at once: Flower's own races with a deletion of shared parts."""
-
-            def preregister(self, run_id: int, object_tree: ObjectTree) -> list[str]:
-                with self.lock_store:
-                    return list(super().preregister(run_id, object_tree))
-
-        self._limits, self._request_types = limits, PROTOBUF_REQUEST_TYPES
-        objects = ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
-        self._store = objects.store_instance = Store()
-        factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), objects)
-        self._state = factory.state()
-        self.app = FastAPI(
-            openapi_url=None,
-            middleware=[
-                Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
-                Middleware(ProtobufTranslationMiddleware),
-            ],
-        )
-        self.app.state.linkstate_factory = factory
-        self.app.include_router(router)
-        self._lock = threading.RLock()
-        self.waiting = Waiting(limits.objects)
-        self._run = self._task = 0
-        self._start_run()
-
-    # -- members
-
-    def add(self, public_pem: bytes, node: int) -> None:
-        """Register a key under this node id. Registering it again changes nothing."""
-        from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
-
-        state = self._state
-        with state.lock:
-            if public_pem in state.node_public_key_to_node_id:
-                return
-            drawn = state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public_pem, HEARTBEAT_S)
-            info = state.nodes.pop(drawn)
-            info.node_id, state.nodes[node] = node, info
-            state.node_public_key_to_node_id[public_pem] = node
-            state.owner_to_node_ids[NOOP_FLWR_AID] = set(state.nodes)
-
-    def remove(self, node: int) -> None:
-        """Forget a node, its key and the messages that wait for it."""
-        state = self._state
-        with state.lock:
-            if info := state.nodes.pop(node, None):
-                state.node_public_key_to_node_id.pop(info.public_key, None)
-                state.owner_to_node_ids[info.owner_aid].discard(node)
-        for message in self.waiting.ids_for(node):
-            self.forget(message)
-
-    def online(self) -> list[int]:
-        """Return the nodes that are online, by their heartbeats."""
-        return sorted(self._state.get_nodes(self._run))
-
-    # -- the run that messages belong to
-
-    def beat(self) -> None:
-        """Keep the run alive, and free what senders left unfinished."""
-        with self._lock:
-            if not self._state.acknowledge_task_heartbeat(self._task):
-                self._start_run()
-        state, now = self._state, datetime.now(UTC)
-        with state._lock_object_push_sessions:
-            stale = [k for k, v in state._object_push_sessions.items() if v.expires_at <= now]
-        for session in stale:
-            state._cleanup_push_session(session, cleanup_messages=True)
-
-    def _start_run(self) -> None:
-        """Start a new run. A failed one (this process slept) cannot be revived: all in it is
-        lost."""
-        from flwr.common.constant import NOOP_FLWR_AID
-        from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
-
-        state = self._state
-        if self._run:
-            log.warning("messages-lost", count=len(self.waiting), why="the run ended")
-            self.waiting.clear()
-            state.cleanup_run(self._run)
-        self._run = state.create_run(
-            None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
-        )
-        self._task = state.get_run_info(run_ids=[self._run])[0].primary_task_id
-        state.claim_task(self._task)
-        state.activate_task(self._task)
-
-    def describe_run(self) -> Any:
-        """Describe the run that messages belong to now, as Flower does."""
-        return self._state.get_run_info(run_ids=[self._run])[0]
-
-    # -- messages
-
-    def draft(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None,
-    ) -> Message:
-        """Make a message, not sent yet. ``ttl``: seconds for which it and its answer count."""
-        ttl = DEFAULT_TTL if ttl is None else ttl
-        metadata = new_metadata(SUPERLINK_NODE_ID, dst_node_id, message_type, group_id, ttl)
-        return make_message(metadata=metadata, content=content)
-
-    def push(self, message: Message) -> str:
-        """Store a message for its node; return its id, or "" when the node never connected."""
-        self.beat()
-        state, run = self._state, self._run
-        message.metadata.__dict__.update(_run_id=run, _src_node_id=SUPERLINK_NODE_ID)
-        with no_object_id_recompute():
-            ident = message.object_id
-            message.metadata.__dict__["_message_id"] = ident
-            objects, tree = get_all_nested_objects(message), get_object_tree(message)
-            metadata = message.metadata
-            # Register it before it is visible: the door asks what was sent to whom.
-            expires = metadata.created_at + metadata.ttl
-            self.waiting.add(ident, metadata.dst_node_id, objects, expires)
-            session = state.start_session(run)
-            described = remove_content_from_message(message)
-            stored, missing = state.store_message_and_object_tree(described, tree, session)
-            for object_id in dict.fromkeys(missing):
-                state.store_object(run, session, object_id, objects[object_id].deflate())
-        if not stored:
-            state._cleanup_push_session(session, cleanup_messages=False)
-            self.forget(ident)
-            return ""
-        return str(ident)
-
-    def pull(self, message_ids: Iterable[str]) -> list[Message]:
-        """Return the answers that are here in full, and an error for each message that is lost."""
-        replies, ask = [], set()
-        for ident in message_ids:
-            sent = self.waiting.get(ident)
-            if sent is None:
-                replies.append(
-                    _error_reply(ident, SUPERLINK_NODE_ID, Error(MESSAGE_LOST, "message-lost"))
-                )
-            elif not self._arriving(ident) or sent.expires < time.time():
-                ask.add(ident)
-        for reply in self._state.get_message_res(ask, self._run) if ask else ():
-            ident = reply.metadata.reply_to_message_id
-            replies.append(self._read(ident, reply))
-            self.forget(ident)
-            self._store.delete(
-                reply.metadata.message_id
-            )  # what Flower itself answers is stored too
-        return replies
-
-    def forget(self, message_id: str) -> None:
-        """Free a message, its answer and the objects of both; ignore unknown ids."""
-        state = self._state
-        self.waiting.drop(message_id)
-        with state.lock:
-            answer = state.message_ins_id_to_message_res_id.get(message_id)
-            state.delete_messages({message_id})
-        for root in (answer, message_id):
-            if root is not None:
-                self._store.delete(root)
-
-    def _arriving(self, message_id: str) -> bool:
-        """Return whether an answer was announced whose objects are not all here yet."""
-        answer = self._state.message_ins_id_to_message_res_id.get(message_id)
-        if answer is None:
-            return False
-        with self._store.lock_store:
-            entry = self._store.store.get(answer)
-            if entry is None:
-                return False
-            parts = iterate_object_tree(self._store.get_object_tree(answer))
-            return not all(self._store.store[part.object_id].is_available for part in parts)
-
-    def _read(self, message_id: str, reply: Message) -> Message:
-        """Read a reply with its content. Content that makes no message is its sender's error."""
-        metadata = reply.metadata
-        if metadata.src_node_id == SUPERLINK_NODE_ID:  # Flower's: the node is gone, or late
-            return _error_reply(message_id, SUPERLINK_NODE_ID, reply.error)
-        try:
-            parts = iterate_object_tree(self._store.get_object_tree(metadata.message_id))
-            contents = {part.object_id: self._store.get(part.object_id) for part in parts}
-            return _assemble(metadata, metadata.message_id, contents, self._limits)
-        except Exception as error:  # whatever a peer's bytes make the library raise
-            log.warning("answer-unreadable", node=metadata.src_node_id, why=repr(error)[:200])
-            unreadable = Error(ANSWER_UNREADABLE, "malformed")
-            return _error_reply(message_id, metadata.src_node_id, unreadable)
-
-    # -- what the door asks
-
-    def inspect(self, path: str, body: bytes, node: int) -> None:
-        """Refuse a request of ``node`` that claims what is not the node's to claim."""
-        try:
-            request = self._request_types["POST", path].FromString(body)
-        except DecodeError:
-            raise Refusal(400, "malformed", "The body cannot be parsed.") from None
-        if isinstance(request, ActivateNodeRequest):
-            self.waiting.check_key(request.public_key, node)
-            return
-        self.waiting.check_named(request, node)
-        match request:
-            case PushMessagesRequest():
-                self.waiting.check_answer(request, node)
-            case PullObjectRequest():
-                self.waiting.check_object(request.object_id, node)
-            case ConfirmMessageReceivedRequest():
-                self.waiting.check_message(request.message_object_id, node)

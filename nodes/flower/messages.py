@@ -24,6 +24,23 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._/-]{0,127}")
 _STYPE, _DTYPE = "numpy.ndarray", "uint8"
 
 
+class Packer:
+    """Packs several messages; what one shares with the one before is one array in both."""
+
+    def __init__(self) -> None:
+        self._blobs: Mapping[str, bytes] = {}
+        self._array: Array | None = None
+
+    def pack(
+        self, kind: str, blobs: Mapping[str, bytes], shared: Collection[str] = ()
+    ) -> RecordDict:
+        """Pack as ``pack`` does."""
+        common = {name: blob for name, blob in blobs.items() if name in shared}
+        if common and (self._array is None or common != self._blobs):
+            self._blobs, self._array = common, _array_of(common)
+        return _packed(kind, blobs, common, self._array)
+
+
 def pack(kind: str, blobs: Mapping[str, bytes], shared: Collection[str] = ()) -> RecordDict:
     """Pack named blobs of one kind of message, in the order given, the shared ones last.
 
@@ -32,14 +49,19 @@ def pack(kind: str, blobs: Mapping[str, bytes], shared: Collection[str] = ()) ->
 
     Raises ``ValueError`` for a kind, a name or a number of blobs that ``unpack`` would refuse.
     """
+    return Packer().pack(kind, blobs, shared)
+
+
+def _packed(
+    kind: str, blobs: Mapping[str, bytes], common: Mapping[str, bytes], array: Array | None
+) -> RecordDict:
     if not _NAME.fullmatch(kind) or not all(_NAME.fullmatch(name) for name in blobs):
         raise ValueError(f"A kind and names are {_NAME.pattern}, got {kind!r} {list(blobs)}.")
     if len(blobs) > MAX_BLOBS:
         raise ValueError(f"A message holds at most {MAX_BLOBS} blobs, got {len(blobs)}.")
-    own = {name: blob for name, blob in blobs.items() if name not in shared}
-    common = {name: blob for name, blob in blobs.items() if name in shared}
-    blobs = own | common
-    arrays = {_PACKED: _array_of(own)} | ({_SHARED: _array_of(common)} if common else {})
+    own = {name: blob for name, blob in blobs.items() if name not in common}
+    blobs = {**own, **common}
+    arrays = {_PACKED: _array_of(own)} | ({_SHARED: array} if common and array else {})
     head = ConfigRecord(
         {
             "kind": kind,

@@ -24,6 +24,7 @@ class SentMessage:
     objects: frozenset[str]
     expires: float  # seconds since the epoch
     answer: bytes | None = None  # the tree of the one answer that was let in
+    delivered: bool = False
 
 
 class Waiting:
@@ -37,6 +38,7 @@ class Waiting:
         self._most_objects = most_objects
         self._lock = threading.Lock()
         self._sent: dict[str, SentMessage] = {}
+        self._by_node: dict[int, dict[str, SentMessage]] = {}
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -44,7 +46,8 @@ class Waiting:
     def add(self, message_id: str, node: int, objects: Iterable[str], expires: float) -> None:
         """Add a message that is about to be sent."""
         with self._lock:
-            self._sent[message_id] = SentMessage(node, frozenset(objects), expires)
+            sent = self._sent[message_id] = SentMessage(node, frozenset(objects), expires)
+            self._by_node.setdefault(node, {})[message_id] = sent
 
     def get(self, message_id: str) -> SentMessage | None:
         """Return a waiting message; None if there is none of this id."""
@@ -54,17 +57,34 @@ class Waiting:
     def drop(self, message_id: str) -> None:
         """Remove a message."""
         with self._lock:
-            self._sent.pop(message_id, None)
+            if sent := self._sent.pop(message_id, None):
+                of_node = self._by_node[sent.node]
+                of_node.pop(message_id, None)
+                if not of_node:
+                    del self._by_node[sent.node]
 
     def clear(self) -> None:
         """Remove all messages."""
         with self._lock:
             self._sent.clear()
+            self._by_node.clear()
 
     def ids_for(self, node: int) -> list[str]:
         """Return the ids of the messages that wait for this node."""
         with self._lock:
-            return [ident for ident, sent in self._sent.items() if sent.node == node]
+            return list(self._by_node.get(node, ()))
+
+    def undelivered(self, node: int) -> list[str]:
+        """Return the ids of the messages that this node did not fetch yet, the oldest first."""
+        with self._lock:
+            messages = self._by_node.get(node, {})
+            return [ident for ident, sent in messages.items() if not sent.delivered]
+
+    def delivered(self, message_id: str) -> None:
+        """Note that its node fetches this message."""
+        with self._lock:
+            if sent := self._sent.get(message_id):
+                sent.delivered = True
 
     # -- what the door asks; each raises ``Refusal``
 
@@ -82,7 +102,7 @@ class Waiting:
     def check_object(self, object_id: str, node: int) -> None:
         """Check that an object belongs to a message that waits for this node."""
         with self._lock:
-            mine = [sent.objects for sent in self._sent.values() if sent.node == node]
+            mine = [sent.objects for sent in self._by_node.get(node, {}).values()]
         if not any(object_id in objects for objects in mine):
             raise Refusal(403, "not-yours", "The object was not sent to this node.")
 

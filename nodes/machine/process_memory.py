@@ -41,6 +41,17 @@ def trim() -> None:
         _malloc_trim(0)
 
 
+def give_back_large() -> None:
+    """Let every block of 128 KiB and more go back to the system when it is freed.
+
+    Left to itself, glibc keeps blocks as large as the largest that was freed. A process through
+    which megabytes pass then holds hundreds of them. For torch it would cost time. Do nothing
+    without glibc.
+    """
+    if _mallopt is not None:
+        _mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Hold back the collector of cycles, within the context.
@@ -127,13 +138,15 @@ def _private_bytes(pid: int) -> int:
         return 0
 
 
-def _find_malloc_trim() -> Callable[[int], int] | None:
+def _glibc(name: str, *arguments: type) -> Callable[..., int] | None:
     try:
-        function = ctypes.CDLL(None).malloc_trim
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
         return None
-    function.argtypes, function.restype = [ctypes.c_size_t], ctypes.c_int
+    function.argtypes, function.restype = list(arguments), ctypes.c_int  # type: ignore[attr-defined]
     return function
 
 
-_malloc_trim = _find_malloc_trim()
+_malloc_trim = _glibc("malloc_trim", ctypes.c_size_t)
+_mallopt = _glibc("mallopt", ctypes.c_int, ctypes.c_int)
+_M_MMAP_THRESHOLD, _LARGE = -3, 128 * 1024  # the number that mallopt(3) gives to the parameter

@@ -6,7 +6,8 @@ killed anywhere resumes from its ledger.
 
 Knows nothing of how messages travel (a driver calls ``step`` and ``receive``), nor of torch.
 
-Others use ``parent`` (``Parent``), ``tasks`` (``Request``), ``withdrawal`` (``withdraw``). To
+Others use ``parent`` (``Parent``), ``tasks`` (``Request``), ``withdrawal`` (``withdraw``),
+``receipt_desk`` (``ReceiptDesk``). To
 replace a part of it, they use ``settlement`` (``Settlement``), ``combine`` (``Combiner``,
 ``Collected``) and ``gate`` (``Gate``, ``Passed``).
 """

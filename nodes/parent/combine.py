@@ -10,18 +10,28 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from aggregation import Aggregate, Updates, aggregate, diagnose, replay
+from aggregation import Aggregate, EncodedRow, Holding, Updates, aggregate, diagnose, replay
 from nodes.state.events import Aggregated
 from nodes.state.node import Node
 from nodes.state.records import Seated
 from nodes.state.vectors import Vector
-from protocol import LIMITS, Digest, NodeId, PayloadFormat, Verdict, VerdictKind, decode_delta
+from protocol import (
+    BLOCK,
+    LIMITS,
+    Digest,
+    EncodedDelta,
+    NodeId,
+    PayloadFormat,
+    Verdict,
+    VerdictKind,
+    read_delta,
+)
 
 log = structlog.get_logger()
 
 Seats = Mapping[NodeId, Seated]
-Values = Mapping[Digest, NDArray[np.float32]]
-"""Decoded payloads by the digest of their update: (d_r,) float32, as sent."""
+Deltas = Mapping[Digest, EncodedDelta]
+"""Payloads that were read, by the digest of their update: (d_r,), as sent."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +40,14 @@ class Collected:
 
     Attributes:
         seated: the updates that have a seat. ``standing``: what stands in for absent children.
-        values: payloads that are still in memory from admission.
+        deltas: payloads that are still in memory from admission.
         f: how many of the updates may be malicious.
     """
 
     round: int
     seated: Seats
     standing: Seats
-    values: Values
+    deltas: Deltas
     f: int
 
     @property
@@ -67,7 +77,7 @@ class RobustCombiner:
         """Aggregate robustly; staleness and fading scale the vectors."""
         node, seats, f = self._node, collected.seats, collected.f
         seed = node.randomness.bits(63)  # for bucketing: drawn when the updates are in
-        updates, result = combine(node, seats, self._pipeline, f, seed, collected.values)
+        updates, result = combine(node, seats, self._pipeline, f, seed, collected.deltas)
         diagnosis = diagnose(updates, result, f)
         measured = {
             "weight": result.weights,
@@ -108,41 +118,39 @@ def combine(
     pipeline: Sequence[str],
     f: int,
     seed: int,
-    values: Values | None = None,
+    deltas: Deltas | None = None,
 ) -> tuple[Updates, Aggregate]:
     """Aggregate the seats of a round; staleness and fading scale the vectors.
 
     Raises:
         AggregationError: what the pipeline raises.
-        ArtefactError: ``missing-artefact`` when an update is neither in ``values`` nor stored.
+        ArtefactError: ``missing-artefact`` when an update is neither in ``deltas`` nor stored.
     """
-    rows, masks = rows_of(node, seats, values or {})
+    rows, masks = rows_of(node, seats, deltas or {})
     updates = Updates(rows, masks)
     return updates, aggregate(pipeline, updates, f, seed)
 
 
 def rows_of(
-    node: Node, seats: Seats, values: Values
-) -> tuple[list[Vector], list[NDArray[np.bool_]]]:
-    """Load the seated updates of a round, (d,) float32 each and scaled, with each one's mask.
+    node: Node, seats: Seats, deltas: Deltas
+) -> tuple[list[EncodedRow], list[NDArray[np.bool_]]]:
+    """Load the seated updates of a round, (d,) each, encoded and scaled, with each one's mask.
 
-    Raises ``ArtefactError`` ``missing-artefact`` when an update is neither in ``values`` nor
+    Raises ``ArtefactError`` ``missing-artefact`` when an update is neither in ``deltas`` nor
     stored.
     """
     layout = node.home.layout
-    mask_of = {seat.mask_rank: layout.mask_at(seat.mask_rank) for seat in seats.values()}
-    rows: list[Vector] = []
+    held = {rank: Holding(layout.mask_at(rank)) for rank in {s.mask_rank for s in seats.values()}}
+    rows: list[EncodedRow] = []
     masks: list[NDArray[np.bool_]] = []
     for seat in seats.values():
-        mask = mask_of[seat.mask_rank]
-        delta = values.get(seat.update)
+        delta = deltas.get(seat.update)
         if delta is None:  # after a restart, or long after the round
             payload, form = node.artefacts.get(seat.payload), PayloadFormat(seat.payload_format)
-            delta = decode_delta(payload, int(mask.sum()), form, LIMITS)
-        row = np.zeros(layout.size, np.float32)
-        row[mask] = seat.scale * delta
-        rows.append(row)
-        masks.append(mask)
+            delta = read_delta(payload, layout.size_at(seat.mask_rank), form, LIMITS)
+        holding = held[seat.mask_rank]
+        rows.append(EncodedRow(delta.values, holding, delta.scale, BLOCK, seat.scale))
+        masks.append(holding.mask)
     return rows, masks
 
 

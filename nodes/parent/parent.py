@@ -10,15 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from nodes.config.sections import NodeConfig
 from nodes.learning.interfaces import Engine
 from nodes.learning.training import NOTHING_NEW
 from nodes.parent.mending import Mending
-from nodes.parent.refusals import Refusals, costs_the_child
+from nodes.parent.refusals import Refusals, costs_the_child, named_update
 from nodes.parent.round_events import (
     AbstentionReceived,
     AnswerRefused,
@@ -51,6 +49,7 @@ from protocol import (
     Admitted,
     Code,
     Digest,
+    EncodedDelta,
     NodeId,
     PayloadFormat,
     Refused,
@@ -85,8 +84,8 @@ class Parent:
         )
         self._admitted: dict[Digest, Admitted] = {}
         """Updates that wait for a seat."""
-        self._values: dict[Digest, NDArray[np.float32]] = {}
-        """The decoded payloads of seated updates, until their round is settled."""
+        self._deltas: dict[Digest, EncodedDelta] = {}
+        """The payloads of seated updates, as they were sent, until their round is settled."""
         self._refusals = Refusals(node)
         self._abstaining: dict[NodeId, str] = {}
         """Why each child abstained last, as the ledger says it."""
@@ -180,7 +179,9 @@ class Parent:
             claim = None
             if refused.claims and asked:
                 claim = Claim(sender, asked.round, task, "refused", refused.code.value)
-            self._refusals.record(sender, refused, asked.round if asked else 0, claim=claim)
+            update = named_update(self._node, sender, refused, blobs.get("envelope", b""))
+            number = asked.round if asked else 0
+            self._refusals.record(sender, refused, number, update, claim)
             if asked:
                 requests += self._handle(AnswerRefused(sender, asked.round, now))
             return requests
@@ -313,7 +314,7 @@ class Parent:
         claim = Claim(update.node, update.round, update.task, "accepted", "")
         self._node.record(event, claim)
         self._abstaining.pop(seat.child, None)
-        self._values[seat.update] = admitted.values
+        self._deltas[seat.update] = admitted.delta
         log.info("update-accepted", child=seat.child[:12], round=seat.round, late=seat.late)
 
     def _superseded(self, child: NodeId, update: Digest, reason: str) -> None:
@@ -323,7 +324,7 @@ class Parent:
         """
         refused = Refused(Code(reason), "Another update of this child counts in this round.")
         claim = None
-        self._values.pop(update, None)
+        self._deltas.pop(update, None)
         if admitted := self._admitted.pop(update, None):  # else it had a seat, and so a claim
             task = admitted.update
             claim = Claim(child, task.round, task.task, "refused", reason)
@@ -335,8 +336,8 @@ class Parent:
         The ledger decides which children have a seat: one that was shut out meanwhile has lost
         its own there already.
         """
-        node, values = self._node, self._values
-        self._values = {}
+        node, deltas = self._node, self._deltas
+        self._deltas = {}
         if close.outcome is Outcome.VOID:
             self._settlement.close_void(close.round, len(close.updates))
             return RoundDone({}, node.clock.now_ms())
@@ -344,7 +345,7 @@ class Parent:
         seats = dict(opened.seated) if opened else {}
         f = self._machine.policy.tolerates(len(self._machine.members))
         counted = self._settlement.settle(
-            close.round, seats, f, self._refusals.verdicts, close.absent, values
+            close.round, seats, f, self._refusals.verdicts, close.absent, deltas
         )
         if counted:
             self._refusals.clear()

@@ -9,10 +9,23 @@ import structlog
 
 from nodes.errors import NodeError
 from nodes.state.events import UpdateRefused
+from nodes.state.fates import SUPERSEDED
 from nodes.state.ledger import Claim
 from nodes.state.node import Node
 from nodes.state.records import ZERO
-from protocol import Code, Digest, NodeId, Refused, Verdict, VerdictKind
+from protocol import (
+    LIMITS,
+    Code,
+    Digest,
+    Envelope,
+    NodeId,
+    PublicKey,
+    Refused,
+    Update,
+    Verdict,
+    VerdictKind,
+    open_envelope,
+)
 
 log = structlog.get_logger()
 
@@ -39,7 +52,14 @@ class Refusals:
         update: Digest = ZERO,
         claim: Claim | None = None,
     ) -> None:
-        """Record a refusal, with a claim when the message had got as far as claiming."""
+        """Record a refusal, with a claim when the message had got as far as claiming.
+
+        The next release names the update only where that is its last word: one that did not claim
+        its task may still be admitted, and its child would believe the first verdict.
+
+        Args:
+            update: the digest of what was refused, if the child is known to have signed it.
+        """
         code = refused.code.value
         event = UpdateRefused(
             child=child,
@@ -51,16 +71,34 @@ class Refusals:
         )
         self._node.record(event, claim)
         if len(self.verdicts) < MAX_NAMED:
+            final = update if claim is not None or code in SUPERSEDED else ZERO
             self.verdicts.append(
-                Verdict(
-                    node=child, update=update, verdict=VerdictKind.REFUSED, code=code, share=0.0
-                )
+                Verdict(node=child, update=final, verdict=VerdictKind.REFUSED, code=code, share=0.0)
             )
         log.warning("update-refused", child=child[:12], code=code, why=refused.sentence)
 
     def clear(self) -> None:
         """Forget the refusals that a release named."""
         self.verdicts.clear()
+
+
+def named_update(node: Node, sender: NodeId, refused: Refused, envelope: bytes) -> Digest:
+    """Return the digest of a refused update that its sender really signed, for its receipt.
+
+    ``ZERO`` for anything else, and for one that was answered before: that it came again says
+    nothing of what became of it.
+    """
+    if refused.code is Code.REPLAYED:
+        return ZERO
+    try:
+        sealed = Envelope.decode(envelope, LIMITS, at_most=LIMITS.answer_bytes)
+        member = node.certificate_of(sender)
+        if member is None:
+            return ZERO
+        update = open_envelope(sealed, Update, PublicKey.from_raw(member.public_key))
+        return sealed.digest if update.node == sender else ZERO
+    except Exception:  # whatever its bytes make a library raise: it was refused already
+        return ZERO
 
 
 @contextmanager

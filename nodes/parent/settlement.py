@@ -6,7 +6,7 @@ changed. A round that is interrupted here stays open in the ledger and is settle
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 
 import structlog
 
@@ -15,7 +15,8 @@ from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
 from nodes.learning.corpus import StoredCorpus
 from nodes.learning.interfaces import Corpus, Engine
-from nodes.parent.combine import Collected, Combiner, RobustCombiner, Seats, Values, stand_ins
+from nodes.machine.process_memory import trim
+from nodes.parent.combine import Collected, Combiner, RobustCombiner, Seats, stand_ins
 from nodes.parent.gate import Gate, ProbeGate
 from nodes.releases.publish import Made, publish
 from nodes.state.event_codec import write
@@ -23,7 +24,7 @@ from nodes.state.events import RoundClosed
 from nodes.state.node import Node
 from nodes.state.records import Seated
 from nodes.state.vectors import Vector
-from protocol import NodeId, ReleaseKind, Verdict, VerdictKind
+from protocol import Digest, EncodedDelta, NodeId, ReleaseKind, Verdict, VerdictKind
 
 log = structlog.get_logger()
 
@@ -74,14 +75,15 @@ class Settlement:
         f: int,
         refusals: Sequence[Verdict],
         absent: Collection[NodeId] = (),
-        values: Values | None = None,
+        deltas: MutableMapping[Digest, EncodedDelta] | None = None,
     ) -> Seats:
         """Release the aggregate of the seated updates, if the gate lets it pass.
 
         The last accepted updates of ``absent`` children stand in for them.
 
         Args:
-            values: payloads that are still in memory from admission; others are read from disk.
+            deltas: payloads that are still in memory from admission; others are read from disk.
+                It is emptied before the gate, which may need the memory.
 
         Returns:
             The seats that a release counted: none when nothing was released.
@@ -91,8 +93,12 @@ class Settlement:
         seats = {c: seat for c, seat in seats.items() if c not in quarantined}
         try:
             standing = stand_ins(self._node, absent) if self._rounds.stand_ins else {}
-            collected = Collected(round, seats, standing, values or {}, f)
-            vector, verdicts = self._combiner.combine(collected)
+            vector, verdicts = self._combiner.combine(
+                Collected(round, seats, standing, deltas or {}, f)
+            )
+            if deltas:
+                deltas.clear()
+                trim()
             passed = self._release(round, vector, [*verdicts, *refusals])
         except (AggregationError, NodeError) as error:
             if error.code in PASSING:

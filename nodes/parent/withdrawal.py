@@ -17,9 +17,10 @@ import numpy as np
 
 from nodes.errors import NodeError
 from nodes.parent.combine import combine
-from nodes.releases.publish import WITHDRAWN, Made, release
+from nodes.releases.publish import Made, release
 from nodes.state.event_codec import events_of
 from nodes.state.events import Aggregated, LedgerEvent, Released, Withdrawn
+from nodes.state.fates import WITHDRAWN
 from nodes.state.node import Node
 from nodes.state.records import ZERO, Seated
 from nodes.state.retention import referred

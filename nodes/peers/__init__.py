@@ -6,7 +6,10 @@ a signature before it is in its place; an interrupted transfer goes on where it 
 Knows nothing of rounds or training.
 
 Inside: ``wire/`` carries calls over gRPC, and knows nothing of what they mean; ``circle/`` knows
-who is in a circle, a parent and its children.
+who is in a circle, a parent and its children; ``swarm/`` carries large artefacts to many at once;
+``joining/`` lets nodes in that have a token, and joins with one.
 
-Others use ``peers`` (``Peers``), ``parent_link`` (``ParentLink``), ``needs`` (``Needs``).
+Others use ``peers`` (``Peers``), ``parent_link`` (``ParentLink``), ``needs`` (``Needs``),
+``statuses`` (how each node is, signed by itself, and handed upward), ``joining`` (invitations,
+tokens, ``join_with_token``).
 """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
+from nodes.child.receipt_book import ReceiptBook
 from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
@@ -15,19 +17,29 @@ from nodes.machine.troubles import Troubles
 from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.artefacts.service import ArtefactService, Serving
 from nodes.peers.artefacts.shelf import DescribedBase, Shelf
+from nodes.peers.artefacts.source import Fault
 from nodes.peers.artefacts.standing import FILE as STANDING_FILE
 from nodes.peers.artefacts.standing import FaultBook, Standing
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import Handlers, artefact_handlers
+from nodes.peers.circle.sibling_watch import Installer, Sibling, SiblingWatch
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.service import StatusService
 from nodes.peers.wire.methods import PEER
 from nodes.peers.wire.server import Listener, PeerServer
 from nodes.state.node import Node
+from nodes.state.records import ZERO
 from nodes.trust.link_certificates import LINK_FILE
+from protocol import LIMITS, CircleMember, Digest, Refused, peer_pb2
 
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 2.0
+RECEIPTS_EVERY_S = 10.0
+WATCH_S = 35.0
+"""A question for news is answered after 30 s at the latest."""
 
 
 class CircleAbove:
@@ -46,23 +58,31 @@ class CircleAbove:
         base: DescribedBase,
         serving: Serving,
         counts: ByteCounts,
+        snapshots: SnapshotService,
+        own: OwnStatus,
         troubles: Troubles,
         *,
         on_refused: Callable[[str, str], None],
+        on_listening: Callable[[], None],
     ) -> None:
         self._node, self._config, self._ports = node, config, ports
         self._link, self._troubles, self._on_refused = link, troubles, on_refused
+        self._on_listening = on_listening
         folder = node.home.folder
-        standing = Standing(folder / STANDING_FILE, node.clock)
+        standing = self._standing = Standing(folder / STANDING_FILE, node.clock)
+        self._faults = FaultBook(node, standing)
         self.fetcher = Fetcher(
             link.neighbours.sources,
             folder / "arriving",
             standing,
             node.clock,
-            FaultBook(node, standing),
+            self._faults,
             on_bytes=counts.took,
         )
         self._artefacts = ArtefactService(Shelf(node, base, own=False), None, counts.gave, serving)
+        self._snapshots = snapshots
+        self._statuses = StatusService(own, None, troubles)
+        self._receipts = ReceiptBook(node, self._ask_receipt, link.ahead_ms)
         self._server: PeerServer | None = None
 
     @property
@@ -71,6 +91,10 @@ class CircleAbove:
         if self._server is None:
             return ()
         return peer_addresses(self._node.home, self._config, self._ports.siblings)
+
+    def about(self) -> peer_pb2.ReportRequest:
+        """Return what a report says beside statuses: where this node can be dialled, perhaps."""
+        return peer_pb2.ReportRequest(addresses=self.addresses, circle=self._link.book.sequence)
 
     def listen(self, stop: threading.Event) -> None:
         """Listen for siblings once this node has a link certificate, until ``stop``."""
@@ -87,7 +111,11 @@ class CircleAbove:
     def _try_to_listen(self) -> bool:
         if not (self._node.home.folder / LINK_FILE).exists():
             return False
-        handlers: Handlers = artefact_handlers(self._artefacts)
+        handlers: Handlers = {
+            "Status": self._statuses.status,
+            "WatchSnapshot": self._snapshots.watch_snapshot,
+            **artefact_handlers(self._artefacts),
+        }
         host, port = peer_host(self._config), self._ports.siblings
         listener = Listener(
             PEER, handlers, host, port, self._link.server_tls, self._link.book.identify
@@ -102,4 +130,62 @@ class CircleAbove:
             return False
         self._troubles.clear("siblings")
         self._server = server
+        self._on_listening()
         return True
+
+    def watch_siblings(self, child: Installer, stop: threading.Event) -> None:
+        """Learn of newer snapshots from siblings while the parent is silent, until ``stop``."""
+        watch = SiblingWatch(
+            self._node,
+            child,
+            siblings=self._siblings,
+            fetch=self._fetch_adapter,
+            clock=self._node.clock,
+            randomness=self._node.randomness,
+            troubles=self._troubles,
+            on_refused=self._name_fault,
+            on_installed=self._snapshots.notify,
+        )
+        while not stop.wait(LOOK_EVERY_S):
+            if self._link.client.attends:
+                watch.heard()
+            try:
+                watch.step(stop)
+            except Exception as error:
+                report(error, self._troubles, "siblings")
+
+    def collect_receipts(self, stop: threading.Event) -> None:
+        """Ask the parent what became of this node's updates, until ``stop``."""
+        while not stop.wait(RECEIPTS_EVERY_S):
+            try:
+                self._receipts.step()
+            except NodeError as error:
+                log.debug("no-receipts", why=str(error))
+            except Exception as error:
+                report(error, self._troubles, "receipts")
+            else:
+                self._troubles.clear("receipts")
+
+    def _siblings(self) -> list[Sibling]:
+        def ask(member: CircleMember, request: peer_pb2.WatchRequest) -> peer_pb2.WatchReply:
+            channel = self._link.neighbours.channel(member)
+            reply: peer_pb2.WatchReply = channel.ask("WatchSnapshot", request, WATCH_S)
+            return reply
+
+        members = self._link.book.siblings()
+        return [
+            Sibling(member.node, member.name, partial(ask, member))
+            for member in members
+            if self._standing.may_ask(member.node)
+        ]
+
+    def _fetch_adapter(self, digest: Digest) -> bytes:
+        return self.fetcher.get(digest, most=LIMITS.payload_bytes)
+
+    def _name_fault(self, sibling: Sibling, refused: Refused) -> None:
+        self._faults(Fault(sibling.node, refused.code.value, ZERO, refused.sentence))
+
+    def _ask_receipt(self, update: Digest) -> tuple[bytes, bytes]:
+        request = peer_pb2.ReceiptRequest(update=bytes.fromhex(update))
+        reply = self._link.client.peers.ask("Receipt", request)
+        return reply.receipt, reply.release

@@ -13,6 +13,8 @@ from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
 from nodes.config.reach import present_addresses
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
+from nodes.machine.troubles import Troubles
+from nodes.parent.receipt_desk import ReceiptDesk
 from nodes.peers.artefacts.holders import Holders
 from nodes.peers.artefacts.service import ArtefactService, Serving
 from nodes.peers.artefacts.shelf import DescribedBase, Shelf
@@ -20,9 +22,14 @@ from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.circle.attendance import Attendance
 from nodes.peers.circle.keeper import CircleKeeper
 from nodes.peers.circle.reach import Reach
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.door import Door, Whereabouts
 from nodes.peers.joining.desk import EnrolmentDesk
 from nodes.peers.joining.invitations import Invitations
+from nodes.peers.receipts import ReceiptService
+from nodes.peers.statuses.book import StatusBook
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.service import StatusService
 from nodes.peers.wire.caller import Caller
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.peers.wire.methods import ENROLMENT, PEER
@@ -36,7 +43,6 @@ log = structlog.get_logger()
 
 DIAL_S = 4.0
 """Seconds within which a child has to answer its parent's dialling."""
-REPORT_AGAIN_MS = 30_000
 
 Handlers = Mapping[str, Callable[..., Any]]
 
@@ -57,6 +63,10 @@ class CircleBelow:
         base: DescribedBase,
         serving: Serving,
         counts: ByteCounts,
+        snapshots: SnapshotService,
+        own: OwnStatus,
+        book: StatusBook,
+        troubles: Troubles,
         *,
         on_ready: Callable[[NodeId], None],
         on_refused: Callable[[str, str], None],
@@ -68,12 +78,16 @@ class CircleBelow:
         self._reach = Reach(self.keeper, self._dial, node.clock, self._tell_all)
         self._own_link, self._told = b"", (0, 0)
         host = peer_host(config)
+        statuses = StatusService(own, book, troubles, self._answer_report)
         artefacts = ArtefactService(
             self._shelf, Holders(self._can_be_dialled), counts.gave, serving
         )
         members: Handlers = {
             "Attend": self.attendance.attend,
-            "Report": self._report,
+            "Status": statuses.status,
+            "Report": statuses.report,
+            "WatchSnapshot": snapshots.watch_snapshot,
+            "Receipt": ReceiptService(ReceiptDesk(node)).receipt,
             **artefact_handlers(artefacts),
         }
         self._invitations = Invitations(node.home.folder)
@@ -157,8 +171,10 @@ class CircleBelow:
 
     # -- what it answers and tells
 
-    def _report(self, caller: Caller, request: peer_pb2.ReportRequest) -> peer_pb2.ReportReply:
-        """Take what a child reports; say what is new."""
+    def _answer_report(
+        self, caller: Caller, request: peer_pb2.ReportRequest
+    ) -> peer_pb2.ReportReply:
+        """Note where a child can be dialled; say who is in the circle, and where this node is."""
         self.keeper.heard(caller.member, list(request.addresses), request.swarm_port)
         circle, sealed = self.keeper.current()
         where = self.whereabouts()
@@ -167,7 +183,6 @@ class CircleBelow:
             addresses=where.addresses,
             peers=where.peers,
             doors=where.doors,
-            again_ms=REPORT_AGAIN_MS,
         )
 
     def _newest(self) -> tuple[int, int]:
@@ -193,8 +208,7 @@ class CircleBelow:
 
         channel = PeerChannel(lambda: [address], credentials, peer_name(child))
         try:
-            basis = bytes.fromhex(self._node.home.network.basis)
-            channel.ask("Locate", peer_pb2.LocateRequest(digests=[basis]), timeout_s=DIAL_S)
+            channel.ask("Status", peer_pb2.StatusRequest(), timeout_s=DIAL_S)
         finally:
             channel.close()
 

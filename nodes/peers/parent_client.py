@@ -79,6 +79,7 @@ class ParentClient:
         self._on_authority, self._on_addresses = on_authority, on_addresses
         self._on_notice, self._on_renewed = on_notice, on_renewed
         self._randomness = randomness or SystemRandomness()
+        self._attending = False
         self._due, self._announced = threading.Event(), threading.Event()
         self._path = home.path
         name = peer_name(self._parent.node)
@@ -94,6 +95,11 @@ class ParentClient:
             self._due.set()
             raise PeerError(LINK_DOWN, "This node has no link certificate yet.", 1000) from None
         return Credentials(self.home.parent_ca, link, self.home.transport_pem)
+
+    @property
+    def attends(self) -> bool:
+        """Whether the connection on which the parent tells what is new is open."""
+        return self._attending
 
     def close(self) -> None:
         """Close the connections."""
@@ -281,10 +287,12 @@ class ParentClient:
         speaking.start()
         try:
             for said in heard:
+                self._attending = True
                 if said.renew:
                     self._due.set()
                 self._on_notice(said)
         finally:
+            self._attending = False
             ended.set()
             speaking.join()
 

@@ -48,6 +48,11 @@ class ParentLink:
         )
         self._uplink: Uplink | None = None
 
+    @property
+    def way(self) -> str:
+        """The address at which the parent was reached last; empty if it never was."""
+        return self.client.peers.last or next(iter(self.known.in_turn), "")
+
     def connect(self) -> Uplink:
         """Make the connection over which tasks come."""
         from nodes.flower.uplink import Uplink  # Flower is loaded once its switches are set

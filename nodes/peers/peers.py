@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from nodes.child.child import Child
 from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import NodeConfig
 from nodes.machine.troubles import Troubles
@@ -19,10 +20,15 @@ from nodes.peers.artefacts.shelf import DescribedBase
 from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.statuses.book import StatusBook
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.reporter import Reporter
+from nodes.peers.statuses.rows import StatusFile
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.node import Node
-from protocol import NodeId
+from protocol import NodeId, peer_pb2
 
 
 class Peers:
@@ -54,6 +60,17 @@ class Peers:
         ports = peer_ports(node.home, config)
         base = DescribedBase.of(node, config.model.base)
         serving = Serving(GiveLimits(), node.clock)
+        self._node, self._snapshots = node, SnapshotService(node)
+        self._sequences = self._snapshots_now()
+        self._file = StatusFile(node.home.folder)
+        book = StatusBook(node, self._file)
+        own = OwnStatus(
+            node,
+            book,
+            confined=config.peers.statuses == "parent",
+            way=lambda: link.way if link else "",
+            troubles=lambda: troubles.standing,
+        )
         self.below = self.above = None
         if config.downlink is not None and not node.home.is_device:
             self.below = CircleBelow(
@@ -63,6 +80,10 @@ class Peers:
                 base,
                 serving,
                 self._counts,
+                self._snapshots,
+                own,
+                book,
+                troubles,
                 on_ready=lambda child: self.on_ready(child),
                 on_refused=refusals.count,
             )
@@ -75,9 +96,22 @@ class Peers:
                 base,
                 serving,
                 self._counts,
+                self._snapshots,
+                own,
                 troubles,
                 on_refused=refusals.count,
+                on_listening=lambda: self._reporter.hurry(),
             )
+            link.on_notice = self._hear
+        self._reporter = Reporter(
+            node.home.id,
+            own,
+            book,
+            link.report if link else None,
+            node.clock,
+            troubles,
+            about=self.above.about if self.above else peer_pb2.ReportRequest,
+        )
 
     @property
     def fetcher(self) -> Fetcher | None:
@@ -89,27 +123,47 @@ class Peers:
         """Where children reach this node's Flower link at present."""
         return self.below.whereabouts().addresses if self.below else ()
 
-    def roles(self, stop: threading.Event) -> Mapping[str, Callable[[], None]]:
-        """Return what runs until ``stop``, by the names of their threads."""
-        roles: dict[str, Callable[[], None]] = {}
+    def roles(self, child: Child | None, stop: threading.Event) -> Mapping[str, Callable[[], None]]:
+        """Return what runs until ``stop``, by the names of their threads.
+
+        Args:
+            child: the node's role below its parent; None at a root.
+        """
+        roles: dict[str, Callable[[], None]] = {"reports": partial(self._reporter.run, stop)}
         if self.below:
             roles["circle"] = partial(self._serve, stop)
-        if self.above and self._link:
+        if self.above and self._link and child:
             roles["siblings"] = partial(self.above.listen, stop)
             roles["renewals"] = partial(self._link.client.run, stop)
+            roles["sibling-watch"] = partial(self.above.watch_siblings, child, stop)
+            roles["receipts"] = partial(self.above.collect_receipts, stop)
             roles["attendance"] = partial(self._link.client.attend, stop)
         return roles
 
     def look(self) -> None:
-        """Tell others what is new; called every few seconds."""
+        """Tell others what is new, and write what was counted; called every few seconds."""
+        self._counts.flush()
+        if (now := self._snapshots_now()) != self._sequences:
+            self._sequences = now
+            self._snapshots.notify()
         if self.below:
             self.below.look()
 
     def close(self) -> None:
         """Write what was counted, and close the connections; after all roles have ended."""
         self._counts.flush()
+        self._file.close()
         if self._link:
             self._link.close()
+
+    def _snapshots_now(self) -> tuple[int, int]:
+        """Return what changes when a chain was installed or a release was made."""
+        return self._node.state.above.sequence, self._node.state.sequence
+
+    def _hear(self, said: peer_pb2.ParentSays) -> None:
+        """Ask for what the parent says is new: the answer to a report has the circle."""
+        if self._link and said.circle > self._link.book.sequence:
+            self._reporter.hurry()
 
     def _serve(self, stop: threading.Event) -> None:
         assert self.below is not None  # noqa: S101  it has no other role

@@ -7,5 +7,6 @@ Knows nothing of rounds, gates or how a chain arrived.
 
 Others use ``chain`` (``verify_snapshot``, ``verify_chain``, ``verify_release``), ``public``
 (``public_release``, ``public_adapters``), ``publish`` (``publish``, ``release``, ``Made``),
-``rollback`` (``roll_back``, ``promoted_since``), ``recover`` (``recover``).
+``rollback`` (``roll_back``, ``promoted_since``), ``recover`` (``recover``), ``receipt_proof``
+(``prove``), ``receipt_files`` (``write_receipts``, ``check_receipts``).
 """

@@ -30,9 +30,6 @@ from protocol import (
     seal,
 )
 
-WITHDRAWN = "withdrawn"
-"""The code of a verdict that takes back an earlier one."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Made:

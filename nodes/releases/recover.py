@@ -27,6 +27,7 @@ from nodes.state.events import (
     LedgerEvent,
     MemberEnrolled,
     MemberRevoked,
+    MemberSuspended,
     NodeCreated,
     Recovered,
 )
@@ -69,6 +70,7 @@ class Recovery:
     Attributes:
         version: of the newest proven release. ``proven``: how many releases are known again.
         confirmed, unconfirmed: members, by name, that are active, and that stay shut out.
+        suspended: members that were confirmed, and suspended before.
         revoked: members of whom a revocation is known.
         chain: whether the chain above is known again.
         ledger: where the old ledger was put, if there was one.
@@ -78,6 +80,7 @@ class Recovery:
     proven: int
     confirmed: tuple[str, ...]
     unconfirmed: tuple[str, ...]
+    suspended: tuple[str, ...]
     revoked: tuple[str, ...]
     chain: bool
     ledger: str | None
@@ -128,6 +131,7 @@ def recover(
         members = _members(home, found)
         revoked = found.revoked | set(told.membership.revoked)
         active = {m.node for m in members if m.node not in revoked and is_confirmed(m)}
+        suspended = active & set(told.membership.suspended)
         chain = _chain_above(home, store, found)
         held = published[-1].held if published else None
         rounds = [release.round for _, _, release in found.releases]
@@ -143,6 +147,7 @@ def recover(
             NodeCreated(node=home.id, scope=str(home.scope)),
             *(MemberEnrolled.from_member(member) for member in members),
             *(MemberRevoked(child=m.node) for m in members if m.node not in active),
+            *(MemberSuspended(child=m.node) for m in members if m.node in suspended),
             *([_installed(store, chain)] if chain else []),
             recovered,
         ]
@@ -150,8 +155,9 @@ def recover(
     return Recovery(
         version=held.version if held else 0,
         proven=len(published),
-        confirmed=tuple(m.name for m in members if m.node in active),
+        confirmed=tuple(m.name for m in members if m.node in active - suspended),
         unconfirmed=tuple(m.name for m in members if m.node not in active | revoked),
+        suspended=tuple(m.name for m in members if m.node in suspended),
         revoked=tuple(m.name for m in members if m.node in revoked),
         chain=chain is not None,
         ledger=str(aside) if aside else None,

@@ -21,17 +21,19 @@ from pydantic import TypeAdapter, ValidationError
 from nodes.state.chain_above import ChainAbove
 from nodes.state.event_codec import read
 from nodes.state.events import Withdrawn
+from nodes.state.fates import Fates
 from nodes.state.gate_history import GateHistory
 from nodes.state.interfaces import Beside, Events
 from nodes.state.ledger import START, Head
 from nodes.state.node_state import NodeState
 from nodes.state.offers import Offers
 from nodes.state.own_releases import OwnReleases
+from nodes.state.receipts_kept import ReceiptsKept
 from nodes.state.records import Published
 from nodes.state.rounds import Rounds
 from protocol import Certificate, Digest, Membership, MembershipParts, ProtocolError
 
-FORMAT = 2
+FORMAT = 3
 
 log = structlog.get_logger()
 
@@ -60,6 +62,8 @@ class _Plain:
     moves: int
     moment: int
     membership: MembershipParts
+    fates: Fates
+    receipts: ReceiptsKept
 
 
 def encode(state: NodeState, position: Head) -> bytes:
@@ -81,6 +85,8 @@ def encode(state: NodeState, position: Head) -> bytes:
         moves=state.moves,
         moment=state.moment,
         membership=state.membership.to_plain(),
+        fates=state.fates,
+        receipts=state.receipts,
     )
     body = _adapter().dump_json(plain)
     head = {"format": FORMAT, "seq": position.seq, "digest": position.digest, "sha256": _sum(body)}
@@ -112,7 +118,7 @@ def decode(data: bytes, path: tuple[Certificate, ...] = ()) -> tuple[NodeState, 
     )
     parts = (plain.above, plain.offers, plain.rounds, plain.gate)
     counts = (plain.sequence, plain.moves, plain.moment)
-    return NodeState(own, *parts, *counts, membership), position
+    return NodeState(own, *parts, *counts, membership, plain.fates, plain.receipts), position
 
 
 def restore(

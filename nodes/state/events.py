@@ -15,6 +15,7 @@ from aggregation.gate import Budget, GateVerdict, Reason, SourceFigures
 from nodes.state.records import ZERO, HeldRelease, Published, Seated, TrainingMeasured, Undone
 from protocol import (
     Digest,
+    Fate,
     KeyId,
     Member,
     NodeId,
@@ -247,14 +248,39 @@ class Trained(LedgerEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateSent(LedgerEvent):
-    """An offer left: the copy of the adapter that it leads to, and the own version it holds."""
+    """An offer left: the copy of the adapter that it leads to, and the own version it holds.
+
+    A plain device has no copy. Version 1 did not record its updates, nor the task's deadline.
+    """
 
     KIND = "update-sent"
+    VERSION = 2
     round: int
     update: Digest
     length: int
-    copy: Digest
+    copy: Digest = ZERO
+    version: int = 0
+    deadline_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptKept(LedgerEvent):
+    """The parent signed what became of an update of this node's own.
+
+    Attributes:
+        receipt, release: the stored envelopes; ``ZERO`` where no release names the update.
+        contradicts: the receipt and the release, or two receipts, cannot both be true.
+    """
+
+    KIND = "receipt-kept"
+    update: Digest
+    receipt: Digest
+    release: Digest
+    fate: Fate
+    code: str
+    round: int
     version: int
+    contradicts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,11 @@ class Node:
             self._write_beside()
 
     @property
+    def head(self) -> Head:
+        """The last event of the ledger that the state has."""
+        return self._head
+
+    @property
     def _read_upto(self) -> int:
         return self._head.seq
 

@@ -32,6 +32,7 @@ from nodes.state.events import (
     PeerFaulted,
     PositionMended,
     ProbesUsed,
+    ReceiptKept,
     ReceiptsRead,
     Recovered,
     Released,
@@ -44,10 +45,12 @@ from nodes.state.events import (
     UpdateSent,
     Withdrawn,
 )
+from nodes.state.fates import Fates
 from nodes.state.gate_history import GateHistory
 from nodes.state.interfaces import Events
 from nodes.state.offers import Offers
 from nodes.state.own_releases import OwnReleases
+from nodes.state.receipts_kept import ReceiptsKept
 from nodes.state.records import ZERO
 from nodes.state.rounds import Rounds
 from protocol import Digest, Membership, NodeId, ReleaseKind
@@ -76,6 +79,8 @@ class NodeState:
     moves: int = 0
     moment: int = 0
     membership: Membership = field(default_factory=Membership)
+    fates: Fates = field(default_factory=Fates)
+    receipts: ReceiptsKept = field(default_factory=ReceiptsKept)
 
     @classmethod
     def from_ledger(cls, ledger: Events, upto: int | None = None) -> NodeState:
@@ -123,7 +128,7 @@ class NodeState:
             case Trained():
                 self._train(event)
             case UpdateSent():
-                self.offers.send(event)
+                self._send(event, at_ms)
             case OfferCounted():
                 self.offers.count(event, at_ms)
             case OfferSettled():
@@ -134,6 +139,8 @@ class NodeState:
                 self._mend(event)
             case Recovered():
                 self._recover(event, at_ms)
+            case ReceiptKept():
+                self.receipts.keep(event, at_ms)
             case ReceiptsRead():
                 self.offers.seen_release = event.upto
             case RoundOpened():
@@ -141,9 +148,12 @@ class NodeState:
             case UpdateAccepted():
                 if not self._is_out(event.child):  # since its update was admitted
                     self.rounds.seat(event)
+                    self.fates.seat(event)
             case UpdateRefused():
                 self.rounds.refuse(event)
+                self.fates.refuse(event)
             case RoundClosed():
+                self.fates.close(event, self.rounds.seated())
                 self.rounds.close(event)
             case GateJudged():
                 self.gate.tests += 1
@@ -167,6 +177,7 @@ class NodeState:
 
     def _revoke(self, child: NodeId) -> None:
         self.membership.revoke(child)
+        self.fates.leave_out(self.rounds.seated(child), "revoked")
         self.rounds.shut_out(child)
         self.sequence += 1
 
@@ -212,6 +223,7 @@ class NodeState:
     def _release(self, event: Released, at_ms: int) -> None:
         self.moment += 1
         self.own.release(event, self.moment)
+        self.fates.release(event)
         self.sequence += 1
         self.offers.start(at_ms)
         match event.kind:
@@ -244,6 +256,12 @@ class NodeState:
         self.moves += event.adapter != self.own.adapter
         self.own.adapter = event.adapter
         self.offers.restart(event.baseline)
+
+    def _send(self, event: UpdateSent, at_ms: int) -> None:
+        """A plain device has no copy that the parent's verdict could make its baseline."""
+        if event.copy != ZERO:
+            self.offers.send(event)
+        self.receipts.send(event, at_ms)
 
     def _train(self, event: Trained) -> None:
         self.offers.trained = event

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from protocol import Digest, NodeId, ReleaseKind
+from protocol import Digest, Fate, NodeId, ReleaseKind
 
 ZERO = Digest("")
 """The zero vector, which has no artefact."""
@@ -81,6 +81,52 @@ class Seated:
     scale: float
     samples: int
     cumulative: bool
+
+
+@dataclass(frozen=True)
+class UpdateFate:
+    """What became of a child's update, as far as its parent has decided.
+
+    ``round`` is the one in which it had its seat, ``version`` that of the release whose verdicts
+    name it, 0 while none does.
+    """
+
+    child: NodeId
+    round: int
+    fate: Fate
+    code: str = ""
+    version: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """An update of this node's own for which it has no receipt; ``deadline_ms``: of its task."""
+
+    round: int
+    deadline_ms: int
+    sent_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptReceipt:
+    """The parent's receipt for an update of this node's own.
+
+    Attributes:
+        receipt, release: the digests of the stored envelopes; ``release`` is ``ZERO`` without one.
+        contradicts: what the parent signed contradicts itself; it is kept as evidence.
+        evidence: of a receipt and a release that contradict this one.
+    """
+
+    receipt: Digest
+    release: Digest
+    fate: Fate
+    code: str
+    round: int
+    version: int
+    contradicts: bool
+    at_ms: int
+    evidence: tuple[Digest, Digest] | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ MIN_AGE_S = 3600.0
 """Younger artefacts stay: another process may be about to name them."""
 
 NEEDED, RELEASES = "needed now", "own releases, for children that were away"
+RECEIPTS = "receipts for own updates"
 ROLLBACKS, UNDOING = "for rollbacks", "for rollbacks above"
 WITHDRAWALS, BEST = "for withdrawals", "best states before the last"
 
@@ -132,6 +133,8 @@ def plan(
     missing = tuple(sorted(digest for digest in reasons if digest not in sizes))
     for published in state.own.published.values():
         reasons.setdefault(published.held.envelope, RELEASES)
+    for digest in _of_receipts(state):
+        reasons.setdefault(digest, RECEIPTS)
     room = policy.max_bytes - sum(sizes.get(digest, 0) for digest in reasons)
     for kept in sorted(_past(state, ledger, policy, now_ms)):
         if kept.digest == ZERO or kept.digest in reasons:
@@ -141,6 +144,14 @@ def plan(
             break  # what is older goes too: half of a round is of no use
         reasons[kept.digest] = kept.why
     return Plan(frozenset(reasons), _groups(reasons, sizes), _spare(reasons, sizes), missing)
+
+
+def _of_receipts(state: NodeState) -> Iterator[Digest]:
+    """Yield the envelopes of the receipts that a state remembers: they are small, and few."""
+    for kept in state.receipts.kept.values():
+        for digest in (kept.receipt, kept.release, *(kept.evidence or ())):
+            if digest != ZERO:
+                yield digest
 
 
 def _past(
@@ -226,7 +237,7 @@ def _groups(reasons: Mapping[Digest, str], sizes: Mapping[Digest, int]) -> tuple
     for digest, why in reasons.items():
         if digest in sizes:
             by_reason[why].append(sizes[digest])
-    order = (NEEDED, RELEASES, ROLLBACKS, UNDOING, WITHDRAWALS, BEST)
+    order = (NEEDED, RELEASES, RECEIPTS, ROLLBACKS, UNDOING, WITHDRAWALS, BEST)
     return tuple(_group(why, by_reason[why]) for why in order if why in by_reason)
 
 

@@ -55,6 +55,11 @@ class Rounds:
         if self.open and self.open.round == event.round:
             self.open.seated[event.child] = event.seat
 
+    def seated(self, child: NodeId | None = None) -> list[Digest]:
+        """List the updates that wait in the open round: all, or a child's."""
+        seats = self.open.seated.items() if self.open else ()
+        return [seat.update for node, seat in seats if child in (None, node)]
+
     def close(self, event: RoundClosed) -> None:
         """End the open round without a release."""
         if event.outcome == "refused-by-gate":

@@ -14,7 +14,9 @@ from nodes.state.events import (
     ChainInstalled,
     LedgerEvent,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     OfferCounted,
     OfferWithdrawn,
     Released,
@@ -54,7 +56,7 @@ class Counting:
         self._artefacts, self._known = artefacts, known
         # As a parent.
         self._members: dict[NodeId, bytes] = {}
-        self._revoked: set[NodeId] = set()
+        self._out: set[NodeId] = set()
         self._claims: set[tuple[NodeId, int, str]] = set()
         self._accepted: dict[Digest, NodeId] = {}
         self._seats: dict[NodeId, Seated] = {}
@@ -75,9 +77,11 @@ class Counting:
         match event:
             case MemberEnrolled():
                 self._member_enrolled(event)
-            case MemberRevoked():
-                self._revoked.add(event.child)
+            case MemberRevoked() | MemberSuspended():
+                self._out.add(event.child)
                 self._seats.pop(event.child, None)
+            case MemberResumed():
+                self._out.discard(event.child)
             case RoundOpened() | RoundClosed():
                 self._seats = {}
             case UpdateAccepted():
@@ -88,7 +92,7 @@ class Counting:
                 self._released(event)
             case Trained():
                 self._trained(event)
-            case UpdateSent():
+            case UpdateSent() if event.copy != ZERO:
                 self._sent.add(event.update)
             case OfferCounted():
                 self._offer_counted(event)
@@ -114,7 +118,7 @@ class Counting:
         child = NodeId(certificate.node.hex())
         self._verified(child == event.child, "a certificate is for another node")
         self._members[child] = certificate.public_key
-        self._revoked.discard(child)
+        self._out.discard(child)
 
     # -- rounds
 
@@ -135,7 +139,7 @@ class Counting:
     def _check_signed(self, child: NodeId, seat: Seated, number: int, task: str, who: str) -> None:
         """Find among what arrived an envelope that this child signed and that says so."""
         self._verified(
-            child in self._members and child not in self._revoked, f"{who}: no member sent it"
+            child in self._members and child not in self._out, f"{who}: no member sent it"
         )
         arrived = self._known.delivered.get((self._node, seat.update), ())
         payloads = [proof.signed(envelope, self._members[child], "update") for envelope in arrived]
@@ -160,7 +164,7 @@ class Counting:
         for child, seat in event.seats.items():
             update = seat.update
             who = f"update {update[:8]} of {child[:8]}"
-            self._verified(child not in self._revoked, f"{who} is aggregated; it is revoked")
+            self._verified(child not in self._out, f"{who} is aggregated; it is shut out")
             self._verified(
                 self._accepted.get(update) == child, f"{who} is aggregated and was never accepted"
             )

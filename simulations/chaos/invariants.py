@@ -38,7 +38,7 @@ SENTENCES: Mapping[Invariant, str] = MappingProxyType(
         Invariant.NO_WAY_BACK: "Versions and snapshot sequences never go back, in what a node "
         "has stored, in what it sends, and in what its children hold.",
         Invariant.VERIFIED: "Every payload that reached an aggregate was signed by a member that "
-        "is not revoked, and every installed chain consists of signed releases.",
+        "is not shut out, and every installed chain consists of signed releases.",
         Invariant.LEDGER: "Every ledger verifies, and what a node has in memory is what its "
         "ledger tells.",
         Invariant.HEALING: "Once faults end and all are honest, every scope learns what there is "

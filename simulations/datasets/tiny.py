@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,27 @@ LEARNING_RATE = 4e-3
 SEED = 0
 
 
-def tiny_base(cache: Path) -> Path:
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a tiny model; ``name`` is that of its folder."""
+
+    name: str
+    hidden: int
+    inner: int
+    layers: int
+
+
+TINY = Shape("tiny", 96, 192, 2)
+WIDE = Shape("wide", 128, 1024, 4)
+"""Small too, but its inner projections alone have a million coordinates at rank 122."""
+
+
+def tiny_base(cache: Path, shape: Shape = TINY) -> Path:
     """The base folder below ``cache``; trained if not yet there, written beside and renamed.
 
     The same for one machine and one version of torch. Raises ``NodeError`` ``no-data``.
     """
-    out = cache / "tiny"
+    out = cache / shape.name
     if out.exists():
         return out
     import torch
@@ -48,7 +64,7 @@ def tiny_base(cache: Path) -> Path:
             torch.manual_seed(SEED)
             ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
             end = tokenizer.eos_token_id
-            model = _train_model([[*text[: MAX_TOKENS - 1], end] for text in ids], end)
+            model = _train_model([[*text[: MAX_TOKENS - 1], end] for text in ids], end, shape)
     finally:
         torch.set_num_threads(threads)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
@@ -90,15 +106,15 @@ def _train_tokenizer(texts: Sequence[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 
-def _train_model(documents: Sequence[Sequence[int]], end: int) -> PreTrainedModel:
+def _train_model(documents: Sequence[Sequence[int]], end: int, shape: Shape) -> PreTrainedModel:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=96,
-        intermediate_size=192,
-        num_hidden_layers=2,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=512,

@@ -26,6 +26,7 @@ from nodes.state.events import (
     UpdateSent,
 )
 from nodes.state.ledger import Ledger
+from nodes.state.records import ZERO
 from protocol import ReleaseKind, VerdictKind
 
 
@@ -113,7 +114,7 @@ def _follow(name: str, events: Iterable[LedgerEvent], found: Audit) -> _Side:
                 seated = {}
             case RoundClosed():
                 seated = {}
-            case UpdateSent():
+            case UpdateSent() if event.copy != ZERO:
                 side.sent.add(str(event.update))
             case OfferCounted():
                 side.heard[str(event.update)] += 1

@@ -38,11 +38,11 @@ class PlainCombiner:
     def combine(self, collected: Collected) -> tuple[Vector, list[Verdict]]:
         """Combine what is seated; nothing stands in for anybody."""
         seated = collected.seated
-        rows, _ = rows_of(self._node, seated, collected.values)
+        rows, _ = rows_of(self._node, seated, collected.deltas)
         if not rows:
             raise NodeError("too-few-updates", "Nobody sent an update.")
         with np.errstate(all="ignore"):
-            vector = combined(self._strategy, np.stack(rows), collected.f)
+            vector = combined(self._strategy, np.stack([row[:] for row in rows]), collected.f)
         if not np.isfinite(vector).all():
             raise NodeError("not-finite", f"{self._strategy} gave a value that is not finite.")
         verdicts = [

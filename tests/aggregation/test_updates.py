@@ -90,7 +90,7 @@ def order_of_content(updates: Updates) -> list[tuple[bytes, bytes]]:
     """What the rows hold, as the canonical order has them, each as often as it has seats."""
     masks = updates.masks or [np.ones(updates.size, np.bool_)] * updates.count
     return [
-        (masks[row].tobytes(), np.where(masks[row], updates.rows[row], 0).tobytes())
+        (masks[row].tobytes(), np.where(masks[row], updates.rows[row][:], 0).tobytes())
         for row in updates.canonical_order()
         for _ in range(updates.seats[row])
     ]

@@ -92,6 +92,15 @@ def test_a_revoked_member_is_refused() -> None:
         world.admit()
 
 
+def test_a_suspended_member_is_refused_until_it_is_resumed() -> None:
+    world = World()
+    world.membership.suspend(ALICE.node)
+    with refused(Code.SUSPENDED):
+        world.admit()
+    world.membership.resume(ALICE.node)
+    world.admit()
+
+
 def test_a_replaced_key_signs_no_more() -> None:
     world, new = World(), SigningKey.generate()
     successor = replace(ALICE, public_key=new.public.raw, key_epoch=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,15 @@ def add_child(
     mode: str = "plain",
     probed: bool = False,
     training: Mapping[str, Any] = TRAINING,
+    doors: Sequence[str] = (),
+    port: int = 0,
 ) -> Path:
     """Enrol a child at the node in ``parent``."""
     clock = SystemClock()
     above = Node(open_home(parent, clock.now_ms()), clock)
     try:
         request = make_request(folder, folder.name, Scope.parse(scope), role)
-        home, _ = join(folder, enrol(above, request, [address], rank=rank), clock)
+        home, _ = join(folder, enrol(above, request, [address], doors=doors, rank=rank), clock)
     finally:
         above.close()
     settings: dict[str, Any] = {}
@@ -116,7 +118,7 @@ def add_child(
             "gate": LENIENT,
             "rounds": dict(rounds),
         }
-    write_config(home, base=base, uplink=[address], settings=settings)
+    write_config(home, base=base, uplink=[address], port=port or None, settings=settings)
     return folder
 
 

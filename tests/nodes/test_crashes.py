@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nodes.state.ledger import Ledger, LedgerEntry
+from nodes.state.ledger import Ledger
+from tests.nodes.daemons import Nodes, events, wait_for
 from tests.nodes.network import ROUNDS, add_child, make_root, peer
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
-WAIT_S = 400
 RELEASES = 3
-
-
-class Nodes:
-    """Node processes, each ended by the id it was started with."""
-
-    def __init__(self) -> None:
-        self._running: dict[Path, subprocess.Popen[bytes]] = {}
-
-    def start(self, folder: Path) -> None:
-        arguments = ["node", "run", "--node", str(folder)]
-        with (folder / "console.log").open("ab") as log:
-            self._running[folder] = subprocess.Popen(
-                [sys.executable, "-m", "nodes.cli", *arguments],
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-
-    def kill(self, folder: Path) -> None:
-        process = self._running.pop(folder)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    def stop(self, folder: Path) -> int:
-        """SIGTERM; returns the exit status."""
-        process = self._running.pop(folder)
-        process.terminate()
-        return process.wait(WAIT_S)
-
-    def end(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -78,20 +40,8 @@ def network(tmp_path: Path, base: Path) -> tuple[Path, Path, Path]:
     return root, one, two
 
 
-def events(folder: Path, kind: str) -> list[LedgerEntry]:
-    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
-        return list(ledger.events([kind]))
-
-
 def rounds_released(root: Path) -> int:
     return sum(event.body["kind"] == "round" for event in events(root, "released"))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def check_nothing_lost_or_doubled(root: Path) -> None:

@@ -82,6 +82,16 @@ def revoke(membership: Membership, node: NodeId) -> None:
     membership.revoke(node)
 
 
+def suspend(membership: Membership, node: NodeId) -> None:
+    membership.check_suspension(node)
+    membership.suspend(node)
+
+
+def resume(membership: Membership, node: NodeId) -> None:
+    membership.check_resumption(node)
+    membership.resume(node)
+
+
 def test_an_enrolled_node_is_an_active_member() -> None:
     membership = known(ONE)
     assert membership.get(ONE.node) == ONE
@@ -293,6 +303,62 @@ def test_only_an_active_member_can_be_revoked() -> None:
         membership.check_revocation(ONE.node)
 
 
+# Suspended and resumed
+
+
+def test_a_suspended_member_is_not_active_until_it_is_resumed() -> None:
+    membership = known(ONE, OTHER)
+    suspend(membership, ONE.node)
+    assert (membership.active, membership.suspended) == ((OTHER.node,), (ONE.node,))
+    assert membership.is_suspended(ONE.node) and not membership.is_revoked(ONE.node)
+    assert membership.revoked == ()
+    resume(membership, ONE.node)
+    assert membership.active == tuple(sorted((ONE.node, OTHER.node)))
+    assert membership.suspended == ()
+    assert membership.departures == {ONE.node: 1}
+
+
+def test_a_suspended_member_keeps_its_name_and_its_scope() -> None:
+    membership = known(interior("first"))
+    suspend(membership, interior("first").node)
+    with refused(Code.SCOPE_TAKEN):
+        membership.check(interior("heir"))
+    with refused(Code.DUPLICATE_NAME):
+        membership.check(replace(OTHER, name="first"))
+    revoke(membership, interior("first").node)
+    membership.check(interior("heir"))
+
+
+def test_enrolling_a_suspended_member_again_does_not_resume_it() -> None:
+    membership = known(ONE)
+    suspend(membership, ONE.node)
+    with refused(Code.SUSPENDED):
+        membership.check(ONE)
+    membership.enrol(ONE)  # as a ledger from elsewhere might say
+    assert membership.active == ()
+    membership.renew(ONE.node, named("another certificate"))
+    assert membership.active == ()
+
+
+def test_only_an_active_member_is_suspended_and_only_a_suspended_one_resumed() -> None:
+    membership = known(ONE)
+    for check in (membership.check_suspension, membership.check_resumption):
+        with refused(Code.NOT_A_MEMBER):
+            check(OTHER.node)
+    with refused(Code.NOT_SUSPENDED):
+        membership.check_resumption(ONE.node)
+    suspend(membership, ONE.node)
+    with refused(Code.SUSPENDED):
+        membership.check_suspension(ONE.node)
+    revoke(membership, ONE.node)
+    assert (membership.suspended, membership.revoked) == ((), (ONE.node,))
+    for check in (membership.check_suspension, membership.check_resumption):
+        with refused(Code.NOT_A_MEMBER):
+            check(ONE.node)
+    enrol(membership, ONE)
+    assert membership.active == (ONE.node,)
+
+
 def test_a_ledger_that_breaks_a_rule_is_still_read() -> None:
     membership = known(interior("first"))
     copied = replace(interior("second"), transport=interior("first").transport)
@@ -324,12 +390,15 @@ CERTIFICATES = st.builds(
     name=st.sampled_from(["a", "b", "c"]),
     certificate=st.just(named("certificate")),
 ).map(lambda one: replace(one, key=KeyId(one.node)) if one.epoch == 1 else one)
-STEPS = st.lists(st.one_of(CERTIFICATES, st.sampled_from(KEYS).map(NodeId)), max_size=24)
+ACTS = st.sampled_from(["suspend", "resume", "revoke"])
+STEPS = st.lists(
+    st.one_of(CERTIFICATES, st.tuples(ACTS, st.sampled_from(KEYS).map(NodeId))), max_size=24
+)
 
 
 @given(STEPS)
-def test_no_two_active_members_share_anything_after_any_allowed_steps(
-    steps: list[Member | NodeId],
+def test_no_two_members_share_anything_after_any_allowed_steps(
+    steps: list[Member | tuple[str, NodeId]],
 ) -> None:
     membership, again = Membership(PATH), Membership(PATH)
     for step in steps:
@@ -340,18 +409,34 @@ def test_no_two_active_members_share_anything_after_any_allowed_steps(
                     folded.enrol(step)
                 assert step.node in membership.active
             else:
-                membership.check_revocation(step)
+                act, node = step
+                match act:
+                    case "suspend":
+                        membership.check_suspension(node)
+                    case "resume":
+                        membership.check_resumption(node)
+                    case _:
+                        membership.check_revocation(node)
                 for folded in (membership, again):
-                    folded.revoke(step)
-                assert step not in membership.active
+                    getattr(folded, act)(node)
+                assert (node in membership.active) == (act == "resume")
+                assert membership.is_suspended(node) == (act == "suspend")
+                assert membership.is_revoked(node) == (act == "revoke")
         except Refused:
             assert membership == again  # what was refused changed nothing
-        active = [one for node in membership.active if (one := membership.get(node))]
-        assert [one.node for one in active] == sorted(set(membership.active))
+        assert Membership.from_plain(membership.to_plain(), PATH) == membership
+        states = [*membership.active, *membership.suspended, *membership.revoked]
+        assert sorted(states) == sorted(one.node for one in membership.members)
+        assert list(membership.active) == sorted(membership.active)
+        inside = [
+            one
+            for node in (*membership.active, *membership.suspended)
+            if (one := membership.get(node))
+        ]
         for shared in (
-            [one.key for one in active],
-            [one.transport for one in active],
-            [one.name for one in active],
-            [one.scope for one in active if one.role is Role.INTERIOR],
+            [one.key for one in inside],
+            [one.transport for one in inside],
+            [one.name for one in inside],
+            [one.scope for one in inside if one.role is Role.INTERIOR],
         ):
             assert max(Counter(shared).values(), default=0) <= 1

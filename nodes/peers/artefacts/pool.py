@@ -37,12 +37,12 @@ class Pace:
     """
 
     rest: float = 0.5
-    longest_rest: float = 30.0
+    longest_rest: float = 10.0
     failures: int = 4
     stall: float = 20.0
     slow: float = 10.0
     double: float = 1.0
-    locate: float = 10.0
+    locate: float = 3.0
     patience: float = 300.0
     look: float = 0.1
 

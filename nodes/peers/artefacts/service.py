@@ -28,6 +28,9 @@ class GiveLimits:
     Attributes:
         each, in_all: fetches that run, of one member and of all.
         bytes: what one call may ask for.
+        large: bytes from which on an artefact is given in turns: to ``turns`` members at a time,
+            so that the first of them can give it on soon, instead of all getting it at the end. Who
+            took nothing for ``turn_s`` has had its turn.
         idle_s: a fetch of which nobody took a chunk for so long makes room for others.
         retry_ms: who is refused comes back after so long.
     """
@@ -35,6 +38,9 @@ class GiveLimits:
     each: int = 6
     in_all: int = 32
     bytes: int = 16 * 1024 * 1024
+    large: int = 8 * 1024 * 1024
+    turns: int = 4
+    turn_s: float = 2.0
     idle_s: float = 30.0
     retry_ms: int = 1000
 
@@ -46,6 +52,30 @@ class Serving:
         self.limits, self._clock = limits, clock
         self._lock = threading.Lock()
         self._running: dict[object, tuple[NodeId, float]] = {}
+        self._turns: dict[NodeId, float] = {}
+
+    def take_turn(self, member: NodeId, length: int) -> None:
+        """Let a member have its turn with an artefact of a length; it goes on until it is done.
+
+        Raises ``PeerError`` ``overloaded`` where it is the turn of others.
+        """
+        limits, now = self.limits, self._clock.monotonic()
+        if length < limits.large:
+            return
+        with self._lock:
+            self._turns = {m: at for m, at in self._turns.items() if now - at <= limits.turn_s}
+            if member not in self._turns and len(self._turns) >= limits.turns:
+                raise PeerError(
+                    "overloaded",
+                    f"{limits.turns} others are given large artefacts at present.",
+                    limits.retry_ms,
+                )
+            self._turns[member] = now
+
+    def end_turn(self, member: NodeId) -> None:
+        """Let the next member have its turn."""
+        with self._lock:
+            self._turns.pop(member, None)
 
     @contextmanager
     def fetch(self, member: NodeId) -> Iterator[Callable[[], None]]:
@@ -74,7 +104,10 @@ class Serving:
             with self._lock:
                 if key not in self._running:
                     raise PeerError("too-slow", "The fetch took its bytes too slowly.", 1000)
-                self._running[key] = member, self._clock.monotonic()
+                now = self._clock.monotonic()
+                self._running[key] = member, now
+                if member in self._turns:
+                    self._turns[member] = now
 
         try:
             yield alive
@@ -116,6 +149,7 @@ class ArtefactService:
     def announce(self, caller: Caller, request: peer_pb2.AnnounceRequest) -> peer_pb2.AnnounceReply:
         """Remember what the caller has. Raises ``PeerError`` ``malformed``."""
         digests = _digests(request.digests)
+        self._serving.end_turn(caller.member)
         if self._holders is not None:
             self._holders.announce(caller.member, digests)
         return peer_pb2.AnnounceReply()
@@ -138,6 +172,7 @@ class ArtefactService:
             if end > shelved.length:
                 raise PeerError("malformed", f"The artefact has {shelved.length:,} bytes.")
             total = shelved.length
+            self._serving.take_turn(caller.member, shelved.length)
             while True:
                 try:
                     data = shelved.read(offset, min(CHUNK, end - offset)) if offset < end else b""

@@ -34,6 +34,7 @@ class ByteCounts:
         stored = read_traffic(file)
         self._given, self._taken = Counter(stored["given"]), Counter(stored["taken"])
         self._written: float | None = None
+        self._changed = False
 
     @property
     def given(self) -> dict[NodeId, int]:
@@ -56,19 +57,21 @@ class ByteCounts:
         self._add(self._taken, node, count)
 
     def flush(self) -> None:
-        """Write the counts now: at the end."""
+        """Write what was counted since the last time."""
         with self._lock:
-            self._write()
+            if self._changed:
+                self._write()
 
     def _add(self, counts: Counter[NodeId], node: NodeId, count: int) -> None:
         with self._lock:
             counts[node] += count
+            self._changed = True
             now = self._clock.monotonic()
             if self._written is None or now - self._written >= WRITE_EVERY_S:
                 self._write()
 
     def _write(self) -> None:
-        self._written = self._clock.monotonic()
+        self._written, self._changed = self._clock.monotonic(), False
         data = {"given": self._given, "taken": self._taken}
         try:
             write_file(self._file, json.dumps(data, indent=1).encode())

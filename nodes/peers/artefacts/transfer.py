@@ -19,6 +19,7 @@ from nodes.machine.clock import Clock
 from nodes.peers.artefacts.partial import PART, Parts
 from nodes.peers.artefacts.pool import Pace, Pool
 from nodes.peers.artefacts.source import Fault, OnFault, OnProgress, Source
+from nodes.peers.wire.errors import PeerError
 from protocol import NodeId
 
 log = structlog.get_logger()
@@ -170,6 +171,8 @@ class Transfer:
         """End a task, by its own thread or by another: its parts are free, its source rests."""
         if not (task.abandoned or task.ended):
             task.abandoned, self._error = True, error
+            if isinstance(error, PeerError) and error.retry_ms is not None:
+                self._heard = self._clock.monotonic()  # it is there, and says when to come back
             self._pool.failed(task.source, error)
             self._pool.done(task.source)
             for other in self._tasks:  # a part that was asked twice may be asked again

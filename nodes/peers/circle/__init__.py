@@ -1,1 +1,4 @@
-"""Who is in a circle, a parent and its children, and who of them can be dialled."""
+"""Who is in a circle, a parent and its children, who can be dialled, and what they tell each other.
+
+A statement is believed by its signature, not by who brings it.
+"""

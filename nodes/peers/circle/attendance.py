@@ -17,6 +17,10 @@ _MOST_WAITING = 4
 """Notices that wait for one child; each says all that the ones before said."""
 
 
+_Notices = asyncio.Queue[peer_pb2.ParentSays | None]
+"""What waits for one connection; None ends it."""
+
+
 class Attendance:
     """The children that are connected. Its methods run on the peer server's event loop.
 
@@ -29,7 +33,7 @@ class Attendance:
         self, on_ready: Callable[[NodeId], None], now: Callable[[], peer_pb2.ParentSays]
     ) -> None:
         self._on_ready, self._now = on_ready, now
-        self._queues: dict[NodeId, set[asyncio.Queue[peer_pb2.ParentSays]]] = {}
+        self._queues: dict[NodeId, set[_Notices]] = {}
 
     @property
     def present(self) -> frozenset[NodeId]:
@@ -40,39 +44,35 @@ class Attendance:
         self, caller: Caller, said: AsyncIterator[peer_pb2.ChildSays]
     ) -> AsyncIterator[peer_pb2.ParentSays]:
         """Answer one connection for as long as it is open."""
-        queue: asyncio.Queue[peer_pb2.ParentSays] = asyncio.Queue(_MOST_WAITING)
+        queue: _Notices = asyncio.Queue(_MOST_WAITING)
         queues = self._queues.setdefault(caller.member, set())
         queues.add(queue)
-        listening = asyncio.ensure_future(self._listen(caller, said, queue))
+        ended = asyncio.ensure_future(self._listen(caller, said))
+        ended.add_done_callback(lambda _: _put(queue, None))
         try:
             yield self._now()
-            while not listening.done():
-                waiting = asyncio.ensure_future(queue.get())
-                await asyncio.wait({waiting, listening}, return_when=asyncio.FIRST_COMPLETED)
-                if not waiting.done():
-                    waiting.cancel()
-                    break
-                yield waiting.result()
-            await listening
+            while (notice := await queue.get()) is not None:
+                yield notice
+            await ended
         finally:
-            listening.cancel()
+            ended.cancel()
             queues.discard(queue)
 
     def tell(self, notice: peer_pb2.ParentSays, child: NodeId | None = None) -> None:
         """Tell one child, or all of them."""
         children = [child] if child is not None else list(self._queues)
         for queue in (queue for one in children for queue in self._queues.get(one, ())):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(notice)
+            _put(queue, notice)
 
-    async def _listen(
-        self,
-        caller: Caller,
-        said: AsyncIterator[peer_pb2.ChildSays],
-        queue: asyncio.Queue[peer_pb2.ParentSays],
-    ) -> None:
+    async def _listen(self, caller: Caller, said: AsyncIterator[peer_pb2.ChildSays]) -> None:
         async for message in said:
             if message.ready:
                 with suppress(RuntimeError):
                     self._on_ready(caller.member)
+
+
+def _put(queue: _Notices, notice: peer_pb2.ParentSays | None) -> None:
+    """Put a notice into a queue, in place of the oldest where it is full."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(notice)

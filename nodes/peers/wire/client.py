@@ -17,6 +17,8 @@ from nodes.peers.wire.errors import LINK_DOWN, PeerError, read_error
 from nodes.peers.wire.methods import METHODS, Method, decoder, encode
 
 CALL_S = 30.0
+_TRIES = 2
+_CLOSED = PeerError(LINK_DOWN, "The connection was closed during the call.", 100)
 _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 10_000),
@@ -105,6 +107,11 @@ class PeerChannel:
         finally:
             call.cancel()
 
+    @property
+    def last(self) -> str:
+        """The address at which a call was answered last; empty if none was."""
+        return self._last
+
     def renew(self) -> None:
         """Make new connections from now on: a channel keeps the credentials it was made with."""
         self.close()
@@ -121,15 +128,17 @@ class PeerChannel:
         down = PeerError(LINK_DOWN, "No address of the other node is known.")
         known = self._addresses()
         for address in sorted(known, key=lambda a: a != self._last):
-            try:
-                answer = call(self._channel(address))
-            except grpc.RpcError as error:
-                down = read_error(error)
-                if not down.is_down and down.code != "unknown-authority":
-                    raise down from None
-            except ValueError:  # closed meanwhile, by ``renew``
-                down = PeerError(LINK_DOWN, "The connection was renewed during the call.", 100)
-            else:
+            for attempt in range(_TRIES):
+                try:
+                    answer = call(self._channel(address))
+                except (grpc.RpcError, ValueError) as error:
+                    # ``renew`` closed the channel under the call: the next one is new.
+                    if _was_closed(error) and attempt + 1 < _TRIES:
+                        continue
+                    down = read_error(error) if isinstance(error, grpc.RpcError) else _CLOSED
+                    if not down.is_down and down.code != "unknown-authority":
+                        raise down from None
+                    break
                 if address != self._last:
                     self._last = address
                     self._on_connected(address)
@@ -144,6 +153,10 @@ class PeerChannel:
                 options = [*_OPTIONS, ("grpc.ssl_target_name_override", self._expected)]
                 self._channels[address] = grpc.secure_channel(address, secure, options)
             return self._channels[address]
+
+
+def _was_closed(error: grpc.RpcError | ValueError) -> bool:
+    return isinstance(error, ValueError) or error.code() is grpc.StatusCode.CANCELLED
 
 
 def pinned_leaf(address: str, timeout_s: float = 10.0) -> bytes:

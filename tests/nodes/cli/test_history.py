@@ -1,4 +1,4 @@
-"""``banyan node history | rollback | withdraw | revoke``, as a person types them."""
+"""``banyan node history | rollback | withdraw | suspend | resume | revoke``, as typed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from nodes.cli.app import app
 from nodes.cli.output import one_sentence
 from nodes.errors import NodeError
+from nodes.machine.clock import SystemClock
 from nodes.trust.enrolment import certify
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import Role, Scope, SigningKey
@@ -97,6 +98,46 @@ def test_who_is_revoked_is_heard_no_more_and_may_be_enrolled_again(
     assert middle.node.state.membership.active == (gone,)
     status = CliRunner().invoke(app, ["node", "status", "--node", str(middle.node.home.folder)])
     assert "revoked" not in status.output
+
+
+def test_who_is_suspended_is_heard_again_when_it_is_resumed(
+    network: tuple[Tree, Member, Member],
+) -> None:
+    made, _, middle = network
+    (paused,) = middle.node.state.membership.active
+    code, output = run(made, "suspend", "clinic", "--node", "/en", "--json")
+    assert code == 0, output
+    assert json.loads(output) == {"scope": "/en", "suspended": paused}
+    middle.node.catch_up()
+    assert not middle.node.state.membership.active
+    assert "clinic (suspended)" in run(made, "status", "--node", "/en")[1]
+    assert json.loads(run(made, "status", "--node", "/en", "--json")[1])["suspended"] == [paused]
+    assert "suspended" in run(made, "suspend", "clinic", "--node", "/en")[1]
+    code, output = run(made, "resume", "clinic", "--node", "/en", "--json")
+    assert json.loads(output) == {"scope": "/en", "resumed": paused}
+    middle.node.catch_up()
+    assert middle.node.state.membership.active == (paused,)
+    assert "suspended" not in run(made, "status", "--node", "/en")[1].replace("not-suspended", "")
+    assert "not-suspended" in run(made, "resume", "clinic", "--node", "/en")[1]
+
+
+def test_the_status_of_a_node_says_that_its_membership_lapsed(
+    network: tuple[Tree, Member, Member],
+) -> None:
+    _, _, middle = network
+    folder = str(middle.node.home.folder)
+    until_ms = middle.node.home.certificate.valid_until_ms
+
+    def shown(now_ms: int, *more: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SystemClock, "now_ms", lambda _: now_ms)
+            result = CliRunner().invoke(app, ["node", "status", "--node", folder, *more])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    assert "membership holds for 1 day" in shown(until_ms - 86_400_000)
+    assert "membership lapsed 2 days ago (certificate-expired)" in shown(until_ms + 2 * 86_400_000)
+    assert json.loads(shown(until_ms + 1, "--json"))["membership_until_ms"] == until_ms
 
 
 def test_two_children_of_one_name_are_told_apart_by_their_ids(

@@ -77,6 +77,8 @@ def test_what_only_reads_works_in_a_folder_that_cannot_be_written(
     at = ("--node", str(root), "--json")
     status = json.loads(banyan(prefix, "node", "status", *at))
     assert (status["version"], len(status["members"])) == (2, 1)
+    tree = json.loads(banyan(prefix, "tree", *at))["tree"]
+    assert (tree["status"]["version"], len(tree["children"])) == (2, 1)
     assert sum(size["own"]["documents"] for size in status["text"].values()) == 2
     assert len(json.loads(banyan(prefix, "node", "history", *at))) == 2
     assert json.loads(banyan(prefix, "node", "verify", *at))["events"] > 2

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 
 from nodes.dashboard.status import Abstention, Status
-from nodes.state.events import Abstained, LedgerEvent, MemberRevoked, UpdateAccepted
+from nodes.state.events import (
+    Abstained,
+    LedgerEvent,
+    MemberResumed,
+    MemberRevoked,
+    MemberSuspended,
+    UpdateAccepted,
+)
 from nodes.state.records import Seated
 from protocol import NodeId
 
@@ -51,3 +58,13 @@ def test_an_accepted_update_and_a_revocation_end_them() -> None:
         MemberRevoked(child=TWO),
     )
     assert status.abstaining == {}
+
+
+def test_who_is_suspended_is_neither_abstaining_nor_revoked() -> None:
+    events: list[LedgerEvent] = [abstained(ONE, "no-text"), MemberSuspended(child=ONE)]
+    status = status_after(*events)
+    assert (status.suspended, status.revoked, status.abstaining) == ([ONE], [], {})
+    assert json.loads(json.dumps(status.to_json()))["suspended"] == [ONE]
+    assert status_after(*events, MemberResumed(child=ONE)).suspended == []
+    status = status_after(*events, MemberRevoked(child=ONE))
+    assert (status.suspended, status.revoked) == ([], [ONE])

@@ -15,8 +15,9 @@ from flwr.clientapp import ClientApp
 
 from nodes.flower.downlink import Downlink
 from nodes.flower.environment import prepare_environment
+from nodes.flower.fleet_server import FleetServer
 from nodes.flower.guard import DoorLimits
-from nodes.flower.internals import FleetClient, FleetServer
+from nodes.flower.internals import FleetClient
 from nodes.flower.messages import pack, unpack
 from nodes.flower.uplink import Uplink, empty_context
 from nodes.machine.clock import Clock
@@ -38,7 +39,7 @@ class Parent:
     @property
     def state(self) -> Any:
         """Flower's state of the links, as its own API finds it."""
-        return self.fleet.app.state.linkstate_factory.state()
+        return self.fleet._state
 
     @property
     def held(self) -> int:

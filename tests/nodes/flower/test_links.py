@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.app import Context, Message
@@ -160,6 +161,43 @@ def test_an_answer_that_never_arrives_in_full_keeps_nobody_waiting(tmp_path: Pat
         assert p.downlink.grid().pull_messages([message_id]) == []
         p.downlink.abandon(message_id)
         assert len(p.state.object_store) == 0
+
+
+def test_an_answer_that_is_just_being_announced_is_not_taken_for_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, public = key_pair()
+    with parent(tmp_path) as p:
+        flower_id = p.downlink.admit_child(public)
+        with p.client(key) as client:
+            ident = p.send(flower_id, {"n": b"1"})
+            message = client.pull()
+            assert message is not None
+            store: Any = p.fleet._store
+            announced, go_on = threading.Event(), threading.Event()
+            register = store.preregister
+
+            def slowly(run: int, tree: Any) -> list[str]:
+                announced.set()
+                go_on.wait(WAIT_S)
+                return list(register(run, tree))
+
+            monkeypatch.setattr(store, "preregister", slowly)
+            answer = Message(pack("echo", {"n": b"1"}), reply_to=message)
+            pushing = threading.Thread(target=client.push, args=(answer,))
+            pushing.start()
+            assert announced.wait(WAIT_S)  # Flower knows the answer, but none of its objects
+            replies: list[Message] = []
+            taking = threading.Thread(
+                target=lambda: replies.extend(p.downlink.grid().pull_messages([ident]))
+            )
+            taking.start()
+            taking.join(0.2)
+            go_on.set()
+            pushing.join(WAIT_S)
+            taking.join(WAIT_S)
+            reply = replies[0] if replies else p.reply(ident)
+            assert reply.has_content()
 
 
 def test_a_run_that_failed_is_replaced_and_its_messages_are_lost(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nodes.flower.members import MemberLinks
 from nodes.machine.clock import SystemClock
 from nodes.state.home import open_home
 from nodes.state.node import Node
-from nodes.trust.enrolment import certify, revoke
+from nodes.trust.enrolment import certify, resume, revoke, suspend
 from nodes.trust.transport_keys import (
     flower_node_id,
     generate_transport_key,
@@ -72,3 +72,14 @@ def test_a_revoked_member_is_let_in_no_more(root: Node) -> None:
     revoke(root, CHILD)
     assert links.flower_ids() == {}
     assert door.inside == {}
+
+
+def test_a_suspended_member_is_let_in_again_once_it_is_resumed(root: Node) -> None:
+    links, door = MemberLinks(root), Door()
+    pem = enrol(root)
+    links.attach(door)
+    suspend(root, CHILD)
+    assert (links.flower_ids(), door.inside) == ({}, {})
+    resume(root, CHILD)
+    assert links.flower_ids() == {CHILD: flower_node_id(pem)}
+    assert list(door.inside.values()) == [pem]

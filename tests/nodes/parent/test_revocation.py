@@ -1,8 +1,12 @@
-"""Who is shut out keeps no seat in the open round, also if let in again before the parent hears."""
+"""Who is shut out keeps no seat in the open round, also if let in again before the parent hears.
+
+A person may shut a child out in two ways: revoke and enrol again, or suspend and resume.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +15,32 @@ import pytest
 from nodes.config.policy import RoundPolicy
 from nodes.parent.parent import Parent
 from nodes.parent.tasks import Request
-from nodes.trust.enrolment import revoke
+from nodes.state.node import Node
+from nodes.trust.enrolment import resume, revoke, suspend
 from protocol import NodeId
 from tests.nodes.network import by_child, enrol_again
 from tests.nodes.toy import Member, Tree, tree
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a child is shut out, and let in again."""
+
+    out: Callable[[Node, NodeId], None]
+    back: Callable[[Node, NodeId], None]
+
+    def shut_out(self, made: Tree, root: Member, child: Member, let_in: bool = False) -> None:
+        """As a command does it: in a process of its own, of which the parent hears later."""
+        node, gone = made.reopen(root).node, name_of(child)
+        self.out(node, gone)
+        if let_in:
+            self.back(node, gone)
+
+
+@pytest.fixture(params=[Way(revoke, enrol_again), Way(suspend, resume)], ids=["revoked", "paused"])
+def way(request: pytest.FixtureRequest) -> Way:
+    chosen: Way = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -56,14 +82,6 @@ def seats(root: Member) -> set[NodeId]:
     return set(waiting.seated) if waiting else set()
 
 
-def shut_out(made: Tree, root: Member, child: Member, let_in: bool = False) -> None:
-    """As a command does it: in a process of its own, of which the parent hears later."""
-    node, gone = made.reopen(root).node, name_of(child)
-    revoke(node, gone)
-    if let_in:
-        enrol_again(node, gone)
-
-
 def released(root: Member) -> list[NodeId]:
     """Whose updates the last release counted."""
     *_, last = root.node.ledger.events(["released"])
@@ -76,12 +94,12 @@ def outcomes(root: Member) -> list[str]:
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_an_update_of_who_is_shut_out_loses_its_seat(
-    trio: tuple[Tree, Member, Member, Member], restarts: bool
+    trio: tuple[Tree, Member, Member, Member], way: Way, restarts: bool
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
     answer(root, one, asked[name_of(one)])
-    shut_out(made, root, one)
+    way.shut_out(made, root, one)
     if restarts:
         made.restart(root)
         asked = opened(root)
@@ -94,11 +112,12 @@ def test_an_update_of_who_is_shut_out_loses_its_seat(
 
 def test_a_round_does_not_end_with_a_seat_that_was_lost_unheard(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
     answer(root, one, asked[name_of(one)])
-    shut_out(made, root, one)
+    way.shut_out(made, root, one)
     (two.node.home.folder / "train.jsonl").write_text("")  # it has nothing to send
     answer(root, two, asked[name_of(two)])
     assert outcomes(root) == ["void"]
@@ -106,11 +125,12 @@ def test_a_round_does_not_end_with_a_seat_that_was_lost_unheard(
 
 def test_who_was_enrolled_again_keeps_no_old_seat_and_is_asked_anew(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
     answer(root, one, asked[name_of(one)])
-    shut_out(made, root, one, let_in=True)
+    way.shut_out(made, root, one, let_in=True)
     again = opened(root)
     assert name_of(one) in again
     assert seats(root) == set()
@@ -123,11 +143,12 @@ def test_who_was_enrolled_again_keeps_no_old_seat_and_is_asked_anew(
 
 def test_a_round_waits_for_the_new_answer_of_who_was_enrolled_again(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
     answer(root, one, asked[name_of(one)])
-    shut_out(made, root, one, let_in=True)
+    way.shut_out(made, root, one, let_in=True)
     answer(root, two, asked[name_of(two)])
     assert released(root) == []
     root.close_round()
@@ -136,12 +157,13 @@ def test_a_round_waits_for_the_new_answer_of_who_was_enrolled_again(
 
 def test_refusals_of_who_was_enrolled_again_are_counted_anew(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     """Half of what a round bears, then a good answer; as much again would be all of it."""
     made, root, one, _ = trio
     for let_in in (False, True):
         if let_in:
-            shut_out(made, root, one, let_in=True)
+            way.shut_out(made, root, one, let_in=True)
         asked = opened(root)
         assert name_of(one) in asked
         task = asked[name_of(one)]
@@ -155,6 +177,7 @@ def test_refusals_of_who_was_enrolled_again_are_counted_anew(
 
 def test_who_was_refused_too_often_is_asked_anew_once_enrolled_again(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     made, root, one, _ = trio
     asked = opened(root)
@@ -164,12 +187,13 @@ def test_who_was_refused_too_often_is_asked_anew_once_enrolled_again(
         made.clock.advance(RoundPolicy.refused_ms)
         asked = opened(root) or asked
     assert name_of(one) not in opened(root)
-    shut_out(made, root, one, let_in=True)
+    way.shut_out(made, root, one, let_in=True)
     assert name_of(one) in opened(root)
 
 
 def test_a_late_update_of_who_was_shut_out_meanwhile_is_not_seated(
     trio: tuple[Tree, Member, Member, Member],
+    way: Way,
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
@@ -178,7 +202,7 @@ def test_a_late_update_of_who_was_shut_out_meanwhile_is_not_seated(
     answer(root, two, asked[name_of(two)])
     root.close_round()
     parent_of(root).receive(task.child, task.task, kind, blobs)
-    shut_out(made, root, one, let_in=True)
+    way.shut_out(made, root, one, let_in=True)
     made.clock.advance(2000)
     assert name_of(one) in opened(root)
     assert seats(root) == set()
@@ -187,7 +211,7 @@ def test_a_late_update_of_who_was_shut_out_meanwhile_is_not_seated(
 
 
 def test_who_is_shut_out_while_its_update_is_admitted_gets_no_seat(
-    trio: tuple[Tree, Member, Member, Member], monkeypatch: pytest.MonkeyPatch
+    trio: tuple[Tree, Member, Member, Member], way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, root, one, two = trio
     asked = opened(root)
@@ -195,7 +219,7 @@ def test_who_is_shut_out_while_its_update_is_admitted_gets_no_seat(
 
     def meanwhile(data: bytes) -> str:
         monkeypatch.undo()
-        shut_out(made, root, one)
+        way.shut_out(made, root, one)
         return put(data)
 
     kind, blobs = one.child().answer(asked[name_of(one)].blobs)

@@ -13,7 +13,7 @@ from nodes.releases.rollback import roll_back
 from nodes.state.events import UpdateRefused
 from nodes.state.records import ZERO
 from nodes.state.rounds import OFFENCES
-from nodes.trust.enrolment import revoke
+from nodes.trust.enrolment import resume, revoke, suspend
 from protocol import VerdictKind
 from tests.nodes.network import enrol_again
 from tests.nodes.toy import Member, Tree, Vector, tree
@@ -75,7 +75,7 @@ def test_who_returns_is_stood_in_for_from_the_start_again(
 
 
 @pytest.mark.parametrize(
-    "reason", ["quarantined", "revoked", "let in again", "withdrawn", "undone"]
+    "reason", ["quarantined", "revoked", "suspended", "let in again", "withdrawn", "undone"]
 )
 def test_nobody_stands_in_for_who_lost_the_seat(
     pair: tuple[Tree, Member, Member, Member], reason: str
@@ -96,6 +96,9 @@ def test_nobody_stands_in_for_who_lost_the_seat(
             )
     elif reason == "revoked":
         revoke(node, gone)
+    elif reason == "suspended":
+        suspend(node, gone)
+        resume(node, gone)
     elif reason == "let in again":
         revoke(node, gone)
         enrol_again(node, gone)

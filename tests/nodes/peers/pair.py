@@ -16,7 +16,11 @@ from nodes.peers.artefacts.service import GiveLimits, Serving
 from nodes.peers.artefacts.shelf import DescribedBase
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
+from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
+from nodes.peers.statuses.book import StatusBook
+from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.statuses.rows import StatusFile
 from nodes.state.home import open_home
 from protocol import NodeId
 from tests.nodes.network import Peer, add_child, make_root, peer
@@ -39,6 +43,7 @@ def circle_below(
 ) -> CircleBelow:
     """Make the circle of an open node, as its daemon would."""
     home, clock = root.home, root.node.clock
+    book = StatusBook(root.node, StatusFile(home.folder))
     return CircleBelow(
         root.node,
         root.config,
@@ -46,6 +51,10 @@ def circle_below(
         DescribedBase.of(root.node, root.config.model.base),
         Serving(GiveLimits(), clock),
         ByteCounts(home.folder / "peer-traffic.json", clock),
+        SnapshotService(root.node),
+        OwnStatus(root.node, book),
+        book,
+        Troubles(home.folder / "troubles.json", clock),
         on_ready=on_ready,
         on_refused=on_refused,
     )

@@ -18,6 +18,7 @@ from nodes.state.artefacts import ArtefactStore
 from nodes.state.home import open_home
 from nodes.state.ledger_files import MARK_FILE
 from nodes.state.node import Node
+from nodes.trust.enrolment import suspend
 from protocol import Role
 from tests.nodes.toy import Member, Tree, tree
 
@@ -124,6 +125,23 @@ def test_members_nobody_confirms_stay_shut_out(network: Network) -> None:
     reopened(made, root)
     assert root.node.state.membership.active == ()
     assert root.node.is_revoked(tier.node.home.id)
+
+
+def test_a_confirmed_member_that_was_suspended_stays_so(network: Network) -> None:
+    """The ledger is an older one, which says that, and lacks a release."""
+    made, root, tier, _ = network
+    folder = root.node.home.folder
+    suspend(root.node, tier.node.home.id)
+    root.node.close()
+    shutil.copy(folder / "ledger.sqlite", folder / "copy")
+    reopened(made, root)
+    roll_back(root.node, 2)
+    root.node.close()
+    (folder / "copy").replace(folder / "ledger.sqlite")
+    done = recover(root.node.home, made.clock, is_confirmed=lambda _: True)
+    assert (done.confirmed, done.suspended) == ((), ("en",))
+    reopened(made, root)
+    assert root.node.is_suspended(tier.node.home.id)
 
 
 def test_a_tier_comes_back_on_its_chain_with_nothing_on_offer(network: Network) -> None:

@@ -15,12 +15,15 @@ from nodes.state.events import (
     GateJudged,
     LedgerEvent,
     MemberEnrolled,
+    MemberResumed,
     MemberRevoked,
+    MemberSuspended,
     NodeCreated,
     OfferCounted,
     OfferSettled,
     OfferWithdrawn,
     ProbesUsed,
+    ReceiptKept,
     ReceiptsRead,
     Released,
     RoundClosed,
@@ -35,6 +38,7 @@ from nodes.state.node_state import NodeState
 from nodes.state.records import ZERO, HeldRelease, Seated, TrainingMeasured, Undone
 from protocol import (
     Digest,
+    Fate,
     KeyId,
     NodeId,
     ReleaseKind,
@@ -69,6 +73,7 @@ class _Teller:
             *(self._chain,) * 3,
             *(self._round,) * 4,
             *(self._offer,) * 4,
+            self._receipt,
             self._by_hand,
             self._rolled_back,
             self._withdrawn,
@@ -147,6 +152,8 @@ class _Teller:
         end = self.rng.random()
         if end < 0.3:
             return [opened, *updates[:1]]  # and a crash: it stays open
+        if end < 0.4:
+            return [opened, *updates, RoundClosed(round=number, outcome="failed", code="no-probes")]
         if end < 0.5:
             return [opened, *updates, RoundClosed(round=number, outcome="refused-by-gate")]
         kinds = (VerdictKind.ACCEPTED, VerdictKind.OUTVOTED, VerdictKind.STAND_IN)
@@ -185,6 +192,20 @@ class _Teller:
             return [OfferSettled(update=update)]
         counted = OfferCounted(update=update, version=round_, delta=self.name())
         return [counted, ReceiptsRead(upto=self.name())]
+
+    def _receipt(self) -> Events:
+        """A plain device's update, or a receipt; at times one that contradicts an earlier one."""
+        if self.rng.random() < 0.3:
+            return [UpdateSent(round=3, update=self.name(), length=4, deadline_ms=9)]
+        receipts = self.state.receipts
+        known = [*receipts.awaited, *receipts.kept]
+        fate = self.rng.choice([f for f in Fate if f is not Fate.WAITING])
+        kept = ReceiptKept(
+            update=self.rng.choice(known) if known else self.name(), receipt=self.name(),
+            release=self.name(), fate=fate, code="", round=3, version=7,
+            contradicts=self.rng.random() < 0.2,
+        )  # fmt: skip
+        return [kept]
 
     def _by_hand(self) -> Events:
         return [self._released(ReleaseKind.BY_HAND)]
@@ -228,9 +249,12 @@ class _Teller:
         return [OfferWithdrawn(update=update, baseline=self.name(), copies={})]
 
     def _members(self) -> Events:
-        child = self.rng.choice(CHILDREN)
-        if child in self.state.membership.active:
-            return [MemberRevoked(child=child)]
+        child, members = self.rng.choice(CHILDREN), self.state.membership
+        if child in members.active:
+            end = self.rng.choice([MemberRevoked, MemberSuspended])
+            return [end(child=child)]
+        if members.is_suspended(child):
+            return [self.rng.choice([MemberRevoked, MemberResumed])(child=child)]
         return [self.enrol(child)]
 
     def _gate(self) -> Events:

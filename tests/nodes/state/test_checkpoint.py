@@ -68,8 +68,8 @@ def test_what_a_checkpoint_was_folded_from_is_pinned() -> None:
         state = told
         sums.append(digest_of(checkpoint.encode(state, HEAD).partition(b"\n")[2])[:16])
     assert (checkpoint.FORMAT, sums) == (
-        1,
-        ["82ad4fb50c99be38", "197bb8ff3aa77952", "5318d0e04444b58f"],
+        3,
+        ["00f70aad84d46525", "a45ceecf64dbe843", "37fb77d7837c3a7a"],
     )
 
 

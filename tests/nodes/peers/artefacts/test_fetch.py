@@ -159,6 +159,26 @@ def test_a_source_that_is_overloaded_is_asked_again(tmp_path: Path) -> None:
     assert busy.refusals == 0
 
 
+class AlwaysBusy(MemorySource):
+    """Says each time that it is overloaded."""
+
+    def bytes_of(self, digest: Digest, offset: int, length: int) -> bytes:
+        raise PeerError("overloaded", "Come back.", 10)
+
+
+def test_holders_that_are_always_overloaded_do_not_keep_the_origin_away(tmp_path: Path) -> None:
+    origin = MemorySource("origin", HAS, is_origin=True)
+    busy = [AlwaysBusy(f"busy {i}", HAS) for i in range(5)]
+    assert fetch(Fetching(tmp_path, [origin, *busy])) == DATA
+
+
+def test_who_waits_for_its_turn_is_not_given_up(tmp_path: Path) -> None:
+    busy = Busy("busy", HAS, is_origin=True)
+    busy.refusals = 20
+    impatient = replace(QUICK, patience=0.5, failures=1)
+    assert fetch(Fetching(tmp_path, [busy], pace=impatient)) == DATA
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_who_names_a_wrong_length_is_at_fault_and_believed_by_nobody(
     tmp_path: Path, known: bool

@@ -155,3 +155,39 @@ def test_bytes_are_counted_by_node_and_written_now_and_then(tmp_path: Path) -> N
     for damaged in ("", "[]", '{"given": 3}', '{"given": {"x": 1}, "taken": []}'):
         file.write_text(damaged)
         assert read_traffic(file) == {"given": {}, "taken": {}}
+
+
+def test_large_artefacts_are_given_in_turns(giving: Giving) -> None:
+    limits = GiveLimits(large=len(BIG), turns=1, turn_s=2.0, retry_ms=500)
+    serving = Serving(limits, giving.clock)
+    service = ArtefactService(giving.shelf, giving.holders, giving.counts.gave, serving)
+    small = giving.shelf.offer(b"small")
+
+    def fetch(who: str, digest: Digest, length: int) -> Iterator[peer_pb2.Chunk]:
+        request = peer_pb2.FetchRequest(digest=bytes.fromhex(digest), length=length)
+        return service.fetch(caller(who), request)
+
+    def is_refused(who: str) -> bool:
+        try:
+            list(fetch(who, giving.big, 1))
+        except PeerError as error:
+            assert (error.code, error.retry_ms) == ("overloaded", 500)
+            return True
+        return False
+
+    running = fetch("a", giving.big, len(BIG))
+    next(running)
+    assert is_refused("b")
+    assert not is_refused("a")
+    assert list(fetch("b", small, 5))  # what is small goes between
+    giving.clock.advance(1500)
+    next(running)
+    giving.clock.advance(1500)
+    assert is_refused("b")  # it is still being given
+    list(running)
+    announced = peer_pb2.AnnounceRequest(digests=[bytes.fromhex(giving.big)])
+    service.announce(caller("a"), announced)  # it has all of it
+    assert not is_refused("b")
+    assert is_refused("a")
+    giving.clock.advance(2001)
+    assert not is_refused("a")

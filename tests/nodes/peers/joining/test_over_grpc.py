@@ -38,7 +38,7 @@ class Served:
     door: str
     refused: list[str]
 
-    def invite(self, **more: str) -> JoinToken:
+    def invite(self, name: str = "") -> JoinToken:
         with Invitations(self.root.home.folder) as invitations:  # as a command beside it
             return invite(
                 self.root.node,
@@ -46,7 +46,7 @@ class Served:
                 scope=Scope(),
                 role=Role.DEVICE,
                 addresses=(self.door,),
-                **more,
+                name=name,
             )[1]
 
 
