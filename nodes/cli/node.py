@@ -21,19 +21,9 @@ from nodes.cli import (
 )
 
 app = typer.Typer(help="Enrol, run and look at nodes.", no_args_is_help=True)
-for subject in (
-    invite,
-    join,
-    enrol,
-    suspend,
-    run,
-    status,
-    verify,
-    history,
-    rollback,
-    recover,
-    publish,
-    take_in,
-    receipts,
-):
+SUBJECTS = (
+    *(invite, join, enrol, suspend, run, status, verify),
+    *(history, rollback, recover, publish, take_in, receipts),
+)
+for subject in SUBJECTS:
     app.add_typer(subject.app)

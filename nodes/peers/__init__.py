@@ -6,10 +6,11 @@ a signature before it is in its place; an interrupted transfer goes on where it 
 Knows nothing of rounds or training.
 
 Inside: ``wire/`` carries calls over gRPC, and knows nothing of what they mean; ``circle/`` knows
-who is in a circle, a parent and its children; ``swarm/`` carries large artefacts to many at once;
-``joining/`` lets nodes in that have a token, and joins with one.
+who is in a circle, a parent and its children; ``joining/`` lets new ones in; ``artefacts/`` brings
+what is named by its digest from whoever has it, and ``swarm/`` large ones to many at once;
+``statuses/`` are how each node is, signed by itself and handed upward. ``below`` and ``above`` are
+a node's part in its two circles, and ``peers`` is all of it.
 
 Others use ``peers`` (``Peers``), ``parent_link`` (``ParentLink``), ``needs`` (``Needs``),
-``statuses`` (how each node is, signed by itself, and handed upward), ``joining`` (invitations,
-tokens, ``join_with_token``).
+``joining``, ``statuses`` and ``artefacts`` (what a node gave and took).
 """

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ class Served:
     door: str
     refused: list[str]
 
-    def invite(self, name: str = "") -> JoinToken:
+    def invite(self, **more: Any) -> JoinToken:
         with Invitations(self.root.home.folder) as invitations:  # as a command beside it
             return invite(
                 self.root.node,
@@ -46,7 +47,7 @@ class Served:
                 scope=Scope(),
                 role=Role.DEVICE,
                 addresses=(self.door,),
-                name=name,
+                **more,
             )[1]
 
 

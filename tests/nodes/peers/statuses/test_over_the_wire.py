@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from nodes.peers.statuses.service import StatusService
 from nodes.peers.wire.caller import Caller
 from nodes.peers.wire.client import PeerChannel
 from nodes.peers.wire.errors import PeerError
-from nodes.peers.wire.server import Listener, PeerServer
+from nodes.peers.wire.server import Handler, Listener, PeerServer
 from nodes.state.node import Node
 from nodes.trust.enrolment import suspend
 from protocol import Role
@@ -81,7 +81,7 @@ def link(parent: Running, child: Running) -> Iterator[PeerChannel]:
     service = StatusService(parent.own, parent.book, parent.troubles, fill)
     shown = authority.server("parent.peer")
     caller = Caller(home.id, home.certificate.role, home.certificate.name, "127.0.0.1")
-    handlers = {"Status": service.status, "Report": service.report}
+    handlers: Mapping[str, Handler] = {"Status": service.status, "Report": service.report}
     server = PeerServer(
         [Listener("Peer", handlers, "127.0.0.1", 0, lambda: shown, lambda _, __: caller)],
         now_ms=SystemClock().now_ms,
