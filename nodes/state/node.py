@@ -228,10 +228,12 @@ class Node:
             return sum_of([self.ancestors_total(), self.vector(self.state.own.adapter)])
 
     def certificate_of(self, node: NodeId) -> Certificate | None:
-        """Return the certificate of an enrolled child, whatever became of it; None of another."""
-        with self.lock:
-            member = self.state.membership.get(node)
-            return self._certificate(member.certificate) if member else None
+        """Return the certificate of an enrolled child, whatever became of it; None of another.
+
+        It does not wait for the lock, which others hold for seconds: every call of a peer asks.
+        """
+        member = self.state.membership.get(node)
+        return self._certificate(member.certificate) if member else None
 
     def is_revoked(self, node: NodeId) -> bool:
         """Return whether this child is revoked: admission asks it with ``certificate_of``."""

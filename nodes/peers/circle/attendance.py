@@ -50,7 +50,8 @@ class Attendance:
         ended = asyncio.ensure_future(self._listen(caller, said))
         ended.add_done_callback(lambda _: _put(queue, None))
         try:
-            yield self._now()
+            # In a thread: it may sign the circle anew, or wait for the base to be described.
+            yield await asyncio.to_thread(self._now)
             while (notice := await queue.get()) is not None:
                 yield notice
             await ended

@@ -26,6 +26,8 @@ from protocol.peer_pb2 import Signed
 log = structlog.get_logger()
 
 TOO_MANY = "too-many-statuses"
+MOST_LOGGED = 16
+"""Refused statuses of one report that stand in the log; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class StatusBook:
                     try:
                         self._take(origin, signed, now)
                     except StatusRefused as error:
-                        refused.append(self._refuse(origin, error, now))
+                        is_logged = len(refused) < MOST_LOGGED
+                        refused.append(self._refuse(origin, error, now, is_logged=is_logged))
             return refused
 
     def _take(self, origin: Origin, signed: Signed, now: int) -> None:
@@ -143,8 +146,11 @@ class StatusBook:
             f"{self._limits.bytes} bytes here",
         )
 
-    def _refuse(self, origin: Origin, error: StatusRefused, now: int) -> RefusedStatus:
-        log.warning("status-refused", via=origin.name, code=error.code, why=error.sentence)
+    def _refuse(
+        self, origin: Origin, error: StatusRefused, now: int, *, is_logged: bool
+    ) -> RefusedStatus:
+        if is_logged:
+            log.warning("status-refused", via=origin.name, code=error.code, why=error.sentence)
         self.file.keep_refusal(
             origin.node, origin.name, error.node, error.code, error.sentence, now
         )

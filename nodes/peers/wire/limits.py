@@ -20,16 +20,29 @@ class WireLimits:
 
     calls_per_s: float = 50.0
     burst: int = 200
+    processor_share: float = 0.25  # of one core, for the work that one caller causes
     at_once: int = 16  # calls of one caller
     long_at_once: int = 4  # long ones of one caller
     in_all: int = 2048  # calls of everybody, long ones included
     threads: int = 8
-    waiting: int = 256  # calls that wait for a thread
+    threads_of_one: int = 3  # of one caller at a time; its other calls wait for these
+    waiting: int = 256  # calls that have a thread or wait for one
+    connections: int = 4096  # open ones of everybody; more are closed as they come
+    connections_of_one: int = 8  # on which one caller calls; the ones before are closed
+    handshake_s: float = 10.0
+    idle_s: float = 600.0  # a connection without a call is closed after so long
     message_bytes: int = 1024 * 1024
     stream_messages: int = 100_000
     unary_s: float = 60.0
     connection_age_s: float = 3600.0
     callers: int = 8192  # whose figures are remembered
+
+
+FOR_STRANGERS = WireLimits(
+    threads=4, threads_of_one=2, waiting=128, connections_of_one=64, idle_s=30.0
+)
+"""For a listener without client certificates. Callers are addresses: many may share one. Its
+threads are its own, so that strangers hold none of those that serve members."""
 
 
 @dataclass
@@ -96,9 +109,20 @@ class Meter:
             )
         known.tokens -= 1
 
+    def charge(self, caller: str, processor_s: float) -> None:
+        """Take what a call cost in processor time from what its caller may ask from now on.
+
+        A caller may owe: then it is refused until that is made up for, a burst at most.
+        """
+        limits, known = self.limits, self._callers.get(caller)
+        if known is not None:
+            cost = processor_s * limits.calls_per_s / limits.processor_share
+            known.tokens = max(known.tokens - cost, -float(limits.burst))
+
     def figures(self) -> Mapping[str, int]:
-        """Return how many calls of each caller run."""
-        return {name: known.running + known.long for name, known in self._callers.items()}
+        """Return how many calls of each caller run. Thread-safe."""
+        known = list(self._callers.items())
+        return {name: each.running + each.long for name, each in known if each.running + each.long}
 
     def _forget(self) -> None:
         """Forget idle callers, the longest idle first, where there are too many."""

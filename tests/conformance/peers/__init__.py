@@ -1,0 +1,1 @@
+"""Attacks on the peer service, from outside: real keys, real certificates, real gRPC."""
