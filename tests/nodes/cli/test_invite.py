@@ -112,7 +112,9 @@ def test_a_person_decides_who_waits_beside_the_running_node(root: Path, tmp_path
         opened = peer(root)
         stack.callback(opened.close)
         invitations = stack.enter_context(Invitations(root))
-        desk = EnrolmentDesk(opened.node, invitations, circle_below(opened).whereabouts)
+        circle = circle_below(opened)
+        stack.callback(circle.stop)
+        desk = EnrolmentDesk(opened.node, invitations, circle.whereabouts)
         asked = asking(tmp_path / "english", token)
         assert desk.enrol(NOBODY, asked).waiting
         assert result_of("node", "invitations", *AT)[0]["state"] == "waiting"
