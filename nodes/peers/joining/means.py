@@ -1,10 +1,10 @@
-"""How a new node reaches its parent before it runs: over gRPC, from its parent and siblings."""
+"""How a new node reaches its parent before it runs: over gRPC, with one source for all it needs."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,17 @@ from nodes.machine.clock import Clock
 from nodes.peers.artefacts.base import fetch_base, is_whole
 from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.artefacts.remote import RemoteSource
-from nodes.peers.artefacts.source import Fault, Source
+from nodes.peers.artefacts.source import Fault
 from nodes.peers.artefacts.standing import FILE, Standing
 from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.circle.book import CircleBook
-from nodes.peers.circle.neighbours import Neighbours
 from nodes.peers.joining.found_parent import find_parent
 from nodes.peers.joining.join import Means, OnProgress, Way
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.state.home import Home
 from nodes.trust.tls import peer_name
-from protocol import Digest, peer_pb2
+from protocol import Digest, NodeId, peer_pb2
 
 log = structlog.get_logger()
 
@@ -46,10 +45,11 @@ def means(clock: Clock, *, pause: Callable[[float], None] = time.sleep) -> Means
 
 
 def _fetch(clock: Clock, way: Way, digest: Digest, into: Path, on_progress: OnProgress) -> None:
-    with _connected(way) as channel:
-        parent = RemoteSource(way.parent, channel, is_origin=True)
-        with _fetcher(lambda: [parent], into.parent, clock) as fetcher:
-            fetcher.fetch(digest, into, most=MOST_BASIS_BYTES, on_progress=on_progress)
+    with (
+        _connected(way) as channel,
+        _fetcher(channel, way.parent, into.parent, clock) as fetcher,
+    ):
+        fetcher.fetch(digest, into, most=MOST_BASIS_BYTES, on_progress=on_progress)
 
 
 def _fetch_base(
@@ -65,15 +65,9 @@ def _fetch_base(
     with _connected(way) as channel:
         book = CircleBook(home, clock.now_ms)
         manifest = _manifest(channel, book, pause)
-        neighbours = Neighbours(way.parent, channel, book, lambda: way.credentials)
         stop = threading.Event()
-        try:
-            with _fetcher(neighbours.sources, home.folder, clock) as fetcher:
-                fetch_base(
-                    fetcher, manifest, into, home.network, stop=stop, on_progress=on_progress
-                )
-        finally:
-            neighbours.close()
+        with _fetcher(channel, way.parent, home.folder, clock) as fetcher:
+            fetch_base(fetcher, manifest, into, home.network, stop=stop, on_progress=on_progress)
 
 
 def _manifest(channel: PeerChannel, book: CircleBook, pause: Callable[[float], None]) -> Digest:
@@ -103,14 +97,18 @@ def _connected(way: Way) -> Iterator[PeerChannel]:
 
 
 @contextmanager
-def _fetcher(
-    sources: Callable[[], Sequence[Source]], folder: Path, clock: Clock
-) -> Iterator[Fetcher]:
-    """Fetch for the node in a folder; what came from whom is counted there."""
+def _fetcher(channel: PeerChannel, parent: NodeId, folder: Path, clock: Clock) -> Iterator[Fetcher]:
+    """Fetch from the parent for the node in a folder, and count there how many bytes came.
+
+    Siblings are not asked: they do not know yet that this node is one of them.
+    """
+    source = RemoteSource(parent, channel, is_origin=True)
     counts = ByteCounts(folder / TRAFFIC_FILE, clock)
     standing = Standing(folder / FILE, clock)
     try:
-        yield Fetcher(sources, folder / "arriving", standing, clock, _tell, on_bytes=counts.took)
+        yield Fetcher(
+            lambda: [source], folder / "arriving", standing, clock, _tell, on_bytes=counts.took
+        )
     finally:
         counts.flush()
 
