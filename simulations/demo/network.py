@@ -93,20 +93,21 @@ def build_network(
     """
     clock = SystemClock()
     placed = place(folder, plans)
-    parents: dict[Scope, tuple[Node, str]] = {}
+    parents: dict[Scope, tuple[Node, Placed]] = {}
     for node in placed:
         plan, uplink = node.plan, list[str]()
         if plan.parent_scope is None:
             home = make_root(node, base, settings)
         else:
-            parent, address = parents[plan.parent_scope]
-            uplink = [address]
+            parent, above = parents[plan.parent_scope]
+            uplink = [above.address]
             request = make_request(node.folder, plan.name, plan.scope, plan.role)
-            home, _ = join(node.folder, enrol(parent, request, uplink), clock)
+            bundle = enrol(parent, request, uplink, doors=[above.door])
+            home, _ = join(node.folder, bundle, clock)
         own = own_settings(node, settings, f_cardiology=f_cardiology)
         write_config(home, base=base, uplink=uplink, host=HOST, port=node.link, settings=own)
         if plan.role is not Role.DEVICE:
-            parents[plan.scope] = (Node(home, clock), node.address)
+            parents[plan.scope] = (Node(home, clock), node)
     for parent, _ in parents.values():
         parent.close()
     return placed
