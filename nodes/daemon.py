@@ -141,6 +141,9 @@ class Daemon:
         self._home = needs.membership(self._home)
         if self._stop.is_set():
             return
+        inputs = Inputs(self._home, self._config, self._troubles)
+        if not needs.awaits_base(self._home):
+            inputs.check()  # before there is a ledger
         self._node = Node(self._home, self._clock)
         self._refusals = DoorRefusals(self._node)
         self._peers = Peers(self._node, self._config, self._above, self._refusals, self._troubles)
@@ -148,7 +151,6 @@ class Daemon:
             needs.base(self._node, self._peers.fetcher)
             if self._stop.is_set():
                 return
-            inputs = Inputs(self._home, self._config, self._troubles)
             inputs.check()
             self._run_roles(inputs)
         finally:

@@ -408,7 +408,7 @@ class CircleMember(_message.Message):
     def __init__(self, node: _Optional[bytes] = ..., name: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., transport: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ..., swarm_port: _Optional[int] = ...) -> None: ...
 
 class Circle(_message.Message):
-    __slots__ = ("network", "node", "sequence", "members", "manifest", "issued_ms", "expires_ms")
+    __slots__ = ("network", "node", "sequence", "members", "manifest", "issued_ms", "expires_ms", "swarm_port")
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -416,6 +416,7 @@ class Circle(_message.Message):
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    SWARM_PORT_FIELD_NUMBER: _ClassVar[int]
     network: bytes
     node: bytes
     sequence: int
@@ -423,7 +424,8 @@ class Circle(_message.Message):
     manifest: bytes
     issued_ms: int
     expires_ms: int
-    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., sequence: _Optional[int] = ..., members: _Optional[_Iterable[_Union[CircleMember, _Mapping]]] = ..., manifest: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
+    swarm_port: int
+    def __init__(self, network: _Optional[bytes] = ..., node: _Optional[bytes] = ..., sequence: _Optional[int] = ..., members: _Optional[_Iterable[_Union[CircleMember, _Mapping]]] = ..., manifest: _Optional[bytes] = ..., issued_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., swarm_port: _Optional[int] = ...) -> None: ...
 
 class Renewal(_message.Message):
     __slots__ = ("network", "node", "key_epoch", "issued_ms")

@@ -228,6 +228,30 @@ def gate(
         _show(trial.run(histories, seed), trial.tables, json)
 
 
+@bench.command("swarm")
+def swarm(
+    receivers: Annotated[int, typer.Option(min=2, help="Members that fetch at once.")] = 32,
+    megabytes: Annotated[float, typer.Option(min=0.1, help="Size of the artefact.")] = 100.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="MB a second that each may send.")] = 4.0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A case, as in the table; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Bring one artefact to many members of a circle: by swarm, and over gRPC alone.
+
+    Every member is a process. All of it takes about seven minutes.
+
+    Example: banyan bench swarm --receivers 8 --megabytes 20 --only swarm
+    """
+    from simulations.bench import swarm as carried
+
+    with one_sentence():
+        size, most = round(megabytes * 1e6), round(rate * 1e6)
+        result = carried.measure(receivers, size, most, only or (), say=errors.print)
+        _show(result, carried.tables, json)
+
+
 @bench.command("children")
 def children(
     count: Annotated[
@@ -255,27 +279,3 @@ def children(
         if count:
             scale = replace(scale, counts=tuple(count))
         _show(measured.run(scale, CACHE, say=errors.print), measured.tables, json)
-
-
-@bench.command("swarm")
-def swarm(
-    receivers: Annotated[int, typer.Option(min=2, help="Members that fetch at once.")] = 32,
-    megabytes: Annotated[float, typer.Option(min=0.1, help="Size of the artefact.")] = 100.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="MB a second that each may send.")] = 4.0,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A case, as in the table; may be repeated.")
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Bring one artefact to many members of a circle: by swarm, and over gRPC alone.
-
-    Every member is a process. All of it takes about half an hour, gRPC alone half of that.
-
-    Example: banyan bench swarm --receivers 8 --megabytes 20 --only swarm
-    """
-    from simulations.bench import swarm as carried
-
-    with one_sentence():
-        size, most = round(megabytes * 1e6), round(rate * 1e6)
-        result = carried.measure(receivers, size, most, only or (), say=errors.print)
-        _show(result, carried.tables, json)

@@ -25,6 +25,8 @@ host="${last%%:*}"
 while [ $# -gt 1 ]; do cp "$1" "$MACHINES/$host/${last#*:}"; shift; done
 """
 GRACE_S = 20
+INNER = ("10.78.0.1", "10.78.0.2")
+"""Of the first machine and of the one between, where there is NAT."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,54 @@ def two_machines(folder: Path, addresses: tuple[str, str]) -> Iterator[tuple[Mac
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def behind_nat(folder: Path, addresses: tuple[str, str]) -> Iterator[tuple[Machine, Machine]]:
+    """Two namespaces with a third between them, through which only the second one's connections go.
+
+    The first has an address more than its own, which the one between uses; ``open_way`` carries its
+    ports. Nothing routes to the second. Raises ``OSError`` where there can be no namespaces.
+    """
+    names = [f"banyan-{os.getpid()}-{letter}" for letter in ("a", "nat", "b")]
+    a, nat, b = names
+    try:
+        for name in names:
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        for name, cable, other in ((a, "left", nat), (b, "right", nat)):
+            _ip("-n", name, "link", "add", "cable", "type", "veth", "peer", cable, "netns", other)
+            _ip("-n", name, "link", "set", "cable", "up")
+            _ip("-n", other, "link", "set", cable, "up")
+        _ip("-n", a, "address", "add", f"{addresses[0]}/32", "dev", "lo")
+        _ip("-n", a, "address", "add", f"{INNER[0]}/24", "dev", "cable")
+        _ip("-n", nat, "address", "add", f"{INNER[1]}/24", "dev", "left")
+        _ip("-n", nat, "address", "add", f"{addresses[0]}/32", "dev", "right")
+        _ip("-n", b, "address", "add", f"{addresses[1]}/24", "dev", "cable")
+        _ip("-n", b, "route", "add", f"{addresses[0]}/32", "dev", "cable")
+        _ip("-n", nat, "route", "add", f"{addresses[1]}/32", "dev", "right")
+        prefixes: list[tuple[str, ...]] = [("ip", "netns", "exec", name) for name in (a, b)]
+        with _machines(folder, addresses, prefixes) as machines:
+            yield machines
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def open_way(address: str, ports: Sequence[int]) -> Iterator[None]:
+    """Carry connections to these ports of the first of two machines with NAT between them."""
+    relay = Path(__file__).with_name("relay.py")
+    words = [sys.executable, str(relay), address, INNER[0], *map(str, ports)]
+    in_between = ["ip", "netns", "exec", f"banyan-{os.getpid()}-nat"]
+    process = subprocess.Popen([*in_between, *words], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 
 Report = dict[str, Any]
 ROOT = Path(__file__).parent.parent
+BASE_BYTES = 600_000
+"""Of the tiny model, at least."""
 LIMIT_S = 420
 """Seconds, for a busy machine; it takes about one minute on two idle cores."""
 
@@ -64,6 +66,24 @@ def test_nothing_hostile_is_counted_and_each_refusal_has_a_reason(
     assert hostile["outvoted"] >= 1
     assert hostile["at_the_door"]["path-not-exposed"] == 7
     assert hostile["at_the_door"]["unknown-transport-key"] >= 1
+
+
+def test_every_node_but_the_root_got_the_base_from_its_circle(report: Report) -> None:
+    nodes = {node["name"]: node for node in report["nodes"]}
+    assert nodes["root"]["artefacts"]["taken"] == {}
+    for name, node in nodes.items():
+        if name == "root":
+            continue
+        taken = node["artefacts"]["taken"]
+        assert sum(taken.values()) > BASE_BYTES
+        is_device, scope = node["role"] == "device", node["scope"]
+        above = scope if is_device else scope.rpartition("/")[0] or "/"
+        for giver, count in taken.items():
+            assert nodes[giver]["artefacts"]["given"][name] >= count
+            is_parent = nodes[giver]["scope"] == above and nodes[giver]["role"] != "device"
+            assert is_parent or nodes[giver]["role"] == node["role"]
+    total = sum(sum(node["artefacts"]["taken"].values()) for node in nodes.values())
+    assert sum(report["artefacts"].values()) == total
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nodes.cli.find import NodeOption, NodesOption, find, find_config, opened
-from nodes.cli.output import AsJson, console, one_sentence, print_json
+from nodes.cli.output import AsJson, console, errors, one_sentence, print_json
 
 if TYPE_CHECKING:
     from nodes.peers.joining.invitations import Invitation
@@ -32,7 +32,14 @@ WhoArgument = Annotated[
 
 @app.command("invite")
 def invite(
-    scope: Annotated[str, typer.Option(help="The scope of the new node, such as /en/healthcare.")],
+    scope: Annotated[
+        str,
+        typer.Option(
+            help="The scope of the new node, such as /en/healthcare. Default: for a device, that "
+            "of the parent.",
+            show_default=False,
+        ),
+    ] = "",
     node: NodeOption = None,
     nodes: NodesOption = Path(),
     device: Annotated[
@@ -68,8 +75,11 @@ def invite(
     """Print a token with which one new node joins below the parent --node.
 
     Whoever has the token may use it, once. The parent must be running when the new node joins.
+    Where the output goes into a file or another command, it is the token alone.
 
-    Example: banyan node invite --scope /en/healthcare/cardiology --device
+    Examples:
+      banyan node invite --scope /en/healthcare/cardiology --device
+      banyan node join $(banyan node invite --node runs/en --device) runs/clinic
     """
     from nodes.config.addresses import Address, parse_reachable
     from nodes.config.files import load_config
@@ -82,8 +92,11 @@ def invite(
 
     with one_sentence():
         config = load_config(find_config(node, nodes))
-        role, place = Role.DEVICE if device else Role.INTERIOR, Scope.parse(scope)
+        role = Role.DEVICE if device else Role.INTERIOR
+        if not (scope or device):
+            raise NodeError("usage", "Name the scope of the new node: --scope /en/healthcare.")
         with opened(config.state) as parent:
+            place = Scope.parse(scope) if scope else parent.home.scope
             require_place(parent.home, place, role)
             door = peer_ports(parent.home, config).door
             given = dict.fromkeys(str(parse_reachable(one, door)) for one in address or ())
@@ -120,6 +133,10 @@ def invite(
         line = f"For {who}, once, until {_time(invitation.expires_ms)}"
         if invitation.by_person:
             line += "; then a person here approves it: banyan node approve NAME"
+        if not console.is_terminal:
+            errors.print(f"{line}.", soft_wrap=True)
+            console.print(word, soft_wrap=True)
+            return
         console.print(f"{line}. On the new machine:", soft_wrap=True)
         console.print(f"banyan node join {word}", soft_wrap=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a small file so that it is either whole or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    writer = f"{os.getpid()}.{threading.get_native_id()}"
+    temporary = path.with_name(f".{path.name}.{writer}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

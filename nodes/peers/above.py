@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from nodes.child.receipt_book import ReceiptBook
+from nodes.config.addresses import Address
 from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
 from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
@@ -27,12 +28,14 @@ from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
 from nodes.peers.statuses.own import OwnStatus
 from nodes.peers.statuses.service import StatusService
+from nodes.peers.swarm.circle_swarm import CircleSwarm
+from nodes.peers.swarm.session import Swarm
 from nodes.peers.wire.methods import PEER
 from nodes.peers.wire.server import Listener, PeerServer
 from nodes.state.node import Node
 from nodes.state.records import ZERO
 from nodes.trust.link_certificates import LINK_FILE
-from protocol import LIMITS, CircleMember, Digest, Refused, peer_pb2
+from protocol import LIMITS, CircleMember, Digest, NodeId, Refused, peer_pb2
 
 log = structlog.get_logger()
 
@@ -71,6 +74,15 @@ class CircleAbove:
         folder = node.home.folder
         standing = self._standing = Standing(folder / STANDING_FILE, node.clock)
         self._faults = FaultBook(node, standing)
+        self._swarm = CircleSwarm(
+            folder / "arriving",
+            peer_host(config),
+            ports.swarm if node.home.is_device else 0,  # else it is that of the circle below
+            link.client.credentials,
+            self._swarm_members,
+            node.clock,
+            lambda who, digest: self._faults(Fault.wrong_bytes(who, digest)),
+        )
         self.fetcher = Fetcher(
             link.neighbours.sources,
             folder / "arriving",
@@ -78,6 +90,7 @@ class CircleAbove:
             node.clock,
             self._faults,
             on_bytes=counts.took,
+            swarm=self._swarm if config.peers.share and Swarm.available() else None,
         )
         self._artefacts = ArtefactService(Shelf(node, base, own=False), None, counts.gave, serving)
         self._snapshots = snapshots
@@ -94,7 +107,38 @@ class CircleAbove:
 
     def about(self) -> peer_pb2.ReportRequest:
         """Return what a report says beside statuses: where this node can be dialled, perhaps."""
-        return peer_pb2.ReportRequest(addresses=self.addresses, circle=self._link.book.sequence)
+        return peer_pb2.ReportRequest(
+            addresses=self.addresses,
+            circle=self._link.book.sequence,
+            swarm_port=self._swarm.port,
+        )
+
+    def renewed(self) -> None:
+        """Use this node's new certificates in the swarm too."""
+        self._swarm.renew()
+
+    def rest(self) -> None:
+        """Give up what is not used; called now and then."""
+        self._swarm.rest()
+
+    def close(self) -> None:
+        """Take no part in the swarm any more."""
+        self._swarm.close()
+
+    def _swarm_members(self) -> dict[tuple[str, int], NodeId]:
+        """Return where the others of the circle take part in its swarm, and who they are."""
+        parent, book = self._node.home.parent, self._link.book
+        assert parent is not None  # noqa: S101  it has a circle above
+        members = {
+            (Address.parse(address).host, member.swarm_port): member.node
+            for member in book.siblings()
+            if member.swarm_port
+            for address in member.addresses[:2]
+        }
+        if book.swarm_port:
+            hosts = {Address.parse(address).host for address in self._link.known.peers}
+            members |= {(host, book.swarm_port): parent.node for host in hosts}
+        return members
 
     def listen(self, stop: threading.Event) -> None:
         """Listen for siblings once this node has a link certificate, until ``stop``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,17 +31,23 @@ from nodes.peers.receipts import ReceiptService
 from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.own import OwnStatus
 from nodes.peers.statuses.service import StatusService
+from nodes.peers.swarm.circle_swarm import CircleSwarm
+from nodes.peers.swarm.description import describe
+from nodes.peers.swarm.session import Swarm, is_worth_it
 from nodes.peers.wire.caller import Caller
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.peers.wire.methods import ENROLMENT, PEER
 from nodes.peers.wire.server import Listener, PeerServer, ServerTls
 from nodes.state.node import Node
+from nodes.state.records import ZERO
 from nodes.trust.link_certificates import issue_link, link_is_due, peer_name
 from nodes.trust.tls import authority_pem
-from protocol import NodeId, peer_pb2
+from protocol import Digest, NodeId, peer_pb2
 
 log = structlog.get_logger()
 
+SHARE_EVERY_S = 10.0
+"""Seconds between looks whether the base should go by swarm."""
 DIAL_S = 4.0
 """Seconds within which a child has to answer its parent's dialling."""
 
@@ -73,14 +80,28 @@ class CircleBelow:
     ) -> None:
         self._node, self._config, self._ports = node, config, ports
         self._shelf = Shelf(node, base, own=True)
-        self.keeper = CircleKeeper(node, lambda: self._shelf.manifest)
+        self._base = base
+        self._swarm = CircleSwarm(
+            node.home.folder / "arriving",
+            peer_host(config),
+            ports.swarm,
+            self._credentials,
+            dict,  # it asks nobody: its children do
+            node.clock,
+        )
+        self._torrents: dict[Digest, Digest] = {}
+        self.keeper = CircleKeeper(node, lambda: self._shelf.manifest, lambda: self._swarm.port)
         self.attendance = Attendance(on_ready, self._notice)
         self._reach = Reach(self.keeper, self._dial, node.clock, self._tell_all)
         self._own_link, self._told = b"", (0, 0)
         host = peer_host(config)
         statuses = StatusService(own, book, troubles, self._answer_report)
         artefacts = ArtefactService(
-            self._shelf, Holders(self._can_be_dialled), counts.gave, serving
+            self._shelf,
+            Holders(self._can_be_dialled),
+            counts.gave,
+            serving,
+            lambda digest: self._torrents.get(digest, ZERO),
         )
         members: Handlers = {
             "Attend": self.attendance.attend,
@@ -114,13 +135,26 @@ class CircleBelow:
         log.info("circle-open", peers=self._ports.port, door=self._ports.door)
 
     def run(self, stop: threading.Event) -> None:
-        """Find out which children can be dialled, until ``stop``."""
+        """Find out which children can be dialled, and share the base, until ``stop``."""
+        sharing = threading.Thread(target=self._share, args=[stop], name="swarm", daemon=True)
+        sharing.start()
         self._reach.run(stop)
+        sharing.join()
 
     def stop(self) -> None:
         """Stop listening."""
         self._server.stop()
+        self._swarm.close()
         self._invitations.close()
+
+    @property
+    def shared(self) -> frozenset[Digest]:
+        """The artefacts that are described for the swarm."""
+        return frozenset(self._torrents)
+
+    def stop_sharing(self) -> None:
+        """Leave the swarm; what was described for it stays so, and comes over gRPC."""
+        self._swarm.close()
 
     def look(self) -> None:
         """Tell the children if there is a newer snapshot or circle; cheap when there is none."""
@@ -168,6 +202,9 @@ class CircleBelow:
         home = self._node.home
         return authority_pem(home.folder / "tls", home.key)
 
+    def _credentials(self) -> Credentials:
+        return Credentials(self._authority(), self._link(), self._node.home.transport_pem)
+
     def _tls(self) -> ServerTls:
         return ServerTls(self._link(), self._node.home.transport_pem, self._authority())
 
@@ -190,6 +227,25 @@ class CircleBelow:
             doors=where.doors,
         )
 
+    def _share(self, stop: threading.Event) -> None:
+        """Give the base's large files by swarm, once the circle has members enough for one."""
+        if not Swarm.available():
+            return
+        while not stop.wait(SHARE_EVERY_S):
+            manifest = self._base.manifest
+            members = len(self._node.state.membership.active)
+            for file in manifest.files if manifest else ():
+                if file.sha256 in self._torrents or not is_worth_it(file.length, members):
+                    continue
+                try:
+                    path = manifest.folder / file.name if manifest else Path()
+                    torrent = describe(path)
+                    self._swarm.share(path, torrent)
+                except (NodeError, OSError) as error:
+                    log.warning("not-shared", file=file.name, why=str(error))
+                    return
+                self._torrents[file.sha256] = self._shelf.offer(torrent)
+
     def _newest(self) -> tuple[int, int]:
         return self._node.state.sequence, self.keeper.current()[0].sequence
 
@@ -208,10 +264,7 @@ class CircleBelow:
     def _dial(self, child: NodeId, address: str) -> None:
         """Connect to a child where it says it is. Raises ``PeerError``."""
 
-        def credentials() -> Credentials:
-            return Credentials(self._authority(), self._link(), self._node.home.transport_pem)
-
-        channel = PeerChannel(lambda: [address], credentials, peer_name(child))
+        channel = PeerChannel(lambda: [address], self._credentials, peer_name(child))
         try:
             channel.ask("Status", peer_pb2.StatusRequest(), timeout_s=DIAL_S)
         finally:

@@ -73,6 +73,13 @@ class Needs:
         self._wait_for("membership", renew)
         return opened
 
+    def awaits_base(self, home: Home) -> bool:
+        """Return whether the base comes from the circle, and is not here yet."""
+        folder = self._config.model.base
+        if self._above is None or folder != home.folder / "base":
+            return False
+        return not is_whole(folder, home.network)
+
     def base(self, node: Node, fetcher: Fetcher | None) -> None:
         """Wait until the base is here, where a node has none of its own: it comes from the circle.
 
@@ -80,13 +87,11 @@ class Needs:
             fetcher: asks the circle; None at a root.
         """
         home, folder, above = node.home, self._config.model.base, self._above
-        if above is None or fetcher is None or folder != home.folder / "base":
+        if above is None or fetcher is None or not self.awaits_base(home):
             return
         progress = _Progress(folder)
 
         def fetch() -> None:
-            if is_whole(folder, home.network):
-                return
             fetch_base(
                 fetcher,
                 above.manifest(),

@@ -24,7 +24,7 @@ from nodes.machine.files import write_file
 from nodes.machine.randomness import Randomness, SystemRandomness
 from nodes.machine.troubles import Troubles
 from nodes.peers.wire.client import Credentials, PeerChannel, pinned_leaf
-from nodes.peers.wire.errors import HANDSHAKE_REFUSED, LINK_DOWN, PeerError
+from nodes.peers.wire.errors import HANDSHAKE_REFUSED, LINK_DOWN, NO_ADDRESS, PeerError
 from nodes.state.home import Home, open_home
 from nodes.trust.link_certificates import LINK_FILE, link_is_due, peer_name
 from nodes.trust.renewal import ask_renewal, install_renewed, is_due
@@ -198,7 +198,7 @@ class ParentClient:
 
         Raises ``PeerError``, ``Refused`` for an answer that the parent did not sign.
         """
-        failed: Exception = PeerError(LINK_DOWN, "No address of the parent's door is known.")
+        failed: Exception = PeerError(NO_ADDRESS, "No address of the parent's door is known.")
         for address in self._known.doors:
             try:
                 authority = self._ask_authority(address, pinned_leaf(address))
@@ -256,7 +256,7 @@ class ParentClient:
         while not stop.is_set():
             try:
                 if not self._known.peers:
-                    raise PeerError(LINK_DOWN, "The parent has not said where its peers meet.")
+                    raise PeerError(NO_ADDRESS, "The parent has not said where its peers meet.")
                 self._attend(stop)
                 pause = 1.0
             except PeerError as error:

@@ -31,6 +31,7 @@ class ParentLink:
         self._home, self._poll_s, self._troubles = home, uplink.poll_s, troubles
         self.known = ParentAddresses(home, uplink.addresses, uplink.doors)
         self.book = CircleBook(home, clock.now_ms)
+        self.on_renewed: Callable[[], None] = lambda: None
         self.on_notice: Callable[[peer_pb2.ParentSays], None] = lambda _: None
         self.client = ParentClient(
             home,
@@ -40,7 +41,7 @@ class ParentLink:
             on_authority=self._trust,
             on_addresses=self._move,
             on_notice=lambda said: self.on_notice(said),
-            on_renewed=lambda: self.neighbours.renew(),
+            on_renewed=self._renewed,
         )
         assert home.parent is not None  # noqa: S101  a node with an uplink has one
         self.neighbours = Neighbours(
@@ -106,6 +107,10 @@ class ParentLink:
     def ahead_ms(self) -> int:
         """Return by how much this machine's clock is ahead of the parent's, as far as is known."""
         return round(self._uplink.ahead_s * 1000) if self._uplink else 0
+
+    def _renewed(self) -> None:
+        self.neighbours.renew()
+        self.on_renewed()
 
     def _trust(self, authority: bytes) -> None:
         if self._uplink:

@@ -102,7 +102,7 @@ class Peers:
                 on_refused=refusals.count,
                 on_listening=lambda: self._reporter.hurry(),
             )
-            link.on_notice = self._hear
+            link.on_notice, link.on_renewed = self._hear, self.above.renewed
         self._reporter = Reporter(
             node.home.id,
             own,
@@ -148,11 +148,15 @@ class Peers:
             self._snapshots.notify()
         if self.below:
             self.below.look()
+        if self.above:
+            self.above.rest()
 
     def close(self) -> None:
         """Write what was counted, and close the connections; after all roles have ended."""
         self._counts.flush()
         self._file.close()
+        if self.above:
+            self.above.close()
         if self._link:
             self._link.close()
 

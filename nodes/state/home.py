@@ -14,6 +14,8 @@
     replay.sqlite     the replay buffer: text (mode 0600; only where there is text)
     replay.key        divides it, and must be kept with it (mode 0600)
     arrivals.sqlite   which files of the watched folder were read
+    invitations.sqlite  who may join here, with secrets (mode 0600)
+    joining.json      the id of the token with which this node joined, or is joining
     ledger.mark       how far the ledger came; ledger.checkpoint: what it folds to
     daemon.lock       held by the daemon while it runs
     ledger.sqlite     artefacts/    node.toml    flower/    logs/
@@ -114,7 +116,8 @@ def open_home(folder: Path, now_ms: int | None) -> Home:
         raise NodeError(
             "not-enrolled",
             f"The node in {folder} has keys but no certificate yet. "
-            "Give its request.json to the parent's operator, then `banyan node join`.",
+            "Give its request.json to the parent's operator, then `banyan node join`; where that "
+            "was begun with a token, type it once more.",
         )
     try:
         network_envelope = (folder / "network.env").read_bytes()

@@ -58,7 +58,8 @@ class CircleMember(Part):
 class Circle(Statement):
     """The present members of a circle, a parent and its children, signed by the parent.
 
-    ``manifest`` is the digest of the list of the base's files, empty where the parent has none.
+    ``manifest`` is the digest of the list of the base's files, empty where the parent has none;
+    ``swarm_port`` is where the parent itself takes part in the circle's swarm, 0 if it does not.
     """
 
     PAYLOAD_TYPE = payload_type("circle")
@@ -73,6 +74,7 @@ class Circle(Statement):
     manifest: DigestOrNone
     issued_ms: Milliseconds
     expires_ms: Milliseconds
+    swarm_port: _Port
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from aggregation import Pipeline, Updates
 from aggregation.blocks import compiled_loops
-from simulations.bench import peers
-from simulations.bench.peers import Call, Matrix
+from simulations import libraries
+from simulations.libraries import Call, Matrix
 from simulations.processes import results
 from simulations.tables import table
 
@@ -105,7 +105,7 @@ def run(
             memory.append({"updates": n, "f": f, "pipeline": pipeline, "ratio": ratio})
     return {
         "size": size,
-        "byzfl": bool(peers.byzfl()),
+        "byzfl": bool(libraries.byzfl()),
         "compiled": any(compiled_loops(n * size) for n, _ in sizes),
         "timings": [asdict(timing) for timing in timings],
         "memory": memory,
@@ -115,7 +115,7 @@ def run(
 def _race(updates: Matrix, f: int, pipeline: str, repeats: int) -> list[Timing]:
     n, d = updates.shape
     contestants = {"one pass": _one_pass, "ours": _ours(pipeline)}
-    theirs = (peers.flower(), peers.byzfl(), peers.byzfl(tensors=False))
+    theirs = (libraries.flower(), libraries.byzfl(), libraries.byzfl(tensors=False))
     for name, rules in zip(PEERS, theirs, strict=True):
         if pipeline in rules:
             contestants[name] = rules[pipeline]
@@ -150,7 +150,7 @@ def _one_pass(updates: Matrix, f: int) -> Call:
     return lambda: weights @ updates
 
 
-def _ours(pipeline: str) -> peers.Peer:
+def _ours(pipeline: str) -> libraries.Peer:
     def prepare(updates: Matrix, f: int) -> Call:
         run, checked = Pipeline.parse(pipeline.split()), Updates(updates)
         return lambda: run(checked, f).vector

@@ -22,10 +22,10 @@ from rich.table import Table
 
 from aggregation import AggregationError, Pipeline, Updates
 from aggregation.blocks import cores
+from simulations import libraries
 from simulations.attacks import ATTACKS, Knowledge, direction_search
-from simulations.bench import peers
-from simulations.bench.peers import Matrix
 from simulations.datasets.deltas import real_deltas
+from simulations.libraries import Matrix
 from simulations.processes import results
 from simulations.tables import formatted
 
@@ -116,8 +116,8 @@ def contestants(only: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Whose, and which pipeline: ours, and what is there of ByzFL's and Flower's."""
     everybody = [
         *(("Banyan", name) for name in OURS),
-        *(("ByzFL", name) for name in peers.byzfl()),
-        *(("Flower", name) for name in peers.flower()),
+        *(("ByzFL", name) for name in libraries.byzfl()),
+        *(("Flower", name) for name in libraries.flower()),
     ]
     asked = [c for c in everybody if c not in _TOO_SLOW and (not only or c[1] in only)]
     if unknown := set(only) - {name for _, name in asked}:
@@ -229,7 +229,7 @@ def _aggregate(by: str, name: str) -> Aggregate:
     if by == "Banyan":
         pipeline = Pipeline.parse(name.split())
         return lambda rows: pipeline(Updates(rows), BAD).vector
-    prepare = (peers.byzfl() if by == "ByzFL" else peers.flower())[name]
+    prepare = (libraries.byzfl() if by == "ByzFL" else libraries.flower())[name]
     return lambda rows: prepare(rows, BAD)()
 
 

@@ -44,11 +44,12 @@ class FlippedOffers:
 
     def __init__(self, honest: OfferSource) -> None:
         self._honest = honest
+        self._is_first = True
 
     def offer(self, task: Task) -> Offer:
         """What was learned, with its sign flipped and scaled."""
         offer = self._honest.offer(task)
-        gross = task.round == 1 and task.attempt == 1
+        gross, self._is_first = self._is_first, False
         # Just inside the limit, so that nothing but the other children's votes stands against it.
         factor = GROSS if gross else SUBTLE
         flipped = factor * offer.delta

@@ -42,6 +42,13 @@ class NodePlan:
         """The scope of the node's parent; None at the root."""
         return self.scope if self.role is Role.DEVICE else self.scope.parent
 
+    @property
+    def label(self) -> str:
+        """What people read: the scope, with a device's name there."""
+        if self.role is not Role.DEVICE:
+            return str(self.scope)
+        return f"{self.scope} {self.name.removeprefix(_dashed(self.scope) + '-')}"
+
 
 @dataclass(frozen=True)
 class DemoScale:
@@ -209,13 +216,16 @@ class _Dealer:
 
 
 def _interior(scope: Scope, probes: Mapping[str, list[str]]) -> NodePlan:
-    name = str(scope).strip("/").replace("/", "-") or "root"
     role = Role.ROOT if scope == Scope() else Role.INTERIOR
-    return NodePlan(name, scope, role, probes=probes)
+    return NodePlan(_dashed(scope) or "root", scope, role, probes=probes)
 
 
 def _device(
     scope: Scope, number: int, texts: tuple[str, ...], *, malicious: bool = False
 ) -> NodePlan:
-    name = f"{str(scope).strip('/').replace('/', '-')}-device-{number}"
+    name = f"{_dashed(scope)}-device-{number}"
     return NodePlan(name, scope, Role.DEVICE, train=texts, malicious=malicious)
+
+
+def _dashed(scope: Scope) -> str:
+    return str(scope).strip("/").replace("/", "-")

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from nodes.dashboard.status import Status, StatusReader
 from nodes.machine.clock import SystemClock
+from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
+from nodes.peers.artefacts.traffic import read_traffic
 from nodes.serving.held import held
 from nodes.state.home import open_home
 from protocol import Role, Scope
@@ -112,20 +114,51 @@ def compose(
 ) -> dict[str, Any]:
     """Everything the demo reports; ``docs/demo-report.schema.json`` describes it."""
     read = {p.plan.name: StatusReader(p.folder).read() for p in placed}
+    moved = artefacts(placed)
     statuses = {p.plan.scope: read[p.plan.name] for p in placed if p.plan.role is not Role.DEVICE}
     return {
         "format": 1,
         "options": dict(options),
         "losses": losses,
-        "nodes": [_node(place, read[place.plan.name], folder) for place in placed],
+        "nodes": [_node(p, read[p.plan.name], moved[p.plan.name], folder) for p in placed],
         "hostile": hostile_summary(placed, statuses),
+        "artefacts": totals(placed, moved),
         "bytes_on_the_wire": sum(s.bytes_in + s.bytes_out for s in statuses.values()),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "peak_memory_bytes": peak_bytes,
     }
 
 
-def _node(place: Placed, status: Status, folder: Path) -> dict[str, Any]:
+def artefacts(placed: Sequence[Placed]) -> dict[str, dict[str, dict[str, int]]]:
+    """Bytes of artefacts that each node gave and took, by whom: what each counted itself."""
+    ids = {open_home(p.folder, SystemClock().now_ms()).id: p.plan.name for p in placed}
+    return {
+        p.plan.name: {
+            side: {ids.get(node, node): count for node, count in counts.items()}
+            for side, counts in read_traffic(p.folder / TRAFFIC_FILE).items()
+        }
+        for p in placed
+    }
+
+
+def totals(
+    placed: Sequence[Placed], moved: Mapping[str, Mapping[str, Mapping[str, int]]]
+) -> dict[str, int]:
+    """Bytes of artefacts that were taken from the root, from other parents and from siblings."""
+    plans = {p.plan.name: p.plan for p in placed}
+    counts = dict.fromkeys(("root", "parents", "siblings"), 0)
+    for name, plan in plans.items():
+        for giver, count in moved[name]["taken"].items():
+            is_parent = plans[giver].role is not Role.DEVICE
+            is_parent &= plans[giver].scope == plan.parent_scope
+            kind = "parents" if plans[giver].parent_scope is not None else "root"
+            counts[kind if is_parent else "siblings"] += count
+    return counts
+
+
+def _node(
+    place: Placed, status: Status, moved: Mapping[str, Mapping[str, int]], folder: Path
+) -> dict[str, Any]:
     plan = place.plan
     same = ("version", "accepted", "late", "bytes_in", "bytes_out", "trained_tokens")
     return {
@@ -138,6 +171,7 @@ def _node(place: Placed, status: Status, folder: Path) -> dict[str, Any]:
         "outvoted": sum(status.outvoted.values()),
         "refused": dict(status.refused),
         "at_the_door": dict(status.door),
+        "artefacts": {side: dict(counts) for side, counts in moved.items()},
         "trained_seconds": round(status.trained_seconds, 2),
         "log": str(place.folder.relative_to(folder) / "logs" / "node.jsonl"),
     }
@@ -161,6 +195,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
         rows[-1].append(_counts(reasons) or "–")
     of_scopes = ("scope", "accepted", "late", "outvoted", "refused")
     console.print(table("\nUpdates", of_scopes, rows, left=("refused",), plain=True))
+    _print_artefacts(console, report)
     hostile, seconds = report["hostile"], report["seconds"]
     if report["options"]["attack"]:
         reasons = hostile["refused"] | hostile["at_the_door"] | {"outvoted": hostile["outvoted"]}
@@ -171,12 +206,51 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
         )
     console.print(
         f"\n{report['bytes_on_the_wire'] / 1e6:.1f} MB on the wire · "
-        f"{seconds['total']:.0f} s (prepare {seconds['prepare']:.0f}, "
+        f"{seconds['total']:.0f} s (join {seconds['join']:.0f}, "
         f"network {seconds['network']:.0f}, measure {seconds['measure']:.0f}) · "
         f"peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB\n"
         f"Report {folder / 'report.json'} · logs {folder / 'nodes'}/*/logs/node.jsonl",
         highlight=False,
     )
+
+
+def _print_artefacts(console: Console, report: Mapping[str, Any]) -> None:
+    nodes = {node["name"]: node for node in report["nodes"]}
+
+    def side(node: Mapping[str, Any], name: str) -> list[str]:
+        counts = node["artefacts"][name]
+        whom = (f"{_short(nodes[other])} {_mb(count)}" for other, count in counts.items())
+        return [_mb(sum(counts.values())), ", ".join(sorted(whom)) or "–"]
+
+    rows = [
+        ["  " * _depth(node) + _short(node), *side(node, "given"), *side(node, "taken")]
+        for node in sorted(nodes.values(), key=lambda node: (node["scope"], node["name"]))
+    ]
+    columns = ("node", "gave", "to", "took", "from")
+    title = "\nArtefacts (base, coordinates, adapters) given and taken, MB"
+    console.print(table(title, columns, rows, left=("to", "from"), plain=True))
+    given = report["artefacts"]
+    console.print(
+        f"\nOf {_mb(sum(given.values()))} MB the root gave {_mb(given['root'])}, "
+        f"other parents {_mb(given['parents'])}, siblings {_mb(given['siblings'])}.",
+        highlight=False,
+    )
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+def _depth(node: Mapping[str, Any]) -> int:
+    return Scope.parse(str(node["scope"])).tier + int(node["role"] == "device")
+
+
+def _short(node: Mapping[str, Any]) -> str:
+    """The last part of a scope; of a device, what its name has beyond its scope's."""
+    scope = node["scope"].strip("/")
+    if node["role"] == "device":
+        return str(node["name"]).removeprefix(scope.replace("/", "-") + "-")
+    return scope.rpartition("/")[2] or "/"
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

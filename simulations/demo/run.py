@@ -1,10 +1,11 @@
-"""Running the demo: prepare, start every node, watch the ledgers, stop everything, report."""
+"""Running the demo: let every node join, watch the ledgers, stop everything, report."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from rich.console import Console
 
 from nodes.daemon import run
 from nodes.dashboard.status import StatusReader
+from nodes.dashboard.tree import read_tree
 from nodes.errors import NodeError
+from nodes.machine.clock import SystemClock
 from nodes.machine.process_memory import MemorySampler
 from protocol import Role
 from simulations.datasets.smollm2 import smollm2_base
 from simulations.datasets.tiny import tiny_base
 from simulations.demo.hostile import run_hostile
 from simulations.demo.intruder import intrude
+from simulations.demo.joining import Joining
 from simulations.demo.live import Progress
-from simulations.demo.network import Placed, build_network
+from simulations.demo.network import Placed, place
 from simulations.demo.plan import FULL, QUICK, DemoScale, demo_corpus, plan_nodes
 from simulations.demo.report import compose, measure, print_report
 from simulations.processes import ONE_THREAD, Supervisor, terminable
@@ -38,16 +42,22 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
     settings = QUICK if quick else FULL
     _clear(folder)
     corpus = demo_corpus(seed=0)
-    console.print("Preparing the base and the network …")
+    console.print("Preparing the base; then every node joins at its parent …")
     base = (tiny_base if quick else smollm2_base)(folder.parent / "base")
     plans = plan_nodes(corpus, settings, attack=attack)
-    placed = build_network(folder / "nodes", base, plans, settings, f_cardiology=True)
-    prepared = time.monotonic()
-    with terminable(), Supervisor(ENVIRONMENT, "simulations.demo.preload") as supervisor:
-        sampler = MemorySampler(lambda: supervisor.pids, every_s=5)
-        with sampler:
-            _start(supervisor, placed, folder, attack=attack)
-            _watch(supervisor, placed, settings, console)
+    placed = place(folder / "nodes", plans)
+    with (
+        terminable(),
+        Supervisor(ENVIRONMENT, "simulations.demo.preload") as supervisor,
+        MemorySampler(lambda: supervisor.pids, every_s=5) as sampler,
+    ):
+        start, check = partial(_start, supervisor), partial(_check, supervisor)
+        joining = Joining(base, settings, console, began=started, start=start, check=check)
+        joining.run(placed)
+        joined = time.monotonic()
+        if attack:
+            _start_intruder(supervisor, placed, folder)
+        _watch(supervisor, placed, settings, console, started)
     finished = time.monotonic()
     console.print("Measuring on held-out text …")
     losses = measure(base, placed, corpus, settings.held)
@@ -56,8 +66,8 @@ def run_demo(folder: Path, *, quick: bool, attack: bool, console: Console) -> di
         placed=placed,
         losses=losses,
         seconds={
-            "prepare": prepared - started,
-            "network": finished - prepared,
+            "join": joined - started,
+            "network": finished - joined,
             "measure": ended - finished,
             "total": ended - started,
         },
@@ -81,23 +91,35 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _start(supervisor: Supervisor, placed: list[Placed], folder: Path, *, attack: bool) -> None:
-    for place in placed:
-        target = run_hostile if place.plan.malicious else run
-        log = place.folder / "logs" / "console.log"
-        supervisor.start(target, place.folder / "node.toml", log=log).name = place.plan.name
-    if attack:
-        bad = next(p for p in placed if p.plan.malicious)
-        parent = next(
-            p for p in placed if p.plan.scope == bad.plan.scope and p.plan.role is not Role.DEVICE
-        )
-        out = folder / "intruder"
-        haul, log = out / "haul.json", out / "console.log"
-        supervisor.start(intrude, parent.address, bad.folder, haul, log=log).name = "intruder"
+def _start(supervisor: Supervisor, node: Placed) -> None:
+    target = run_hostile if node.plan.malicious else run
+    log = node.folder / "logs" / "console.log"
+    supervisor.start(target, node.folder / "node.toml", log=log).name = node.plan.name
+
+
+def _start_intruder(supervisor: Supervisor, placed: list[Placed], folder: Path) -> None:
+    bad = next(p for p in placed if p.plan.malicious)
+    parent = next(
+        p for p in placed if p.plan.scope == bad.plan.scope and p.plan.role is not Role.DEVICE
+    )
+    out = folder / "intruder"
+    haul, log = out / "haul.json", out / "console.log"
+    supervisor.start(intrude, parent.address, bad.folder, haul, log=log).name = "intruder"
+
+
+def _check(supervisor: Supervisor) -> None:
+    for process in supervisor.processes:
+        if process.exitcode:
+            what = f"{process.name} ended with status {process.exitcode}; see its log."
+            raise NodeError("node-died", what)
 
 
 def _watch(
-    supervisor: Supervisor, placed: list[Placed], settings: DemoScale, console: Console
+    supervisor: Supervisor,
+    placed: list[Placed],
+    settings: DemoScale,
+    console: Console,
+    began: float,
 ) -> None:
     """Until every sub-domain has its releases and every tier above at least one."""
     readers = {
@@ -105,12 +127,10 @@ def _watch(
     }
     goal = {s: settings.releases if s.tier == 3 else 1 for s in readers}
     deadline = time.monotonic() + settings.limit_s
-    with Progress(console, goal) as progress:
+    tree = partial(read_tree, placed[0].folder, SystemClock())
+    with Progress(console, goal, began, tree) as progress:
         while True:
-            for process in supervisor.processes:
-                if process.exitcode:
-                    what = f"{process.name} ended with status {process.exitcode}; see its log."
-                    raise NodeError("node-died", what)
+            _check(supervisor)
             statuses = {scope: reader.read() for scope, reader in readers.items()}
             progress.update(statuses)
             if all(statuses[s].releases["round"] >= goal[s] for s in goal):

@@ -71,10 +71,10 @@ def combined(strategy: str, rows: Vector, f: int) -> Vector:
     if strategy not in FLOWER:
         mean: Vector = rows.mean(axis=0, dtype=np.float32)
         return mean
-    from simulations.bench import peers
+    from simulations import libraries
 
     rule = FLOWER[strategy]
     if rule == "bulyan":  # Flower passes over a round of fewer than 4f + 3 updates
         f = min(f, (len(rows) - 3) // 4)
         rule = rule if f >= 0 else "mean"
-    return peers.flower()[rule](rows, f)()
+    return libraries.flower()[rule](rows, f)()

@@ -1,4 +1,4 @@
-"""Claims about the comparison with peers."""
+"""Claims about the comparison with libraries."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from rich.table import Table
 
 from aggregation import Updates, aggregate
+from simulations import libraries
 from simulations.bench import aggregation as race
-from simulations.bench import peers
 
 ROWS = np.random.default_rng(0).standard_normal((11, 400), dtype=np.float32)
 F = 2
@@ -16,7 +16,7 @@ F = 2
 
 @pytest.mark.parametrize("rule", ["mean", "trimmed_mean", "median", "krum", "multi_krum"])
 def test_flower_and_we_mean_the_same_rule(rule: str) -> None:
-    theirs = peers.flower()[rule](ROWS, F)()
+    theirs = libraries.flower()[rule](ROWS, F)()
     ours = aggregate(rule, Updates(ROWS), F).vector
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -26,7 +26,7 @@ def test_flower_and_we_mean_the_same_rule(rule: str) -> None:
     "pipeline", ["trimmed_mean", "mean_around_median", "mda", "nnm trimmed_mean"]
 )
 def test_byzfl_and_we_mean_the_same_pipeline(pipeline: str, tensors: bool) -> None:
-    found = peers.byzfl(tensors)
+    found = libraries.byzfl(tensors)
     if not found:
         pytest.skip("byzfl is not installed")
     theirs = found[pipeline](ROWS, F)()

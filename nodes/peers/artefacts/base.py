@@ -90,6 +90,8 @@ def fetch_base(
     if folder.exists():
         _set_aside(folder)
     arriving.replace(folder)
+    for file in manifest.files:
+        fetcher.moved(file.sha256, folder / file.name)
     log.info("base-fetched", folder=str(folder), bytes=manifest.total)
     fetcher.announce([manifest_digest, *(file.sha256 for file in manifest.files)])
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -33,6 +34,7 @@ from nodes.peers.artefacts.source import (
 )
 from nodes.peers.artefacts.standing import Standing
 from nodes.peers.artefacts.transfer import OnBytes, Transfer
+from nodes.state.records import ZERO
 from protocol import Digest, NodeId, ProtocolError, digest_of
 
 log = structlog.get_logger()
@@ -40,6 +42,7 @@ log = structlog.get_logger()
 MOST_ASKED = 8
 """Siblings that are asked whether they have an artefact."""
 LOCATE_S = 10.0
+MOST_TORRENT_BYTES = 2 * 1024 * 1024
 EMPTY = digest_of(b"")
 
 
@@ -49,6 +52,24 @@ class _Claim:
 
     source: Source
     length: int
+    torrent: Digest
+
+
+class Carry(Protocol):
+    """The interface of a swarm: ``nodes.peers.swarm.circle_swarm.CircleSwarm``."""
+
+    def fetch(
+        self,
+        torrent: bytes,
+        into: Path,
+        digest: Digest,
+        on_progress: OnProgress,
+        stop: threading.Event,
+    ) -> None:
+        """Fetch an artefact into a file, and give it on from there. Raises ``NodeError``."""
+
+    def moved(self, digest: Digest, path: Path) -> None:
+        """Give it on from another place."""
 
 
 class Fetcher:
@@ -60,6 +81,7 @@ class Fetcher:
         on_fault: told of every fault; see ``standing.FaultBook``.
         on_bytes: told of what came from whom; see ``traffic.ByteCounts``.
         threads: sources that are read from at once.
+        swarm: carries what the parent describes for a swarm; what it cannot, the sources do.
     """
 
     def __init__(
@@ -74,7 +96,9 @@ class Fetcher:
         randomness: Randomness | None = None,
         threads: int = 4,
         pace: Pace | None = None,
+        swarm: Carry | None = None,
     ) -> None:
+        self._swarm = swarm
         self._sources, self._staging, self._standing = sources, staging, standing
         self._clock, self._on_fault, self._on_bytes = clock, on_fault, on_bytes
         self._randomness, self._threads = randomness or SystemRandomness(), threads
@@ -104,9 +128,14 @@ class Fetcher:
                 bytes.
         """
 
+        stopped = stop or threading.Event()
+
         def complete(claimed: int, claims: Sequence[_Claim]) -> None:
+            torrent = next((c.torrent for c in claims if c.torrent and c.source.is_origin), ZERO)
+            if torrent and self._by_swarm(torrent, digest, into, stopped, on_progress):
+                return
             with partial_file(into, digest, claimed) as file:
-                self._complete(file, claims, stop or threading.Event(), on_progress)
+                self._complete(file, claims, stopped, on_progress)
 
         if digest == EMPTY:
             complete(0, ())
@@ -136,12 +165,38 @@ class Fetcher:
             self._by_length(digest, most, None, complete)
         return bytes(got)
 
+    def moved(self, digest: Digest, path: Path) -> None:
+        """Take note that an artefact that was fetched lies elsewhere now."""
+        if self._swarm is not None:
+            self._swarm.moved(digest, path)
+
     def announce(self, digests: Sequence[Digest]) -> None:
         """Say that this node has artefacts now, to those who remember such things."""
         for source in self._sources():
             if source.is_origin:
                 with suppress(NodeError, ProtocolError, OSError):
                     source.announce(digests)
+
+    def _by_swarm(
+        self,
+        torrent: Digest,
+        digest: Digest,
+        into: Path,
+        stop: threading.Event,
+        on_progress: OnProgress,
+    ) -> bool:
+        """Let the swarm carry an artefact; return whether it did. What it cannot, gRPC does."""
+        if self._swarm is None:
+            return False
+        try:
+            described = self.get(torrent, most=MOST_TORRENT_BYTES, stop=stop)
+            self._swarm.fetch(described, into, digest, on_progress, stop)
+        except NodeError as error:
+            if error.code == "stopped":
+                raise
+            log.info("not-by-swarm", digest=digest, code=error.code, why=error.sentence)
+            return False
+        return True
 
     # -- who has it
 
@@ -186,7 +241,7 @@ class Fetcher:
         siblings = shuffled(self._randomness, [s for s in sources if not s.is_origin])
         siblings.sort(key=lambda source: source.name not in named)
         answers += self._ask(siblings[:MOST_ASKED], digest)
-        return [_Claim(source, said.length) for source, said in answers if said.here]
+        return [_Claim(source, said.length, said.torrent) for source, said in answers if said.here]
 
     def _ask(self, sources: Sequence[Source], digest: Digest) -> list[tuple[Source, Location]]:
         """Ask sources at once; those that do not answer in time are left out."""

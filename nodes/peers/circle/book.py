@@ -52,6 +52,11 @@ class CircleBook:
         """The digest of the list of the base's files, as the parent says; empty if unknown."""
         return self._circle.manifest if self._circle else Digest("")
 
+    @property
+    def swarm_port(self) -> int:
+        """Where the parent takes part in the circle's swarm; 0 if it does not."""
+        return self._circle.swarm_port if self._circle else 0
+
     def take(self, envelope: bytes) -> bool:
         """Keep a newer list; return whether it is one.
 

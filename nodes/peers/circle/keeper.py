@@ -49,10 +49,16 @@ class CircleKeeper:
 
     Args:
         manifest: the digest of the list of the base's files, empty for none.
+        swarm_port: where this node takes part in the circle's swarm; 0 if it does not.
     """
 
-    def __init__(self, node: Node, manifest: Callable[[], Digest]) -> None:
-        self._node, self._manifest = node, manifest
+    def __init__(
+        self,
+        node: Node,
+        manifest: Callable[[], Digest],
+        swarm_port: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._node, self._manifest, self._swarm_port = node, manifest, swarm_port
         self._lock = threading.Lock()
         self._file = node.home.folder / CIRCLE_FILE
         self._sequence, self._contacts = _read(self._file)
@@ -103,13 +109,14 @@ class CircleKeeper:
 
     def current(self) -> tuple[Circle, bytes]:
         """Return the present list and its signed envelope."""
-        members, manifest = self._members(), self._manifest()
+        members, manifest, swarm_port = self._members(), self._manifest(), self._swarm_port()
         with self._lock:
             now = self._node.clock.now_ms()
             if self._signed:
                 circle, _ = self._signed
                 is_young = circle.issued_ms <= now < circle.issued_ms + LIFE_MS // 2
-                if is_young and (circle.members, circle.manifest) == (members, manifest):
+                signed = circle.members, circle.manifest, circle.swarm_port
+                if is_young and signed == (members, manifest, swarm_port):
                     return self._signed
             # From the clock, so that it does not go back when the file is lost.
             self._sequence = max(self._sequence + 1, now)
@@ -121,6 +128,7 @@ class CircleKeeper:
                 manifest=manifest,
                 issued_ms=now,
                 expires_ms=now + LIFE_MS,
+                swarm_port=swarm_port,
             )
             self._signed = circle, seal(circle, self._node.home.key).encode()
             self._write()

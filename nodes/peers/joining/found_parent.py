@@ -19,7 +19,7 @@ from nodes.errors import NodeError
 from nodes.machine.randomness import Randomness, SystemRandomness
 from nodes.peers.joining.token import JoinToken
 from nodes.peers.wire.client import Credentials, PeerChannel, pinned_leaf
-from nodes.peers.wire.errors import PeerError
+from nodes.peers.wire.errors import LINK_DOWN, PeerError
 from nodes.trust.tls import peer_name
 from protocol import LIMITS, Digest, Envelope, LinkAuthority, NodeId, Refused, digest_of, peer_pb2
 
@@ -59,18 +59,22 @@ def find_parent(token: JoinToken, randomness: Randomness | None = None) -> Found
     Raises ``PeerError`` ``link-down`` where none answers, ``NodeError`` ``wrong-parent`` when only
     others answer than the one that made the token.
     """
-    failure: NodeError = PeerError("link-down", "The token names no address.")
+    failures: list[NodeError] = []
     for address in token.addresses:
         try:
             parent, authority = _recognise(address, token, randomness or SystemRandomness())
         except NodeError as error:
-            failure = error
+            failures.append(error)
             continue
         believed = Credentials(authority)
         first = (address, *(other for other in token.addresses if other != address))
         channel = PeerChannel(partial(_same, first), partial(_same, believed), peer_name(parent))
         return FoundParent(channel, parent, authority)
-    raise failure
+    others = [error for error in failures if error.code != LINK_DOWN]
+    if others:
+        raise others[0]
+    tried = " ".join(error.sentence for error in failures)
+    raise PeerError(LINK_DOWN, f"The parent is not reached. Does it run? {tried}")
 
 
 def _same(value: T) -> T:

@@ -18,6 +18,8 @@ from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.artefacts.remote import RemoteSource
 from nodes.peers.artefacts.source import Fault
 from nodes.peers.artefacts.standing import FILE, Standing
+from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
+from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.circle.book import CircleBook
 from nodes.peers.joining.found_parent import find_parent
 from nodes.peers.joining.join import Means, OnProgress, Way
@@ -43,8 +45,10 @@ def means(clock: Clock, *, pause: Callable[[float], None] = time.sleep) -> Means
 
 
 def _fetch(clock: Clock, way: Way, digest: Digest, into: Path, on_progress: OnProgress) -> None:
-    with _connected(way) as channel:
-        fetcher = _fetcher(channel, way.parent, into.parent, clock)
+    with (
+        _connected(way) as channel,
+        _fetcher(channel, way.parent, into.parent, clock) as fetcher,
+    ):
         fetcher.fetch(digest, into, most=MOST_BASIS_BYTES, on_progress=on_progress)
 
 
@@ -59,17 +63,15 @@ def _fetch_base(
     if into.exists() and is_whole(into, home.network):
         return
     with _connected(way) as channel:
-        manifest = _manifest(channel, home, clock, pause)
-        fetcher = _fetcher(channel, way.parent, home.folder, clock)
+        book = CircleBook(home, clock.now_ms)
+        manifest = _manifest(channel, book, pause)
         stop = threading.Event()
-        fetch_base(fetcher, manifest, into, home.network, stop=stop, on_progress=on_progress)
+        with _fetcher(channel, way.parent, home.folder, clock) as fetcher:
+            fetch_base(fetcher, manifest, into, home.network, stop=stop, on_progress=on_progress)
 
 
-def _manifest(
-    channel: PeerChannel, home: Home, clock: Clock, pause: Callable[[float], None]
-) -> Digest:
+def _manifest(channel: PeerChannel, book: CircleBook, pause: Callable[[float], None]) -> Digest:
     """Return the digest of the list of the base's files, from the parent's signed circle."""
-    book = CircleBook(home, clock.now_ms)
     for _ in range(_TRIES):
         reply = channel.ask("Report", peer_pb2.ReportRequest(circle=book.sequence))
         if reply.circle:
@@ -94,10 +96,21 @@ def _connected(way: Way) -> Iterator[PeerChannel]:
         channel.close()
 
 
-def _fetcher(channel: PeerChannel, parent: NodeId, folder: Path, clock: Clock) -> Fetcher:
+@contextmanager
+def _fetcher(channel: PeerChannel, parent: NodeId, folder: Path, clock: Clock) -> Iterator[Fetcher]:
+    """Fetch from the parent for the node in a folder, and count there how many bytes came.
+
+    Siblings are not asked: they do not know yet that this node is one of them.
+    """
     source = RemoteSource(parent, channel, is_origin=True)
+    counts = ByteCounts(folder / TRAFFIC_FILE, clock)
     standing = Standing(folder / FILE, clock)
-    return Fetcher(lambda: [source], folder / "arriving", standing, clock, _tell)
+    try:
+        yield Fetcher(
+            lambda: [source], folder / "arriving", standing, clock, _tell, on_bytes=counts.took
+        )
+    finally:
+        counts.flush()
 
 
 def _tell(fault: Fault) -> None:

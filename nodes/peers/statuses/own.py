@@ -167,6 +167,7 @@ class OwnStatus:
         node = self._node
         codes = tuple(trouble.code for trouble in self._troubles())
         around = self._folder.around(way=self._way(), started_ms=self._started_ms, troubles=codes)
+        hidden = self._book.hidden  # before the node's lock: the book takes both, its own first
         with node.lock:
             head = node.head
             self._fold.catch_up(node.ledger, head)
@@ -180,7 +181,7 @@ class OwnStatus:
                 certificate_of=lambda child: _certificate(node, child),
                 heard=self._book.heard,
                 confined=self._confined,
-                hidden=self._book.hidden,
+                hidden=hidden,
                 nonce=nonce,
             )
         return status, around.sealed

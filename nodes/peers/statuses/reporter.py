@@ -21,6 +21,7 @@ from nodes.peers.statuses.own import LIFE_MS, OwnStatus
 from nodes.peers.statuses.rows import Row
 from nodes.peers.statuses.service import MOST_IN_A_REPORT
 from nodes.peers.statuses.verify import UNKNOWN_PARENT
+from nodes.peers.wire.errors import NO_ADDRESS
 from protocol import NodeId
 from protocol.peer_pb2 import ReportReply, ReportRequest, Signed
 
@@ -110,7 +111,10 @@ class Reporter:
 
     def _fail(self, error: Exception) -> None:
         """Wait longer each time; for as long as the parent said, if it said so."""
-        report_trouble(error, self._troubles, "report")
+        if getattr(error, "code", "") == NO_ADDRESS:  # it comes with the renewal
+            log.debug("not-reported", why=str(error))
+        else:
+            report_trouble(error, self._troubles, "report")
         hint_s = min((getattr(error, "retry_ms", None) or 0) / 1000, LONGEST_PAUSE_S)
         self._blocked = self._clock.monotonic() + max(self._pause_s, hint_s)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import Message
 
 from nodes.config.addresses import Address
-from nodes.peers.wire.errors import LINK_DOWN, PeerError, read_error
+from nodes.peers.wire.errors import LINK_DOWN, NO_ADDRESS, PeerError, read_error
 from nodes.peers.wire.methods import METHODS, Method, decoder, encode
 
 CALL_S = 30.0
@@ -125,7 +125,7 @@ class PeerChannel:
 
     def _anywhere(self, call: Callable[[grpc.Channel], Any]) -> Any:
         """Call at each address until one answers. A refusal is an answer."""
-        down = PeerError(LINK_DOWN, "No address of the other node is known.")
+        down = PeerError(NO_ADDRESS, "No address of the other node is known.")
         known = self._addresses()
         for address in sorted(known, key=lambda a: a != self._last):
             for attempt in range(_TRIES):

@@ -13,6 +13,7 @@ CODE_KEY, RETRY_KEY = "banyan-code", "banyan-retry-ms"
 _MOST_SENTENCE = 500
 
 LINK_DOWN, HANDSHAKE_REFUSED, TOO_SLOW = "link-down", "handshake-refused", "too-slow"
+NO_ADDRESS = "no-address"
 
 STATUSES = {
     "malformed": grpc.StatusCode.INVALID_ARGUMENT,
@@ -48,7 +49,7 @@ class PeerError(NodeError):
     @property
     def is_down(self) -> bool:
         """Whether nobody answered: another address or a later moment may help."""
-        return self.code in (LINK_DOWN, HANDSHAKE_REFUSED, TOO_SLOW)
+        return self.code in (LINK_DOWN, NO_ADDRESS, HANDSHAKE_REFUSED, TOO_SLOW)
 
 
 def as_peer_error(error: NodeError | ProtocolError) -> PeerError:

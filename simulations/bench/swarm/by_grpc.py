@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from nodes.errors import NodeError
 from nodes.machine.clock import SystemClock
 from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.artefacts.holders import Holders
@@ -28,6 +31,9 @@ from simulations.bench.swarm.circle import (
     OnProgress,
     serve,
 )
+
+TRIES = 10
+"""So often a receiver tries again when nobody answers."""
 
 
 def run(pipe: Connection, circle: Circle, number: int) -> None:
@@ -70,9 +76,11 @@ class _Member:
             Serving(limits, self._clock),
         )
 
-        def fetch(caller: Caller, request: peer_pb2.FetchRequest) -> Iterator[peer_pb2.Chunk]:
+        async def fetch(
+            caller: Caller, request: peer_pb2.FetchRequest
+        ) -> AsyncIterator[peer_pb2.Chunk]:
             for chunk in service.fetch(caller, request):
-                self._bucket.take(len(chunk.data))
+                await asyncio.sleep(self._bucket.wait_s(len(chunk.data)))
                 self._sent += len(chunk.data)
                 yield chunk
 
@@ -112,7 +120,15 @@ class _Member:
         )
         digest = Digest(circle.artefact.digest)
         most = circle.artefact.length
-        fetcher.fetch(digest, self._member.place, most=most, on_progress=told)
+        for last in [False] * TRIES + [True]:
+            try:
+                fetcher.fetch(digest, self._member.place, most=most, on_progress=told)
+            except NodeError as error:
+                if last or error.code not in ("no-source", "stalled"):
+                    raise
+                time.sleep(1.0)  # as a node would: the origin did not answer in time
+            else:
+                break
         fetcher.announce([digest])
 
     def figures(self) -> Figures:

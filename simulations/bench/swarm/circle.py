@@ -143,16 +143,15 @@ class Bucket:
     def __init__(self, rate: int) -> None:
         self._rate, self._lock, self._free_at = rate, threading.Lock(), 0.0
 
-    def take(self, count: int) -> None:
-        """Wait until ``count`` bytes may pass."""
+    def wait_s(self, count: int) -> float:
+        """Let ``count`` bytes pass; return how many seconds to wait for that."""
         if not self._rate:
-            return
+            return 0.0
         with self._lock:
             now = time.monotonic()
             begins = max(self._free_at, now - 0.2)
             self._free_at = begins + count / self._rate
-        if begins > now:
-            time.sleep(begins - now)
+        return max(0.0, begins - now)
 
 
 class Peer(Protocol):

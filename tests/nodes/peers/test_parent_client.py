@@ -54,7 +54,7 @@ def test_a_child_gets_a_link_certificate_and_is_known_by_it(
 ) -> None:
     with pytest.raises(PeerError) as caught:
         report(link)
-    assert caught.value.code == "link-down"
+    assert caught.value.code == "no-address"
     assert link.client.renew()
     assert link.known.peers
     assert report(link).circle

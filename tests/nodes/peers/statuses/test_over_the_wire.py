@@ -19,9 +19,10 @@ from nodes.peers.statuses.reporter import Reporter
 from nodes.peers.statuses.rows import StatusFile
 from nodes.peers.statuses.service import StatusService
 from nodes.peers.wire.caller import Caller
+from nodes.peers.wire.calls import Handler
 from nodes.peers.wire.client import PeerChannel
 from nodes.peers.wire.errors import PeerError
-from nodes.peers.wire.server import Handler, Listener, PeerServer
+from nodes.peers.wire.server import Listener, PeerServer
 from nodes.state.node import Node
 from nodes.trust.enrolment import suspend
 from protocol import Role

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nodes.machine.troubles import Trouble, Troubles
+from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.children import ChildrenFold
 from nodes.peers.statuses.own import CHILDREN_NOTE, LIFE_MS, OwnStatus
 from nodes.peers.statuses.stopped import status_from_folder
@@ -47,6 +49,33 @@ def refused(child: NodeId, code: str, *, claimed: bool = True) -> LedgerEvent:
 
 def states(status: Status) -> dict[str, tuple[str, str]]:
     return {child.name: (child.state, child.reason) for child in status.children}
+
+
+class Watched(StatusBook):
+    """A book that cannot be asked by whoever holds the node's lock.
+
+    What comes in takes the node's lock under the book's; the other way round both wait for ever.
+    """
+
+    asked = 0
+
+    @property
+    def hidden(self) -> int:
+        self.asked += 1
+        with ThreadPoolExecutor(1) as other:
+            is_free = other.submit(self._node.lock.acquire, blocking=False).result()
+            if is_free:
+                other.submit(self._node.lock.release).result()
+        assert is_free
+        return super().hidden
+
+
+def test_it_asks_the_book_before_it_takes_the_nodes_lock(world: World) -> None:
+    book = Watched(world.root, world.book.file)
+    own = OwnStatus(world.root, book)
+    own.current()
+    own.answer(b"")
+    assert book.asked == 2
 
 
 def test_it_says_how_each_child_is_and_why(world: World) -> None:

@@ -76,9 +76,10 @@ class Circle:
 
     def member(self, **options: Any) -> Swarm:
         host = options.pop("host", None) or self.address()
-        pair = options.pop("pair", None) or link(self.authority)
+        certificate, key = options.pop("pair", None) or link(self.authority)
         folder = options.pop("folder", None) or self.folder / f"member-{host}"
-        swarm = Swarm(folder, pem_of(self.authority), *pair, host, 0, **options)
+        authority = pem_of(self.authority)
+        swarm = Swarm(folder, authority, certificate, key, host, 0, **options)
         self.swarms.append(swarm)
         return swarm
 

@@ -15,7 +15,7 @@ import pytest
 from nodes.errors import NodeError
 from nodes.peers.swarm import engine
 from nodes.peers.swarm.session import MIN_BYTES, Swarm, is_worth_it
-from nodes.trust.tls import link_authority
+from nodes.trust.tls import link_authority, make_tls
 from tests.nodes.peers.swarm.members import (
     DAY,
     NOW,
@@ -48,7 +48,9 @@ def got(swarm: Swarm, artefact: Artefact) -> int:
 def test_a_member_gets_an_artefact_and_gives_it_to_the_next(
     members: Circle, artefact: Artefact, tmp_path: Path
 ) -> None:
-    origin, first, second = (members.member() for _ in range(3))
+    parents = make_tls(members.folder / "tls")
+    pair = parents.certificate.read_bytes(), parents.key.read_bytes()
+    origin, first, second = members.member(pair=pair), members.member(), members.member()
     origin.share(artefact.path, artefact.torrent)
     told: list[tuple[int, int]] = []
     first.fetch(
