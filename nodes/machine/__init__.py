@@ -7,5 +7,6 @@ Knows nothing of Banyan.
 Others use ``clock`` (``Clock``, ``SystemClock``), ``randomness`` (``Randomness``), ``lease``
 (``Lease``), ``process_memory`` (``trim``), ``system_memory`` (``free_bytes``), ``logs``
 (``configure``, ``adopt``, ``tell``), ``files`` (``write_file``, ``nothing_left``), ``troubles``
-(``Troubles``, ``read_troubles``), ``retry`` (``keep_trying``), ``terminal`` (``visible``).
+(``Troubles``, ``read_troubles``), ``retry`` (``keep_trying``), ``terminal`` (``visible``),
+``open_files`` (``raise_open_files``).
 """

@@ -38,7 +38,7 @@ Handler = Callable[..., Any]
 _UNKNOWN = "An unknown call"
 
 
-class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Calls(grpc.GenericRpcHandler):
     """Answers the calls of one listener, on the event loop on which it is served.
 
     Args:
@@ -66,7 +66,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             for name, handler in handlers.items()
         }
         assert all(path.startswith(f"/{PACKAGE}.{service}/") for path in self._offered)  # noqa: S101
-        self._unknown = grpc.stream_stream_rpc_method_handler(self._refuse_unknown)
+        self._unknown: Any = grpc.stream_stream_rpc_method_handler(self._refuse_unknown)
 
     def service(self, handler_call_details: Any) -> Any:
         """Return what answers a call: gRPC asks."""

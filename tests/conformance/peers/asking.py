@@ -103,6 +103,7 @@ def call(
     A stream of requests stays open until the call has ended.
     """
     replies: list[bytes] = []
+    untyped: Any = channel
     ended = threading.Event()
 
     def sent() -> Iterator[bytes]:
@@ -111,18 +112,19 @@ def call(
 
     try:
         if streams_in:
-            given: Any = channel.stream_stream(path)(sent(), timeout=timeout_s, metadata=metadata)
+            given: Any = untyped.stream_stream(path)(sent(), timeout=timeout_s, metadata=metadata)
         else:
             (request,) = requests
-            given = channel.unary_stream(path)(request, timeout=timeout_s, metadata=metadata)
+            given = untyped.unary_stream(path)(request, timeout=timeout_s, metadata=metadata)
         for reply in given:
             replies.append(reply)
             if first is not None and len(replies) >= first:
                 given.cancel()
                 break
     except grpc.RpcError as error:
-        refused, trailing = read_error(error), dict(error.trailing_metadata() or ())
-        told = CODE_KEY in trailing
+        refused = read_error(error)
+        trailing: Any = error.trailing_metadata() or ()
+        told = CODE_KEY in dict(trailing)
         return Outcome(refused.code, refused.sentence, told, refused.retry_ms, tuple(replies))
     finally:
         ended.set()

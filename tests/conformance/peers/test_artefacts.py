@@ -44,7 +44,7 @@ def secrets_of(family: Family) -> Iterator[tuple[str, Digest]]:
 def test_nothing_but_the_chain_the_basis_and_the_base_is_given(family: Family, where: str) -> None:
     target: Target = getattr(family, where)
     node = family.root.member.node
-    secrets = dict(map(reversed, secrets_of(family)))  # type: ignore[arg-type]
+    secrets = {digest: name for name, digest in secrets_of(family)}
     deltas = {e.seat.payload for e in events_of(node.ledger, UpdateAccepted)}  # type: ignore[attr-defined]
     assert len(deltas) >= 4
     assert deltas <= set(secrets)
