@@ -1,7 +1,8 @@
 """The demo's result: measured once more from what lies on disk, as a table and as JSON.
 
 Loss before and after is measured on held-out text that no node ever saw, from each scope's state
-folder. Counts come from the ledgers, bytes from the links.
+folder. Counts come from the ledgers, bytes from the links, those of artefacts from what each node
+counted.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def print_report(console: Console, report: Mapping[str, Any], folder: Path) -> N
             highlight=False,
         )
     console.print(
-        f"\n{report['bytes_on_the_wire'] / 1e6:.1f} MB on the wire · "
+        f"\n{report['bytes_on_the_wire'] / 1e6:.1f} MB of tasks, updates and releases · "
         f"{seconds['total']:.0f} s (join {seconds['join']:.0f}, "
         f"network {seconds['network']:.0f}, measure {seconds['measure']:.0f}) · "
         f"peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB\n"
@@ -219,7 +220,7 @@ def _print_artefacts(console: Console, report: Mapping[str, Any]) -> None:
 
     def side(node: Mapping[str, Any], name: str) -> list[str]:
         counts = node["artefacts"][name]
-        whom = (f"{_short(nodes[other])} {_mb(count)}" for other, count in counts.items())
+        whom = (f"{_short(nodes[other])} {_mb(n)}" for other, n in counts.items())
         return [_mb(sum(counts.values())), ", ".join(sorted(whom)) or "–"]
 
     rows = [
@@ -231,7 +232,7 @@ def _print_artefacts(console: Console, report: Mapping[str, Any]) -> None:
     console.print(table(title, columns, rows, left=("to", "from"), plain=True))
     given = report["artefacts"]
     console.print(
-        f"\nOf {_mb(sum(given.values()))} MB the root gave {_mb(given['root'])}, "
+        f"\nOf {_mb(sum(given.values()))} MB of artefacts the root gave {_mb(given['root'])}, "
         f"other parents {_mb(given['parents'])}, siblings {_mb(given['siblings'])}.",
         highlight=False,
     )
