@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nodes.machine.troubles import Trouble
-from nodes.peers.statuses.around import Around, Folder, software
+from nodes.peers.statuses.around import Around, Folder, this_software
 from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.children import ChildRecord, ChildrenFold, seen_as
 from nodes.peers.statuses.verify import MAX_STATUS_BYTES
@@ -84,7 +84,7 @@ def compose(
             name=own.name,
             issued_ms=now_ms,
             started_ms=around.started_ms,
-            software=software()[:256],
+            software=around.software[:256],
             version=followed if own.role is Role.DEVICE else state.own.version,
             chain=state.above.snapshot or ZERO,
             ledger=head.digest,
@@ -166,7 +166,12 @@ class OwnStatus:
     def _compose(self, nonce: bytes = b"") -> tuple[Status, bytes]:
         node = self._node
         codes = tuple(trouble.code for trouble in self._troubles())
-        around = self._folder.around(way=self._way(), started_ms=self._started_ms, troubles=codes)
+        around = self._folder.around(
+            way=self._way(),
+            started_ms=self._started_ms,
+            troubles=codes,
+            software=this_software(),
+        )
         with node.lock:
             head = node.head
             self._fold.catch_up(node.ledger, head)

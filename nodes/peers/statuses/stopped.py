@@ -45,6 +45,7 @@ def status_from_folder(
     around = Folder(home.folder, clock).around(
         way=last.way if last else "",
         started_ms=last.started_ms if last else 0,
+        software=last.software if last else "",
         troubles=tuple(trouble.code for trouble in troubles),
     )
     store = ArtefactStore(home.folder / "artefacts", read_only=True)

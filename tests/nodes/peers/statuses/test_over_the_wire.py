@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def link(parent: Running, child: Running) -> Iterator[PeerChannel]:
     service = StatusService(parent.own, parent.book, parent.troubles, fill)
     shown = authority.server("parent.peer")
     caller = Caller(home.id, home.certificate.role, home.certificate.name, "127.0.0.1")
-    handlers = {"Status": service.status, "Report": service.report}
+    handlers: dict[str, Callable[..., Any]] = {"Status": service.status, "Report": service.report}
     server = PeerServer(
         [Listener("Peer", handlers, "127.0.0.1", 0, lambda: shown, lambda _, __: caller)],
         now_ms=SystemClock().now_ms,

@@ -169,6 +169,7 @@ def test_a_stopped_node_is_read_from_its_folder(world: World) -> None:
     read = status_from_folder(world.root.home, world.book.file, world.clock, last)
     assert states(read) == {"en": ("refused", "wrong-shape"), "fr": ("abstaining", "no-text")}
     assert (read.way, read.events, read.ledger) == ("gateway:1", *world.root.head)
+    assert read.software == last.software != ""
     assert states(status_from_folder(world.root.home, None, world.clock)) == states(read)
 
 
