@@ -16,6 +16,7 @@ from typing import Any
 
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock
+from nodes.peers.statuses.last import that_still_holds
 from nodes.peers.statuses.rows import OWN, KeptRefusal, Row, StatusFile
 from nodes.state.folder_lock import is_locked
 from protocol import LIMITS, ChildState, Envelope, NodeId, ProtocolError, Role, Status, Tally
@@ -123,6 +124,8 @@ def read_tree(folder: Path, clock: Clock) -> Tree:
         last = next((_read(statements[OWN, row.node]) for row in rows if row.via == OWN), None)
         fresh = last is not None and 0 <= now - last.issued_ms <= _FRESH_MS
         own = last if running and fresh else None
+        if own is None and file and last:
+            own = that_still_holds(folder, file, last, now)
         if own is None:
             # Only here: it loads much of what a running node has loaded.
             from nodes.peers.statuses.stopped import status_from_folder

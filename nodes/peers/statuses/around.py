@@ -29,6 +29,7 @@ class Around:
         way: the address by which the node reaches its parent; empty where it has none.
         started_ms: when the node's process started; 0 when it does not run.
         troubles: the code of each thing that does not work now.
+        software: what the process runs, or ran last; empty where that is not known.
     """
 
     certificate: Certificate
@@ -39,6 +40,7 @@ class Around:
     way: str = ""
     started_ms: int = 0
     troubles: tuple[str, ...] = ()
+    software: str = ""
 
 
 class Folder:
@@ -88,7 +90,12 @@ class Folder:
         return self._used[1]
 
     def around(
-        self, *, way: str = "", started_ms: int = 0, troubles: tuple[str, ...] = ()
+        self,
+        *,
+        way: str = "",
+        started_ms: int = 0,
+        troubles: tuple[str, ...] = (),
+        software: str = "",
     ) -> Around:
         """Put together what is in the folder and what only the node's process knows."""
         certificate, sealed = self.certificate()
@@ -101,13 +108,14 @@ class Folder:
             way=way,
             started_ms=started_ms,
             troubles=troubles,
+            software=software,
         )
 
 
 @cache
-def software() -> str:
+def this_software() -> str:
     """Name this version of Banyan."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # takes a while
 
     try:
         return f"banyan-fl {version('banyan-fl')}"

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nodes.machine.troubles import Trouble
-from nodes.peers.statuses.around import Around, Folder, software
+from nodes.peers.statuses.around import Around, Folder, this_software
 from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.children import ChildRecord, ChildrenFold, seen_as
+from nodes.peers.statuses.rows import CHILDREN_NOTE, HOLDS_NOTE
 from nodes.peers.statuses.verify import MAX_STATUS_BYTES
 from nodes.state.artefacts import ArtefactError
 from nodes.state.home import Home
@@ -33,10 +34,9 @@ from protocol.peer_pb2 import Signed
 
 LIFE_MS = 30_000
 """After this a status is signed anew, also where nothing changed."""
-CHILDREN_NOTE = "children"
-"""The name under which the fold of the children is kept beside the statuses."""
 
 _MOST_TALLIES = 64
+_NEVER_MS = 2**53
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _OTHER = "other"
 _DISPENSABLE = ("active", "revoked", "lapsed", "abstaining", "suspended", "refused", "quarantined")
@@ -84,7 +84,7 @@ def compose(
             name=own.name,
             issued_ms=now_ms,
             started_ms=around.started_ms,
-            software=software()[:256],
+            software=around.software[:256],
             version=followed if own.role is Role.DEVICE else state.own.version,
             chain=state.above.snapshot or ZERO,
             ledger=head.digest,
@@ -152,7 +152,11 @@ class OwnStatus:
                     return signed
             signed = self._seal(status, sealed)
             self._signed, self._last_ms = (status, signed), status.issued_ms
-            self._book.keep_own(status, signed, {CHILDREN_NOTE: self._fold.to_json()})
+            notes = {
+                CHILDREN_NOTE: self._fold.to_json(),
+                HOLDS_NOTE: str(self._holds_until(status)),
+            }
+            self._book.keep_own(status, signed, notes)
             return signed
 
     def answer(self, nonce: bytes) -> Signed:
@@ -166,7 +170,12 @@ class OwnStatus:
     def _compose(self, nonce: bytes = b"") -> tuple[Status, bytes]:
         node = self._node
         codes = tuple(trouble.code for trouble in self._troubles())
-        around = self._folder.around(way=self._way(), started_ms=self._started_ms, troubles=codes)
+        around = self._folder.around(
+            way=self._way(),
+            started_ms=self._started_ms,
+            troubles=codes,
+            software=this_software(),
+        )
         hidden = self._book.hidden  # before the node's lock: the book takes both, its own first
         with node.lock:
             head = node.head
@@ -185,6 +194,14 @@ class OwnStatus:
                 nonce=nonce,
             )
         return status, around.sealed
+
+    def _holds_until(self, status: Status) -> int:
+        """Return when the first membership ends of those that hold."""
+        node = self._node
+        with node.lock:
+            found = [_certificate(node, child) for child in node.state.membership.active]
+        ends = (c.valid_until_ms for c in found if c and c.valid_until_ms > status.issued_ms)
+        return min(ends, default=_NEVER_MS)
 
     def _moment(self) -> int:
         """Return now, but not before the last status: a parent takes none that is older. A clock

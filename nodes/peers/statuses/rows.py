@@ -23,6 +23,9 @@ log = structlog.get_logger()
 STATUSES_FILE = "statuses.sqlite"
 OWN = NodeId("")
 """Stands for the child by which a node's own status came: none."""
+CHILDREN_NOTE, HOLDS_NOTE = "children", "holds-until"
+"""Notes of the node's process: the fold of its children, and when the first of their memberships
+ends, milliseconds."""
 MOST_REFUSALS = 256
 """Refusals that are remembered of what one child handed in; the oldest go first."""
 

@@ -1,4 +1,4 @@
-"""The status of a node whose process does not run, or runs without a recent one: from its folder.
+"""The status of a node whose process does not run, composed anew from its folder.
 
 Nothing is changed, signed or waited for; the folder may be read-only.
 """
@@ -9,8 +9,8 @@ from nodes.machine.clock import Clock
 from nodes.machine.troubles import TROUBLES_FILE, read_troubles
 from nodes.peers.statuses.around import Folder
 from nodes.peers.statuses.children import ChildrenFold
-from nodes.peers.statuses.own import CHILDREN_NOTE, compose
-from nodes.peers.statuses.rows import StatusFile
+from nodes.peers.statuses.own import compose
+from nodes.peers.statuses.rows import CHILDREN_NOTE, StatusFile
 from nodes.state.artefacts import ArtefactError, ArtefactStore
 from nodes.state.checkpoint import restore
 from nodes.state.event_codec import read
@@ -45,6 +45,7 @@ def status_from_folder(
     around = Folder(home.folder, clock).around(
         way=last.way if last else "",
         started_ms=last.started_ms if last else 0,
+        software=last.software if last else "",
         troubles=tuple(trouble.code for trouble in troubles),
     )
     store = ArtefactStore(home.folder / "artefacts", read_only=True)

@@ -12,7 +12,9 @@ import pytest
 from nodes.machine.troubles import Trouble, Troubles
 from nodes.peers.statuses.book import StatusBook
 from nodes.peers.statuses.children import ChildrenFold
-from nodes.peers.statuses.own import CHILDREN_NOTE, LIFE_MS, OwnStatus
+from nodes.peers.statuses.last import that_still_holds
+from nodes.peers.statuses.own import LIFE_MS, OwnStatus
+from nodes.peers.statuses.rows import CHILDREN_NOTE
 from nodes.peers.statuses.stopped import status_from_folder
 from nodes.peers.statuses.verify import MAX_STATUS_BYTES
 from nodes.state.events import Abstained, LedgerEvent, RoundClosed, RoundOpened, UpdateRefused
@@ -198,7 +200,24 @@ def test_a_stopped_node_is_read_from_its_folder(world: World) -> None:
     read = status_from_folder(world.root.home, world.book.file, world.clock, last)
     assert states(read) == {"en": ("refused", "wrong-shape"), "fr": ("abstaining", "no-text")}
     assert (read.way, read.events, read.ledger) == ("gateway:1", *world.root.head)
+    assert read.software == last.software != ""
     assert states(status_from_folder(world.root.home, None, world.clock)) == states(read)
+
+
+def test_the_last_status_holds_until_something_happens_or_a_membership_ends(world: World) -> None:
+    folder, file = world.root.home.folder, world.book.file
+    last = opened(world, OwnStatus(world.root, world.book).current())
+
+    def holds(now_ms: int) -> bool:
+        return that_still_holds(folder, file, last, now_ms) is not None
+
+    ends = min(world.en.certificate.valid_until_ms, world.fr.certificate.valid_until_ms)
+    assert holds(world.now)
+    assert holds(ends - 1)
+    assert not holds(ends)
+    assert not holds(world.now - 1)
+    world.root.record(Abstained(child=world.fr.id, round=1, reason="no-text"))
+    assert not holds(world.now)
 
 
 @pytest.mark.slow
