@@ -41,8 +41,8 @@ lint: $(STAMP)  ## Style and formatting.
 types: $(STAMP)  ## Type checks.
 	$(BIN)/mypy
 
-check: $(STAMP)  ## The tests alone.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+check: $(STAMP)  ## The tests alone, on two processes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 chaos: $(STAMP)  ## Two thousand networks through faults; goes on where it stopped.
 	OMP_NUM_THREADS=1 $(BIN)/banyan sim chaos --seeds 2000 --steps 500 $(ARGS)
