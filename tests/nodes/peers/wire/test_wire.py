@@ -164,6 +164,43 @@ def test_a_connection_ends_with_its_certificate() -> None:
     assert caught.value.code == "certificate-expired"
 
 
+def test_who_is_shut_out_during_an_answer_gets_no_more_of_it() -> None:
+    circle, out = Authority(), threading.Event()
+    tls = circle.server(NAME)
+
+    def by_key(transport: Digest, address: str) -> Caller:
+        if out.is_set():
+            raise NodeError("revoked", "No member any more.")
+        return everybody(transport, address)
+
+    def given(_: Caller, __: peer_pb2.FetchRequest) -> Iterator[peer_pb2.Chunk]:
+        yield peer_pb2.Chunk(data=b"1")
+        out.wait(20)
+        yield peer_pb2.Chunk(data=b"2")
+
+    with (
+        serving({"Fetch": given}, lambda: tls, identify=by_key) as address,
+        asking(address, circle.member("clinic.peer")) as channel,
+    ):
+        replies = channel.stream("Fetch", peer_pb2.FetchRequest())
+        assert next(replies).data == b"1"
+        out.set()
+        with pytest.raises(PeerError, match=r"^revoked: "):
+            next(replies)
+
+
+def test_a_call_that_is_not_offered_is_refused_by_a_code() -> None:
+    circle, refused = Authority(), list[str]()
+    tls = circle.server(NAME)
+    with (
+        serving({"Locate": locate}, lambda: tls, refused=refused) as address,
+        asking(address, circle.member("clinic.peer")) as channel,
+        pytest.raises(PeerError) as caught,
+    ):
+        channel.ask("Status", peer_pb2.StatusRequest())
+    assert (caught.value.code, refused) == ("not-offered", ["not-offered"])
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "retry"),
     [
