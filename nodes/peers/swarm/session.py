@@ -6,8 +6,6 @@ shared may go to every member of the circle.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import Any
 
 from nodes.errors import NodeError
 from nodes.machine.clock import Clock, SystemClock
-from nodes.peers.swarm import engine
+from nodes.peers.swarm import arrivals, engine
 from nodes.peers.swarm.blame import Blame, Endpoint, Sender
 from nodes.peers.swarm.description import Description
 
@@ -49,15 +47,14 @@ class Traffic:
 
 @dataclass
 class _Shared:
-    """An artefact in the session. ``senders`` of pieces that are not complete; ``renamed`` and
-    ``flushed`` are answers of the disk."""
+    """An artefact in the session. ``senders`` of pieces that are not complete; ``flushed``: the
+    disk has what arrived."""
 
     description: Description
     handle: Any
     path: Path
     fetching: bool
     senders: dict[int, set[Sender]] = field(default_factory=dict)
-    renamed: threading.Event = field(default_factory=threading.Event)
     flushed: threading.Event = field(default_factory=threading.Event)
 
 
@@ -89,8 +86,10 @@ class Swarm:
         self._lt = engine.library()
         self._authority = engine.authority_of(ca_pem, link_pem, key_pem)
         self._certificate = link_pem.decode(), key_pem.decode()
-        self._folder, self._clock = folder, clock or SystemClock()
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._clock = folder.resolve(), clock or SystemClock()
+        for left in self._folder.glob(f"*{arrivals.ENDING}"):
+            arrivals.forget(left)
         self._session = engine.open_session(host, port, upload_limit)
         self.port: int = self._session.ssl_listen_port()
         self._shared: dict[bytes, _Shared] = {}
@@ -117,9 +116,7 @@ class Swarm:
         description = Description.decode(torrent)
         if not path.is_file() or path.stat().st_size != description.length:
             raise NodeError("not-here", f"{path} is not the file that its torrent describes.")
-        flags = self._lt.torrent_flags
-        # In upload mode: a file that turns out to be damaged is not overwritten by what peers send.
-        mode = flags.seed_mode | flags.upload_mode | (flags.super_seeding if origin else 0)
+        mode = self._seeding() | (self._lt.torrent_flags.super_seeding if origin else 0)
         with self._lock:
             self._check_open()
             if description.root not in self._shared:
@@ -130,6 +127,8 @@ class Swarm:
         with self._lock:
             if shared := self._shared.pop(Description.decode(torrent).root, None):
                 self._session.remove_torrent(shared.handle)
+                if shared.path.parent == self._folder:
+                    arrivals.forget(shared.path)
 
     def traffic(self, torrent: bytes) -> Traffic:
         """Return what went to and fro for an artefact; zeros if it is not in the swarm."""
@@ -176,7 +175,7 @@ class Swarm:
         other bytes than the digest; they are deleted.
         """
         description = Description.decode(torrent)
-        arriving = (self._folder / f"{digest}.part").resolve()
+        arriving = self._folder / f"{digest}{arrivals.ENDING}"
         with self._lock:
             self._check_open()
             if description.root in self._shared:
@@ -194,7 +193,7 @@ class Swarm:
 
     def discard(self, digest: str) -> None:
         """Delete what arrived of an artefact that came another way."""
-        (self._folder / f"{digest}.part").unlink(missing_ok=True)
+        (self._folder / f"{digest}{arrivals.ENDING}").unlink(missing_ok=True)
 
     def add_peers(self, peers: Iterable[Endpoint]) -> None:
         """Dial these members too, for everything that is being fetched now or later."""
@@ -239,6 +238,8 @@ class Swarm:
         with self._lock:
             for shared in self._shared.values():
                 self._session.remove_torrent(shared.handle)
+                if shared.path.parent == self._folder:
+                    arrivals.forget(shared.path)
             self._shared.clear()
             self._session = None
 
@@ -254,6 +255,12 @@ class Swarm:
         shared.handle.set_ssl_certificate_buffer(*self._certificate, "")
         self._shared[description.root] = shared
         return shared
+
+    def _seeding(self) -> int:
+        """The flags of what is here whole. In upload mode a file that turns out to be damaged is
+        not overwritten by what peers send."""
+        flags: int = self._lt.torrent_flags.seed_mode | self._lt.torrent_flags.upload_mode
+        return flags
 
     def _dial(self, shared: _Shared) -> None:
         for endpoint in self._blame.dialled:
@@ -302,25 +309,16 @@ class Swarm:
         """Check the whole file, and put it into its place while it is given to others."""
         shared.handle.flush_cache()
         self._await(shared.flushed, "did not write what arrived")
-        with shared.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        if found != digest:
-            raise NodeError(
-                "wrong-artefact",
-                f"The swarm's artefact {digest[:12]}… is {found[:12]}…; it was deleted.",
-            )
-        shared.handle.set_flags(self._lt.torrent_flags.upload_mode)
-        into = into.resolve()
+        arrivals.check(shared.path, digest)
         into.parent.mkdir(parents=True, exist_ok=True)
-        shared.handle.rename_file(0, str(into))
-        self._await(shared.renamed, f"did not move the artefact to {into}")
-        descriptor = os.open(into.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        shared.path, shared.fetching = into, False
+        shared.fetching = False
+        if not arrivals.link_into(shared.path, into):
+            with self._lock:  # peers dial again
+                self._check_open()
+                self._session.remove_torrent(shared.handle)
+                shared.path.replace(into)
+                self._add(shared.description, into.resolve(), self._seeding(), fetching=False)
+        arrivals.sync_folder(into.parent)
 
     def _await(self, answer: threading.Event, failed: str) -> None:
         """Wait for the disk. Raises ``NodeError`` ``swarm-failed``."""
@@ -354,8 +352,6 @@ class Swarm:
                 elif kind is lt.hash_failed_alert:
                     senders = shared.senders.pop(alert.piece_index, set())
                     changed |= blame.wrong_piece(senders, now)
-                elif kind is lt.file_renamed_alert:
-                    shared.renamed.set()
                 elif kind is lt.cache_flushed_alert:
                     shared.flushed.set()
         if changed:

@@ -106,7 +106,7 @@ class _Members:
 
     def start(self, number: int) -> None:
         worker = self._workers[number] = self._start(self._supervisor, number)
-        what, value = _answer(worker.pipe)
+        what, value = _answer(worker)
         if what != "at":
             raise NodeError("bench-failed", f"Member {number} did not start: {value}")
         self._result.places[number] = value
@@ -131,7 +131,7 @@ class _Members:
             for pipe in ready:
                 assert isinstance(pipe, Connection)  # noqa: S101  nothing else was waited for
                 number = pipes[pipe]
-                what, value = _answer(pipe)
+                what, value = _answer(self._workers[number])
                 if what == "failed":
                     raise NodeError("bench-failed", f"Receiver {number} failed: {value}")
                 if what == "done":
@@ -144,7 +144,7 @@ class _Members:
         before = self._result.resumed
         for number, worker in self._workers.items():
             worker.pipe.send(("figures", None))
-            while (said := _answer(worker.pipe))[0] != "figures":
+            while (said := _answer(worker))[0] != "figures":
                 pass
             self._result.figures[number] = said[1]
         if before is not None:
@@ -173,11 +173,13 @@ def _processes(circle: Circle, start: Start, result: Run) -> Iterator[_Members]:
         yield _Members(circle, start, supervisor, result)
 
 
-def _answer(pipe: Connection) -> tuple[str, Any]:
+def _answer(worker: Worker) -> tuple[str, Any]:
     try:
-        what, value = pipe.recv()
+        what, value = worker.pipe.recv()
     except (EOFError, OSError):
-        raise NodeError("bench-failed", "A member's process ended.") from None
+        worker.process.join()
+        status = worker.process.exitcode
+        raise NodeError("bench-failed", f"A member's process ended with status {status}.") from None
     return what, value
 
 

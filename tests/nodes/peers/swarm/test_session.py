@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -62,13 +63,17 @@ def test_a_member_gets_an_artefact_and_gives_it_to_the_next(
     )
     assert (tmp_path / "first" / "there").read_bytes() == artefact.data
     assert told[-1] == (2_000_000, 2_000_000)
-    assert not list((members.folder / "member-127.0.0.2").iterdir())
     sent = origin.traffic(artefact.torrent).sent_data
 
     origin.close()
     second.fetch(artefact.torrent, tmp_path / "second", artefact.digest, [members.at(first)])
     assert (tmp_path / "second").read_bytes() == artefact.data
     assert first.traffic(artefact.torrent).sent_data >= sent >= 2_000_000
+
+    for swarm, place in ((first, tmp_path / "first" / "there"), (second, tmp_path / "second")):
+        swarm.unshare(artefact.torrent)
+        assert place.read_bytes() == artefact.data
+        assert place.stat().st_nlink == 1  # nothing is left in the folder of the swarm
 
 
 def test_five_members_help_each_other(members: Circle, artefact: Artefact, tmp_path: Path) -> None:
@@ -158,6 +163,34 @@ def test_a_stalled_fetch_says_so_and_goes_on_where_it_stopped(
     member.fetch(artefact.torrent, into, artefact.digest, [members.at(again)])
     assert into.read_bytes() == artefact.data
     assert got(member, artefact) < 2_000_000
+
+
+def test_where_there_are_no_hard_links_it_is_moved_and_given_all_the_same(
+    members: Circle, artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    origin, first, second = (members.member() for _ in range(3))
+    origin.share(artefact.path, artefact.torrent, origin=False)
+    first.fetch(artefact.torrent, tmp_path / "1", artefact.digest, [members.at(origin)])
+    assert not list((members.folder / "member-127.0.0.2").iterdir())
+    origin.close()
+    second.fetch(artefact.torrent, tmp_path / "2", artefact.digest, [members.at(first)])
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes() == artefact.data
+
+
+def test_a_swarm_forgets_under_which_name_something_arrived_that_is_in_its_place(
+    members: Circle, tmp_path: Path
+) -> None:
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    for name in ("done", "half"):
+        (folder / f"{name}.part").write_bytes(b"x")
+    os.link(folder / "done.part", tmp_path / "there")
+    members.member(folder=folder)
+    assert [path.name for path in folder.iterdir()] == ["half.part"]
 
 
 def test_a_fetch_is_stopped(members: Circle, artefact: Artefact, tmp_path: Path) -> None:
