@@ -36,6 +36,7 @@ LEAST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Between two questions; the parent says how long."""
 MOST_TRIES = 20
 """Of asking a parent that is busy, or has just been started."""
+REACH_TRIES, REACH_EVERY_S = 15, 2.0
 
 _ARRIVING = "basis.arriving"
 
@@ -250,7 +251,7 @@ def _ask(
     pause: Callable[[float], None],
 ) -> Accepted:
     """Ask the parent until a person has decided, if one has to; return its verified answer."""
-    desk = open_desk(token)
+    desk = _reach(token, open_desk, watcher, pause)
     try:
         watcher.step("Found the parent that made the token.")
         mac = mac_of(token.secret, token.id, request)
@@ -264,6 +265,25 @@ def _ask(
         return read_answer(reply, folder, token, desk.parent, clock.now_ms())
     finally:
         desk.close()
+
+
+def _reach(
+    token: JoinToken,
+    open_desk: Callable[[JoinToken], Desk],
+    watcher: Watcher,
+    pause: Callable[[float], None],
+) -> Desk:
+    """Find the parent; one that does not answer may have been started a moment ago."""
+    for tried in range(REACH_TRIES - 1):
+        try:
+            return open_desk(token)
+        except PeerError as error:
+            if not error.is_down:
+                raise
+            if tried == 0:
+                watcher.step("The parent does not answer yet. It is tried for half a minute.")
+            pause(REACH_EVERY_S)
+    return open_desk(token)
 
 
 def _enrol(

@@ -47,17 +47,24 @@ class World:
     kill_at: str = ""
     on_pause: Callable[[float], None] = lambda _: None
     downs: int = 0
+    starts_in: int = 0
 
     def join(self, folder: Path, token: JoinToken, **wishes: Any) -> Joined:
         return join_with_token(
             folder,
             token,
             Wishes(**wishes),
-            Means(lambda _: Asking(self), self.fetch, self.fetch_base),
+            Means(self._open_desk, self.fetch, self.fetch_base),
             SystemClock(),
             self,
             pause=self.on_pause,
         )
+
+    def _open_desk(self, _: JoinToken) -> Asking:
+        if self.starts_in:
+            self.starts_in -= 1
+            raise PeerError("link-down", "Nobody answers.")
+        return Asking(self)
 
     def fetch(self, way: Way, digest: Digest, into: Path, on_progress: Any) -> None:
         self._reach("basis")
@@ -121,6 +128,18 @@ class Asking:
 def world(tmp_path: Path, base: Path) -> Iterator[World]:
     with closing(Office(tmp_path, base)) as office:
         yield World(office, base)
+
+
+def test_a_parent_that_was_started_a_moment_ago_is_waited_for(world: World, tmp_path: Path) -> None:
+    waits: list[float] = []
+    world.on_pause, world.starts_in = waits.append, 3
+    world.join(tmp_path / "clinic", world.office.invite())
+    assert len(waits) == 3
+    assert sum("does not answer yet" in step for step in world.steps) == 1
+    world.starts_in = 1000
+    with pytest.raises(PeerError) as caught:
+        world.join(tmp_path / "ward", world.office.invite())
+    assert caught.value.code == "link-down"
 
 
 def test_a_device_joins_with_a_token(world: World, tmp_path: Path) -> None:
