@@ -224,11 +224,9 @@ class ChildSays(_message.Message):
     def __init__(self, ready: _Optional[bool] = ...) -> None: ...
 
 class ParentSays(_message.Message):
-    __slots__ = ("snapshot", "circle", "renew")
+    __slots__ = ("snapshot", "circle")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     CIRCLE_FIELD_NUMBER: _ClassVar[int]
-    RENEW_FIELD_NUMBER: _ClassVar[int]
     snapshot: int
     circle: int
-    renew: bool
-    def __init__(self, snapshot: _Optional[int] = ..., circle: _Optional[int] = ..., renew: _Optional[bool] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[int] = ..., circle: _Optional[int] = ...) -> None: ...

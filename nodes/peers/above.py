@@ -10,29 +10,24 @@ import structlog
 
 from nodes.child.receipt_book import ReceiptBook
 from nodes.config.addresses import Address
-from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
-from nodes.config.sections import NodeConfig
+from nodes.config.peer_ports import peer_addresses, peer_host
 from nodes.errors import NodeError
 from nodes.machine.retry import report
-from nodes.machine.troubles import Troubles
 from nodes.peers.artefacts.fetch import Fetcher
-from nodes.peers.artefacts.service import ArtefactService, Serving
-from nodes.peers.artefacts.shelf import DescribedBase, Shelf
+from nodes.peers.artefacts.service import ArtefactService
+from nodes.peers.artefacts.shelf import Shelf
 from nodes.peers.artefacts.source import Fault
 from nodes.peers.artefacts.standing import FILE as STANDING_FILE
 from nodes.peers.artefacts.standing import FaultBook, Standing
-from nodes.peers.artefacts.traffic import ByteCounts
-from nodes.peers.below import Handlers, artefact_handlers
+from nodes.peers.below import artefact_handlers
 from nodes.peers.circle.sibling_watch import Installer, Sibling, SiblingWatch
-from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.parts import Handlers, Parts
 from nodes.peers.statuses.service import StatusService
 from nodes.peers.swarm.circle_swarm import CircleSwarm
 from nodes.peers.swarm.session import Swarm
 from nodes.peers.wire.methods import PEER
 from nodes.peers.wire.server import Listener, PeerServer
-from nodes.state.node import Node
 from nodes.state.records import ZERO
 from nodes.trust.link_certificates import LINK_FILE
 from protocol import LIMITS, CircleMember, Digest, NodeId, Refused, peer_pb2
@@ -54,22 +49,15 @@ class CircleAbove:
 
     def __init__(
         self,
-        node: Node,
-        config: NodeConfig,
-        ports: PeerPorts,
+        parts: Parts,
         link: ParentLink,
-        base: DescribedBase,
-        serving: Serving,
-        counts: ByteCounts,
-        snapshots: SnapshotService,
-        own: OwnStatus,
-        troubles: Troubles,
         *,
         on_refused: Callable[[str, str], None],
         on_listening: Callable[[], None],
     ) -> None:
-        self._node, self._config, self._ports = node, config, ports
-        self._link, self._troubles, self._on_refused = link, troubles, on_refused
+        node, config, counts = parts.node, parts.config, parts.counts
+        self._node, self._config, self._ports = node, config, parts.ports
+        self._link, self._troubles, self._on_refused = link, parts.troubles, on_refused
         self._on_listening = on_listening
         folder = node.home.folder
         standing = self._standing = Standing(folder / STANDING_FILE, node.clock)
@@ -77,7 +65,7 @@ class CircleAbove:
         self._swarm = CircleSwarm(
             folder / "arriving",
             peer_host(config),
-            ports.swarm if node.home.is_device else 0,  # else it is that of the circle below
+            parts.ports.swarm if node.home.is_device else 0,  # else it is that of the circle below
             link.client.credentials,
             self._swarm_members,
             node.clock,
@@ -92,9 +80,10 @@ class CircleAbove:
             on_bytes=counts.took,
             swarm=self._swarm if config.peers.share and Swarm.available() else None,
         )
-        self._artefacts = ArtefactService(Shelf(node, base, own=False), None, counts.gave, serving)
-        self._snapshots = snapshots
-        self._statuses = StatusService(own, None, troubles)
+        shelf = Shelf(node, parts.base, own=False)
+        self._artefacts = ArtefactService(shelf, None, counts.gave, parts.serving)
+        self._snapshots = parts.snapshots
+        self._statuses = StatusService(parts.own, None, parts.troubles)
         self._receipts = ReceiptBook(node, self._ask_receipt, link.ahead_ms)
         self._server: PeerServer | None = None
 
@@ -145,9 +134,9 @@ class CircleAbove:
         if not self._config.peers.share:
             return
         try:
-            while not stop.wait(0 if self._server is None else LOOK_EVERY_S):
-                if self._server is None and not self._try_to_listen():
-                    stop.wait(LOOK_EVERY_S)
+            while not (stop.is_set() or self._try_to_listen()):
+                stop.wait(LOOK_EVERY_S)
+            stop.wait()
         finally:
             if self._server is not None:
                 self._server.stop()

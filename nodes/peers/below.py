@@ -6,30 +6,24 @@ import datetime
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from nodes.config.peer_ports import PeerPorts, peer_addresses, peer_host
+from nodes.config.peer_ports import peer_addresses, peer_host
 from nodes.config.reach import present_addresses
-from nodes.config.sections import NodeConfig
 from nodes.errors import NodeError
-from nodes.machine.troubles import Troubles
 from nodes.parent.receipt_desk import ReceiptDesk
 from nodes.peers.artefacts.holders import Holders
-from nodes.peers.artefacts.service import ArtefactService, Serving
-from nodes.peers.artefacts.shelf import DescribedBase, Shelf
-from nodes.peers.artefacts.traffic import ByteCounts
+from nodes.peers.artefacts.service import ArtefactService
+from nodes.peers.artefacts.shelf import Shelf
 from nodes.peers.circle.attendance import Attendance
 from nodes.peers.circle.keeper import CircleKeeper
 from nodes.peers.circle.reach import Reach
-from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.door import Door, Whereabouts
 from nodes.peers.joining.desk import EnrolmentDesk
 from nodes.peers.joining.invitations import Invitations
+from nodes.peers.parts import Handlers, Parts
 from nodes.peers.receipts import ReceiptService
-from nodes.peers.statuses.book import StatusBook
-from nodes.peers.statuses.own import OwnStatus
 from nodes.peers.statuses.service import StatusService
 from nodes.peers.swarm.circle_swarm import CircleSwarm
 from nodes.peers.swarm.description import describe
@@ -38,7 +32,6 @@ from nodes.peers.wire.caller import Caller
 from nodes.peers.wire.client import Credentials, PeerChannel
 from nodes.peers.wire.methods import ENROLMENT, PEER
 from nodes.peers.wire.server import Listener, PeerServer, ServerTls
-from nodes.state.node import Node
 from nodes.state.records import ZERO
 from nodes.trust.link_certificates import issue_link, link_is_due, peer_name
 from nodes.trust.tls import authority_pem
@@ -51,8 +44,6 @@ SHARE_EVERY_S = 10.0
 DIAL_S = 4.0
 """Seconds within which a child has to answer its parent's dialling."""
 
-Handlers = Mapping[str, Callable[..., Any]]
-
 
 class CircleBelow:
     """The peer service of one node for its children.
@@ -64,26 +55,18 @@ class CircleBelow:
 
     def __init__(
         self,
-        node: Node,
-        config: NodeConfig,
-        ports: PeerPorts,
-        base: DescribedBase,
-        serving: Serving,
-        counts: ByteCounts,
-        snapshots: SnapshotService,
-        own: OwnStatus,
-        book: StatusBook,
-        troubles: Troubles,
+        parts: Parts,
         *,
         on_ready: Callable[[NodeId], None],
         on_refused: Callable[[str, str], None],
     ) -> None:
+        node, config, ports = parts.node, parts.config, parts.ports
         self._node, self._config, self._ports = node, config, ports
-        self._shelf = Shelf(node, base, own=True)
-        self._base = base
+        self._shelf, self._base = Shelf(node, parts.base, own=True), parts.base
+        host = peer_host(config)
         self._swarm = CircleSwarm(
             node.home.folder / "arriving",
-            peer_host(config),
+            host,
             ports.swarm,
             self._credentials,
             dict,  # it asks nobody: its children do
@@ -94,20 +77,19 @@ class CircleBelow:
         self.attendance = Attendance(on_ready, self._notice)
         self._reach = Reach(self.keeper, self._dial, node.clock, self._tell_all)
         self._own_link, self._told = b"", (0, 0)
-        host = peer_host(config)
-        statuses = StatusService(own, book, troubles, self._answer_report)
+        statuses = StatusService(parts.own, parts.book, parts.troubles, self._answer_report)
         artefacts = ArtefactService(
             self._shelf,
             Holders(self._can_be_dialled),
-            counts.gave,
-            serving,
+            parts.counts.gave,
+            parts.serving,
             lambda digest: self._torrents.get(digest, ZERO),
         )
         members: Handlers = {
             "Attend": self.attendance.attend,
             "Status": statuses.status,
             "Report": statuses.report,
-            "WatchSnapshot": snapshots.watch_snapshot,
+            "WatchSnapshot": parts.snapshots.watch_snapshot,
             "Receipt": ReceiptService(ReceiptDesk(node)).receipt,
             **artefact_handlers(artefacts),
         }
@@ -161,11 +143,6 @@ class CircleBelow:
         if self._newest() != self._told:
             self._tell_all()
 
-    def tell_to_renew(self, child: NodeId) -> None:
-        """Let a child ask for its membership: something about it changed."""
-        notice = peer_pb2.ParentSays(renew=True)
-        self._server.call_soon(lambda: self.attendance.tell(notice, child))
-
     def whereabouts(self) -> Whereabouts:
         """Return where children reach this node at present."""
         home, config, ports = self._node.home, self._config, self._ports
@@ -185,10 +162,6 @@ class CircleBelow:
         return self._server.calls
 
     # -- what this node shows
-
-    def forget_link(self) -> None:
-        """Sign this node's own certificate anew: its authority is another one."""
-        self._own_link = b""
 
     def _link(self) -> bytes:
         """Return this node's certificate in its circle, which it signs itself."""
@@ -263,7 +236,6 @@ class CircleBelow:
 
     def _dial(self, child: NodeId, address: str) -> None:
         """Connect to a child where it says it is. Raises ``PeerError``."""
-
         channel = PeerChannel(lambda: [address], self._credentials, peer_name(child))
         try:
             channel.ask("Status", peer_pb2.StatusRequest(), timeout_s=DIAL_S)

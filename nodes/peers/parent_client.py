@@ -110,10 +110,6 @@ class ParentClient:
         """Let the parent hear soon that this node has something to send. Thread-safe."""
         self._announced.set()
 
-    def renew_soon(self) -> None:
-        """Ask for new certificates at the next look. Thread-safe."""
-        self._due.set()
-
     # -- certificates
 
     def run(self, stop: threading.Event) -> None:
@@ -268,6 +264,11 @@ class ParentClient:
                 log.debug("not-attending", why=str(error))
             stop.wait(pause * (0.5 + self._randomness.bits(16) / 2**16))
 
+    def _look_at_membership(self) -> None:
+        """Ask for certificates when a member that was out is let in again: that says so."""
+        if any(trouble.key == "membership" for trouble in self._troubles.standing):
+            self._due.set()
+
     def _attend(self, stop: threading.Event) -> None:
         outgoing: queue.Queue[peer_pb2.ChildSays | None] = queue.Queue()
         heard = self.peers.stream("Attend", _sent(outgoing), timeout_s=None)
@@ -287,9 +288,9 @@ class ParentClient:
         speaking.start()
         try:
             for said in heard:
-                self._attending = True
-                if said.renew:
-                    self._due.set()
+                if not self._attending:
+                    self._attending = True
+                    self._look_at_membership()
                 self._on_notice(said)
         finally:
             self._attending = False

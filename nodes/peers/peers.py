@@ -10,22 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from nodes.child.child import Child
-from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import NodeConfig
 from nodes.machine.troubles import Troubles
 from nodes.peers.above import CircleAbove
 from nodes.peers.artefacts.fetch import Fetcher
-from nodes.peers.artefacts.service import GiveLimits, Serving
-from nodes.peers.artefacts.shelf import DescribedBase
-from nodes.peers.artefacts.traffic import FILE as TRAFFIC_FILE
-from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
-from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.statuses.book import StatusBook
-from nodes.peers.statuses.own import OwnStatus
+from nodes.peers.parts import Parts
 from nodes.peers.statuses.reporter import Reporter
-from nodes.peers.statuses.rows import StatusFile
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.node import Node
 from protocol import NodeId, peer_pb2
@@ -56,57 +48,27 @@ class Peers:
     ) -> None:
         self.on_ready: Callable[[NodeId], None] = lambda _: None
         self._link = link
-        self._counts = ByteCounts(node.home.folder / TRAFFIC_FILE, node.clock)
-        ports = peer_ports(node.home, config)
-        base = DescribedBase.of(node, config.model.base)
-        serving = Serving(GiveLimits(), node.clock)
-        self._node, self._snapshots = node, SnapshotService(node)
+        parts = self._parts = Parts.of(node, config, troubles, lambda: link.way if link else "")
         self._sequences = self._snapshots_now()
-        self._file = StatusFile(node.home.folder)
-        book = StatusBook(node, self._file)
-        own = OwnStatus(
-            node,
-            book,
-            confined=config.peers.statuses == "parent",
-            way=lambda: link.way if link else "",
-            troubles=lambda: troubles.standing,
-        )
         self.below = self.above = None
         if config.downlink is not None and not node.home.is_device:
             self.below = CircleBelow(
-                node,
-                config,
-                ports,
-                base,
-                serving,
-                self._counts,
-                self._snapshots,
-                own,
-                book,
-                troubles,
+                parts,
                 on_ready=lambda child: self.on_ready(child),
                 on_refused=refusals.count,
             )
         if link is not None:
             self.above = CircleAbove(
-                node,
-                config,
-                ports,
+                parts,
                 link,
-                base,
-                serving,
-                self._counts,
-                self._snapshots,
-                own,
-                troubles,
                 on_refused=refusals.count,
                 on_listening=lambda: self._reporter.hurry(),
             )
             link.on_notice, link.on_renewed = self._hear, self.above.renewed
         self._reporter = Reporter(
             node.home.id,
-            own,
-            book,
+            parts.own,
+            parts.book,
             link.report if link else None,
             node.clock,
             troubles,
@@ -142,10 +104,10 @@ class Peers:
 
     def look(self) -> None:
         """Tell others what is new, and write what was counted; called every few seconds."""
-        self._counts.flush()
+        self._parts.counts.flush()
         if (now := self._snapshots_now()) != self._sequences:
             self._sequences = now
-            self._snapshots.notify()
+            self._parts.snapshots.notify()
         if self.below:
             self.below.look()
         if self.above:
@@ -153,8 +115,7 @@ class Peers:
 
     def close(self) -> None:
         """Write what was counted, and close the connections; after all roles have ended."""
-        self._counts.flush()
-        self._file.close()
+        self._parts.close()
         if self.above:
             self.above.close()
         if self._link:
@@ -162,7 +123,8 @@ class Peers:
 
     def _snapshots_now(self) -> tuple[int, int]:
         """Return what changes when a chain was installed or a release was made."""
-        return self._node.state.above.sequence, self._node.state.sequence
+        state = self._parts.node.state
+        return state.above.sequence, state.sequence
 
     def _hear(self, said: peer_pb2.ParentSays) -> None:
         """Ask for what the parent says is new: the answer to a report has the circle."""

@@ -49,7 +49,7 @@ def refused(family: Family, who: Actor, *statuses: Signed) -> list[str]:
 
 
 def kept(family: Family) -> set[str]:
-    return {row.name for row in family.root.peers._file.rows()}
+    return {row.name for row in family.root.peers._parts.file.rows()}
 
 
 # -- Report

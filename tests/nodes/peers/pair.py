@@ -8,19 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import UplinkSettings
 from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.troubles import Troubles
-from nodes.peers.artefacts.service import GiveLimits, Serving
-from nodes.peers.artefacts.shelf import DescribedBase
-from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.below import CircleBelow
-from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.statuses.book import StatusBook
-from nodes.peers.statuses.own import OwnStatus
-from nodes.peers.statuses.rows import StatusFile
+from nodes.peers.parts import Parts
 from nodes.state.home import open_home
 from protocol import NodeId
 from tests.nodes.network import Peer, add_child, make_root, peer
@@ -42,22 +35,9 @@ def circle_below(
     on_refused: Callable[[str, str], None] = lambda _code, _detail: None,
 ) -> CircleBelow:
     """Make the circle of an open node, as its daemon would."""
-    home, clock = root.home, root.node.clock
-    book = StatusBook(root.node, StatusFile(home.folder))
-    return CircleBelow(
-        root.node,
-        root.config,
-        peer_ports(home, root.config),
-        DescribedBase.of(root.node, root.config.model.base),
-        Serving(GiveLimits(), clock),
-        ByteCounts(home.folder / "peer-traffic.json", clock),
-        SnapshotService(root.node),
-        OwnStatus(root.node, book),
-        book,
-        Troubles(home.folder / "troubles.json", clock),
-        on_ready=on_ready,
-        on_refused=on_refused,
-    )
+    troubles = Troubles(root.home.folder / "troubles.json", root.node.clock)
+    parts = Parts.of(root.node, root.config, troubles)
+    return CircleBelow(parts, on_ready=on_ready, on_refused=on_refused)
 
 
 @contextmanager

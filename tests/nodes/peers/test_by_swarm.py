@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from nodes.config.peer_ports import peer_ports
 from nodes.config.sections import NodeConfig
 from nodes.machine.clock import SystemClock
 from nodes.machine.troubles import Troubles
 from nodes.peers.above import CircleAbove
 from nodes.peers.artefacts.base import fetch_base, is_whole
-from nodes.peers.artefacts.service import GiveLimits, Serving
-from nodes.peers.artefacts.shelf import DescribedBase
 from nodes.peers.artefacts.traffic import ByteCounts
-from nodes.peers.circle.snapshots import SnapshotService
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.statuses.book import StatusBook
-from nodes.peers.statuses.own import OwnStatus
-from nodes.peers.statuses.rows import StatusFile
+from nodes.peers.parts import Parts
 from nodes.peers.swarm import session
 from nodes.state.node import Node
 from protocol import NodeId
@@ -39,25 +33,14 @@ def member(stack: ExitStack, link: ParentLink) -> tuple[CircleAbove, ByteCounts]
     home, config = link.client.home, NodeConfig.model_validate({"peers": {"host": "127.0.0.1"}})
     node = Node(home, SystemClock())
     stack.callback(node.close)
-    counts = ByteCounts(home.folder / "peer-traffic.json", node.clock)
-    book = StatusBook(node, StatusFile(home.folder))
+    parts = Parts.of(node, config, Troubles(home.folder / "troubles.json", node.clock))
+    stack.callback(parts.close)
     above = CircleAbove(
-        node,
-        config,
-        peer_ports(home, config),
-        link,
-        DescribedBase.of(node, home.folder / "base"),
-        Serving(GiveLimits(), node.clock),
-        counts,
-        SnapshotService(node),
-        OwnStatus(node, book),
-        Troubles(home.folder / "troubles.json", node.clock),
-        on_refused=lambda _code, _detail: None,
-        on_listening=lambda: None,
+        parts, link, on_refused=lambda _code, _detail: None, on_listening=lambda: None
     )
     stack.callback(link.close)
     stack.callback(above.close)
-    return above, counts
+    return above, parts.counts
 
 
 @pytest.mark.parametrize("works", [True, False], ids=["by swarm", "the swarm is gone"])

@@ -280,7 +280,7 @@ def test_long_calls_hold_no_thread() -> None:
         _: Caller, said: AsyncIterator[peer_pb2.ChildSays]
     ) -> AsyncIterator[peer_pb2.ParentSays]:
         async for message in said:
-            yield peer_pb2.ParentSays(renew=message.ready)
+            yield peer_pb2.ParentSays(circle=int(message.ready))
 
     limits = WireLimits(threads=1, long_at_once=3)
     handlers: Mapping[str, Callable[..., Any]] = {
@@ -292,7 +292,7 @@ def test_long_calls_hold_no_thread() -> None:
         address = stack.enter_context(serving(handlers, lambda: tls, limits=limits))
         channel = stack.enter_context(asking(address, circle.member("clinic.peer")))
         says = channel.stream("Attend", iter([peer_pb2.ChildSays(ready=True)]))
-        assert next(says).renew
+        assert next(says).circle == 1
         answers: list[bytes] = []
         waiting = [
             threading.Thread(
