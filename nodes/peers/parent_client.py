@@ -114,7 +114,9 @@ class ParentClient:
 
     def run(self, stop: threading.Event) -> None:
         """Keep certificates, authority and addresses current until ``stop``."""
-        asked, wait = -math.inf, 0.0
+        asked, wait = self._clock.monotonic(), RENEW_EVERY_S
+        if self._is_due() or not self._known.peers:
+            asked = -math.inf
         while not stop.wait(_LOOK_EVERY_S):
             since = self._clock.monotonic() - asked
             is_wanted = self._due.is_set() or (since >= RENEW_AGAIN_S and self._is_due())

@@ -78,7 +78,7 @@ class CircleKeeper:
         return Caller(member.node, member.role, member.name, address)
 
     def heard(self, child: NodeId, addresses: Sequence[str], swarm_port: int) -> None:
-        """Take what a child says of where it can be dialled.
+        """Take what a child says of where it can be dialled; it says so again in every report.
 
         Raises ``NodeError`` ``bad-address``.
         """
@@ -92,7 +92,6 @@ class CircleKeeper:
                 self._contacts[child] = replace(
                     known, claimed=claimed, swarm_port=swarm_port, dialled=still, tried_ms=0
                 )
-                self._write()
 
     def dialled(self, child: NodeId, addresses: Sequence[str], now_ms: int) -> None:
         """Note at which addresses a child was reached."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +18,8 @@ log = structlog.get_logger()
 
 DAY_MS = 24 * 3600 * 1000
 LOOK_EVERY_S = 2.0
+SOON_S = 60.0
+"""A child that keeps naming other addresses is dialled no more often than after so many seconds."""
 
 
 class Dial(Protocol):
@@ -37,6 +40,7 @@ class Reach:
         self, keeper: CircleKeeper, dial: Dial, clock: Clock, on_change: Callable[[], None]
     ) -> None:
         self._keeper, self._dial, self._clock, self._on_change = keeper, dial, clock, on_change
+        self._tried: dict[NodeId, float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Dial whoever is due, until stopped."""
@@ -44,10 +48,13 @@ class Reach:
             for child, contact in self._keeper.contacts().items():
                 if stop.is_set():
                     return
-                if self._is_due(contact):
+                if self._is_due(child, contact):
+                    self._tried[child] = self._clock.monotonic()
                     self._try(child, contact)
 
-    def _is_due(self, contact: Contact) -> bool:
+    def _is_due(self, child: NodeId, contact: Contact) -> bool:
+        if self._clock.monotonic() - self._tried.get(child, -math.inf) < SOON_S:
+            return False
         since = self._clock.now_ms() - contact.tried_ms
         return contact.tried_ms == 0 or not 0 <= since < DAY_MS
 
