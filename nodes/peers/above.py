@@ -108,6 +108,7 @@ class CircleAbove:
 
     def rest(self) -> None:
         """Give up what is not used; called now and then."""
+        self._swarm.tend()
         self._swarm.rest()
 
     def close(self) -> None:

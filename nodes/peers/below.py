@@ -140,6 +140,7 @@ class CircleBelow:
 
     def look(self) -> None:
         """Tell the children if there is a newer snapshot or circle; cheap when there is none."""
+        self._swarm.tend()
         if self._newest() != self._told:
             self._tell_all()
 

@@ -6,6 +6,7 @@ gRPC carries the artefact.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -125,6 +126,12 @@ class CircleSwarm:
                 self._swarm.renew(shown.certificate or b"", shown.key)
             except NodeError:  # another authority: the next use opens a swarm under that one
                 self._close()
+
+    def tend(self) -> None:
+        """Let libtorrent hand over what it has to say; called now and then."""
+        with contextlib.suppress(NodeError):
+            if swarm := self._swarm:
+                swarm.banned()
 
     def rest(self) -> None:
         """Close what nobody used for a while; called now and then."""
