@@ -12,7 +12,7 @@ from nodes.model.coordinates import DEFAULT_TARGETS
 from nodes.model.digest import describe_base
 from nodes.model.effective import EffectiveModel
 from nodes.model.layout import Layout
-from simulations.bench.store import ResultStore
+from simulations.store import ResultStore
 
 
 class ModelBench:

@@ -20,9 +20,9 @@ from pydantic import Field, ValidationError, field_validator
 from nodes.config.files import mistakes
 from nodes.config.sections import Section
 from nodes.errors import NodeError
-from simulations.bench.store import digest
 from simulations.experiment.paths import PathError, Table, flatten, is_within, overlap, put
 from simulations.experiment.settings import BASES, Settings
+from simulations.store import digest
 
 CASE, SEED = "case", "seed"
 _HEADER = ("name", "question", "compare", "sweep", "case", "quick")

@@ -33,6 +33,7 @@ AWAY = "en-heart-3"
 AWAY_FROM, BACK_BY = 0.2, 0.6
 """The shares of the whole time between which it is away at most."""
 START_LIMIT_S = 300.0
+FOLLOW_LIMIT_S = 120.0
 """The first releases come within this, also on a busy machine."""
 FEED_S, FEED_DOCUMENTS = 60.0, 4
 SLOPE_MB_PER_HOUR = 5.0
@@ -93,6 +94,11 @@ class Soak:
                 self._sample(now - started)
                 next_sample += self.every_s
         self._sample(self.seconds)
+        if back and self.back_after_s is None:  # a short run ends soon after it came back
+            for now in wait_until(time.monotonic() + FOLLOW_LIMIT_S, every_s=0.5):
+                if installed(network, AWAY) >= target:
+                    self.back_after_s = now - back
+                    break
 
     def _note_dead(self, *, away: bool) -> None:
         """A node that ended by itself is noted and started again, as a person would."""

@@ -30,11 +30,11 @@ from nodes.trust.tls import authority_pem
 from nodes.trust.transport_keys import generate_transport_key, transport_public_pem
 from protocol import Role, SigningKey, encode_adapter
 from simulations.bench.children.thin import Circle, ThinMember
-from simulations.bench.store import ResultStore
 from simulations.datasets import icd10
 from simulations.datasets.split import split
 from simulations.datasets.tiny import WIDE, tiny_base
 from simulations.demo.network import free_ports
+from simulations.store import ResultStore
 
 RANK, TARGETS = 122, ("gate_proj", "up_proj")
 """Together 999,424 coordinates on the wide tiny base: an update of one megabyte."""

@@ -26,8 +26,8 @@ from simulations.bench.forgetting.setting import (
     State,
     Theta,
 )
-from simulations.bench.store import digest
 from simulations.forgetting import LossMatrix
+from simulations.store import digest
 from simulations.tables import table
 
 __all__ = ["QUICK", "ForgettingScale", "run", "tables"]

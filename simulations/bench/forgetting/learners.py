@@ -19,7 +19,7 @@ from aggregation.gate import Budget, GatePolicy, Losses, choose_step, forgotten,
 from aggregation.replay import ALIKE, ONLY_NEW, SHIFTED, Portion, stand_ins
 from nodes.config.sections import TrainingSettings
 from simulations.bench.forgetting.setting import ForgettingBench, State, Theta
-from simulations.bench.store import digest
+from simulations.store import digest
 
 POLICY = GatePolicy()
 TOLERANCE = TrainingSettings().tolerance

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from aggregation.replay import ONLY_NEW, Portion
 from nodes.model.learner import TrainingRun, train
 from simulations.bench.model_bench import ModelBench
-from simulations.bench.store import digest
 from simulations.datasets.hpo import definitions
 from simulations.datasets.split import split
+from simulations.store import digest
 
 Theta = NDArray[np.float32]
 Losses = Mapping[str, NDArray[np.float64]]

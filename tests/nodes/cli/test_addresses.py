@@ -172,7 +172,7 @@ def test_a_root_that_was_killed_is_found_again(here: Path, base: Path, port: str
             first.wait()
             with started(runs(root), stdout=pipe, stderr=pipe, env=environment) as second:
                 wait_for(lambda: connections(device) == 2, second)
-                assert not read_troubles(device / "troubles.json")
+                wait_for(lambda: not read_troubles(device / "troubles.json"), second)
                 second.terminate()
                 assert second.wait(WAIT_S) == 0
             child.terminate()

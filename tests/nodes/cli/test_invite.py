@@ -183,7 +183,10 @@ def test_joining_is_one_line(running: Peer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_link_that_is_down_leaves_the_folder_for_the_next_try(root: Path, tmp_path: Path) -> None:
+def test_a_link_that_is_down_leaves_the_folder_for_the_next_try(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.peers.joining.join.REACH_TRIES", 1)
     word = result_of(*DEVICE)["token"]
     assert banyan("node", "join", word, "clinic").stderr.startswith("link-down: ")
     with ExitStack() as stack:
@@ -210,7 +213,13 @@ def on_terminal(columns: int, *words: str, lines: int = 60) -> str:
             stdin=theirs,
             stdout=theirs,
             stderr=subprocess.PIPE,
-            env={**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", "COLUMNS": ""},
+            env={
+                **os.environ,
+                "TERM": "xterm",
+                "PYTHONIOENCODING": "utf-8",
+                "COLUMNS": "",
+                "LINES": "",
+            },
         ) as process:
             os.close(theirs)
             theirs = -1
@@ -231,6 +240,9 @@ def on_terminal(columns: int, *words: str, lines: int = 60) -> str:
         if theirs >= 0:
             os.close(theirs)
     return shown.decode("utf-8")
+
+
+_TERMINAL = {"TERM": "xterm", "COLUMNS": "", "LINES": ""}
 
 
 @pytest.mark.slow
