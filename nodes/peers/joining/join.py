@@ -8,6 +8,7 @@ folder was begun; the token's secret is not in it.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,9 +149,15 @@ def join_with_token(
     what the parent refuses (see ``EnrolmentDesk``), what ``means`` raise; ``Refused`` for a name
     that no certificate may hold and for certificates that do not hold.
     """
+    is_new = not folder.exists()
     request = prepare(folder, token, wishes.name)
     if not all((folder / name).exists() for name in ("network.env", PARENT_FILE)):
-        accepted = _ask(folder, token, request, means.open_desk, clock, watcher, pause)
+        try:
+            accepted = _ask(folder, token, request, means.open_desk, clock, watcher, pause)
+        except PeerError as error:
+            if is_new and not error.is_down and error.retry_ms is None:
+                shutil.rmtree(folder, ignore_errors=True)  # refused for good: nothing to go on with
+            raise
         watcher.step(f"Accepted as {accepted.certificate.name} by {accepted.parent.name}.")
         _install(folder, accepted, means.fetch, clock, watcher)
     home = open_home(folder, clock.now_ms())

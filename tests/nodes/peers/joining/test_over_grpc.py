@@ -101,6 +101,7 @@ def test_a_device_joins_over_grpc(served: Served, tmp_path: Path, base: Path) ->
     assert served.root.node.state.membership.active == (home.id,)
 
     is_refused("token-used", lambda: join(tmp_path / "thief", token))
+    assert not (tmp_path / "thief").exists()
     assert served.refused == ["token-used"]
     assert join(tmp_path / "clinic", token).home.id == home.id  # and changes nothing
 
