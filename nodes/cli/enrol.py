@@ -11,8 +11,7 @@ from nodes.cli.find import (
     ChildArgument,
     NodeOption,
     NodesOption,
-    find,
-    find_child,
+    decide_about,
     find_config,
     open_home_in,
     opened,
@@ -164,14 +163,9 @@ def revoke_(
     Example: banyan node revoke device-4 --node /en/healthcare/cardiology --nodes runs/demo/nodes
     """
     from nodes.trust.enrolment import revoke
-    from protocol import NodeId
 
     with one_sentence():
-        folder = find(node, nodes)
-        child_id = NodeId(find_child(folder, child, active=True))
-        with opened(folder) as parent:
-            revoke(parent, child_id)
-            scope = str(parent.home.scope)
+        scope, child_id = decide_about(child, node, nodes, revoke)
         if json:
             print_json({"scope": scope, "revoked": child_id})
             return

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from nodes.cli.output import say
 if TYPE_CHECKING:
     from nodes.state.home import Home
     from nodes.state.node import Node
+    from protocol import NodeId
 
 NodeOption = Annotated[
     str | None,
@@ -223,3 +224,19 @@ def _listed(folders: list[Path]) -> str:
     shown = 8
     rest = f" and {len(folders) - shown} more" if len(folders) > shown else ""
     return ", ".join(map(str, folders[:shown])) + rest
+
+
+def decide_about(
+    child: str, node: str | None, nodes: Path, act: Callable[[Node, NodeId], None]
+) -> tuple[str, NodeId]:
+    """Do something about an active child at its parent; return the parent's scope and the child.
+
+    Raises what finding them raises, and what ``act`` does.
+    """
+    from protocol import NodeId
+
+    folder = find(node, nodes)
+    child_id = NodeId(find_child(folder, child, active=True))
+    with opened(folder) as parent:
+        act(parent, child_id)
+        return str(parent.home.scope), child_id

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import typer
 
-from nodes.cli.find import ChildArgument, NodeOption, NodesOption, find, find_child, opened
+from nodes.cli.find import (
+    ChildArgument,
+    NodeOption,
+    NodesOption,
+    decide_about,
+)
 from nodes.cli.output import AsJson, console, one_sentence, print_json
 from nodes.cli.renamed import RenamedOptions
 
@@ -29,14 +34,9 @@ def suspend_(
     Example: banyan node suspend device-4 --node /en/healthcare/cardiology --nodes runs/demo/nodes
     """
     from nodes.trust.enrolment import suspend
-    from protocol import NodeId
 
     with one_sentence():
-        folder = find(node, nodes)
-        child_id = NodeId(find_child(folder, child, active=True))
-        with opened(folder) as parent:
-            suspend(parent, child_id)
-            scope = str(parent.home.scope)
+        scope, child_id = decide_about(child, node, nodes, suspend)
         if json:
             print_json({"scope": scope, "suspended": child_id})
             return
@@ -61,14 +61,9 @@ def resume_(
     Example: banyan node resume device-4 --node /en/healthcare/cardiology --nodes runs/demo/nodes
     """
     from nodes.trust.enrolment import resume
-    from protocol import NodeId
 
     with one_sentence():
-        folder = find(node, nodes)
-        child_id = NodeId(find_child(folder, child, active=True))
-        with opened(folder) as parent:
-            resume(parent, child_id)
-            scope = str(parent.home.scope)
+        scope, child_id = decide_about(child, node, nodes, resume)
         if json:
             print_json({"scope": scope, "resumed": child_id})
             return

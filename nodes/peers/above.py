@@ -22,7 +22,7 @@ from nodes.peers.artefacts.standing import FaultBook, Standing
 from nodes.peers.below import artefact_handlers
 from nodes.peers.circle.sibling_watch import Installer, Sibling, SiblingWatch
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.parts import Handlers, Parts
+from nodes.peers.parts import Handlers, PeerParts
 from nodes.peers.statuses.service import StatusService
 from nodes.peers.swarm.circle_swarm import CircleSwarm
 from nodes.peers.swarm.session import Swarm
@@ -49,7 +49,7 @@ class CircleAbove:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: PeerParts,
         link: ParentLink,
         *,
         on_refused: Callable[[str, str], None],

@@ -22,7 +22,7 @@ from nodes.peers.circle.reach import Reach
 from nodes.peers.door import Door, Whereabouts
 from nodes.peers.joining.desk import EnrolmentDesk
 from nodes.peers.joining.invitations import Invitations
-from nodes.peers.parts import Handlers, Parts
+from nodes.peers.parts import Handlers, PeerParts
 from nodes.peers.receipts import ReceiptService
 from nodes.peers.statuses.service import StatusService
 from nodes.peers.swarm.circle_swarm import CircleSwarm
@@ -55,7 +55,7 @@ class CircleBelow:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: PeerParts,
         *,
         on_ready: Callable[[NodeId], None],
         on_refused: Callable[[str, str], None],

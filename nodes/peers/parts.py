@@ -24,7 +24,7 @@ Handlers = Mapping[str, Callable[..., Any]]
 
 
 @dataclass(frozen=True)
-class Parts:
+class PeerParts:
     """The parts of one node's peer service.
 
     Attributes:
@@ -51,7 +51,7 @@ class Parts:
     @classmethod
     def of(
         cls, node: Node, config: NodeConfig, troubles: Troubles, way: Callable[[], str] = str
-    ) -> Parts:
+    ) -> PeerParts:
         """Make the parts of a node.
 
         Args:

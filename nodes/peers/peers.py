@@ -16,7 +16,7 @@ from nodes.peers.above import CircleAbove
 from nodes.peers.artefacts.fetch import Fetcher
 from nodes.peers.below import CircleBelow
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.parts import Parts
+from nodes.peers.parts import PeerParts
 from nodes.peers.statuses.reporter import Reporter
 from nodes.state.door_refusals import DoorRefusals
 from nodes.state.node import Node
@@ -48,7 +48,7 @@ class Peers:
     ) -> None:
         self.on_ready: Callable[[NodeId], None] = lambda _: None
         self._link = link
-        parts = self._parts = Parts.of(node, config, troubles, lambda: link.way if link else "")
+        parts = self._parts = PeerParts.of(node, config, troubles, lambda: link.way if link else "")
         self._sequences = self._snapshots_now()
         self.below = self.above = None
         if config.downlink is not None and not node.home.is_device:

@@ -17,6 +17,7 @@ import os
 import shutil
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Given:
     digest: Digest
 
 
-class Parts:
+class Parts(ABC):
     """An artefact of known length, and which of its parts are here. Thread-safe.
 
     Attributes:
@@ -107,22 +108,22 @@ class Parts:
             self._given = kept
             self._rewrite()
 
+    @abstractmethod
     def finish(self) -> bool:
         """Put the whole artefact in its place, if it has its digest; return whether it has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def suspects(self) -> set[NodeId]:
         """Once the artefact is whole: return who gave parts that differ from it."""
-        raise NotImplementedError
 
-    def _store(self, given: Given, data: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _store(self, given: Given, data: bytes) -> None: ...
 
-    def _suspect(self, given: Iterable[Given]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _suspect(self, given: Iterable[Given]) -> None: ...
 
-    def _rewrite(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _rewrite(self) -> None: ...
 
 
 class MemoryParts(Parts):

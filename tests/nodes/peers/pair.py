@@ -13,7 +13,7 @@ from nodes.machine.clock import Clock, SystemClock
 from nodes.machine.troubles import Troubles
 from nodes.peers.below import CircleBelow
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.parts import Parts
+from nodes.peers.parts import PeerParts
 from nodes.state.home import open_home
 from protocol import NodeId
 from tests.nodes.network import Peer, add_child, make_root, peer
@@ -36,7 +36,7 @@ def circle_below(
 ) -> CircleBelow:
     """Make the circle of an open node, as its daemon would."""
     troubles = Troubles(root.home.folder / "troubles.json", root.node.clock)
-    parts = Parts.of(root.node, root.config, troubles)
+    parts = PeerParts.of(root.node, root.config, troubles)
     return CircleBelow(parts, on_ready=on_ready, on_refused=on_refused)
 
 

@@ -15,7 +15,7 @@ from nodes.peers.above import CircleAbove
 from nodes.peers.artefacts.base import fetch_base, is_whole
 from nodes.peers.artefacts.traffic import ByteCounts
 from nodes.peers.parent_link import ParentLink
-from nodes.peers.parts import Parts
+from nodes.peers.parts import PeerParts
 from nodes.peers.swarm import session
 from nodes.state.node import Node
 from protocol import NodeId
@@ -33,7 +33,7 @@ def member(stack: ExitStack, link: ParentLink) -> tuple[CircleAbove, ByteCounts]
     home, config = link.client.home, NodeConfig.model_validate({"peers": {"host": "127.0.0.1"}})
     node = Node(home, SystemClock())
     stack.callback(node.close)
-    parts = Parts.of(node, config, Troubles(home.folder / "troubles.json", node.clock))
+    parts = PeerParts.of(node, config, Troubles(home.folder / "troubles.json", node.clock))
     stack.callback(parts.close)
     above = CircleAbove(
         parts, link, on_refused=lambda _code, _detail: None, on_listening=lambda: None
